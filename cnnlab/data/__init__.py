@@ -1,0 +1,27 @@
+"""Data: named sources, splits and subsets, all as one kind of value, the `Dataset`."""
+
+from cnnlab.data.dataset import (
+    Dataset,
+    Images,
+    LazyImages,
+    Statistics,
+    compute_statistics,
+    fingerprint,
+)
+from cnnlab.data.sources import load, names
+from cnnlab.data.splits import Splits, folds, split, subset
+
+__all__ = [
+    "Dataset",
+    "Images",
+    "LazyImages",
+    "Splits",
+    "Statistics",
+    "compute_statistics",
+    "fingerprint",
+    "folds",
+    "load",
+    "names",
+    "split",
+    "subset",
+]

@@ -1,0 +1,325 @@
+"""The `Dataset` value: uint8 images, int32 labels, class names and the statistics of training.
+
+Images are a NumPy array where they fit in memory and otherwise a lazy sequence (`LazyImages`) that
+decodes on access; everything here works on both.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import hashlib
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+MEMORY_LIMIT = 2**30  # bytes of uint8 images that a source of files may hold in memory
+_CHUNK = 2**24  # bytes of images looked at together
+
+
+@runtime_checkable
+class Images(Protocol):
+    """A sequence of uint8 images [N, H, W, C]: a NumPy array, or a `LazyImages`."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype:
+        """uint8."""
+        ...
+
+    def __len__(self) -> int:
+        """The number of images N."""
+        ...
+
+    def __getitem__(self, index: Any, /) -> np.ndarray:
+        """uint8 [H, W, C] for an int; [n, H, W, C] for a slice or an array of n indices."""
+        ...
+
+
+class LazyImages(abc.ABC):
+    """Images that are read when they are asked for.
+
+    A subclass sets ``shape`` to (N, H, W, C) and says how one image is read.
+    """
+
+    shape: tuple[int, ...]
+    dtype = np.dtype(np.uint8)
+
+    @abc.abstractmethod
+    def read(self, index: int) -> np.ndarray:
+        """Image number ``index``, in [0, N): uint8 [H, W, C]."""
+
+    @abc.abstractmethod
+    def identity(self, indices: np.ndarray) -> Iterable[str]:
+        """What tells these images from others without decoding them, for `fingerprint`."""
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        if isinstance(index, slice):
+            indices = np.arange(*index.indices(len(self)))
+        elif np.ndim(index) == 0:
+            return self.read(int(_checked_indices([operator.index(index)], len(self))[0]))
+        else:
+            indices = _checked_indices(index, len(self))
+        images = np.empty((len(indices), *self.shape[1:]), np.uint8)
+        for row, i in enumerate(indices):
+            images[row] = self.read(int(i))
+        return images
+
+
+class Selection(LazyImages):
+    """Some images of a lazy sequence, in the order of ``indices``."""
+
+    def __init__(self, images: Images, indices: np.ndarray) -> None:
+        self._images: Images = images
+        self._indices: np.ndarray = indices
+        if isinstance(images, Selection):  # so that a row of selections costs one look-up
+            self._images = images._images
+            self._indices = images._indices[indices]
+        self.shape = (len(indices), *images.shape[1:])
+
+    def read(self, index: int) -> np.ndarray:
+        """Image number ``index`` of the selection."""
+        return np.asarray(self._images[int(self._indices[index])])
+
+    def identity(self, indices: np.ndarray) -> Iterable[str]:
+        """The identity of the images that were selected."""
+        chosen = self._indices[indices]
+        if isinstance(self._images, LazyImages):
+            return self._images.identity(chosen)
+        return (self.read(int(i)).tobytes().hex() for i in indices)
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """What normalisation needs to know of the training part, in pixel units (0 to 255).
+
+    Attributes:
+      mean: the mean of each channel.
+      std: the population standard deviation of each channel; 1.0 for a channel that is constant,
+        so that it can be divided by.
+      mean_image: float32 [H, W, C], the mean of each pixel, or None. Not compared by ``==``.
+      examples: how many images they were computed from.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    mean_image: np.ndarray | None = dataclasses.field(default=None, compare=False, repr=False)
+    examples: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or not all(s > 0 for s in self.std):
+            raise ValueError(
+                f"statistics need one mean and one std > 0 a channel, got {self.mean}, {self.std}."
+            )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled images.
+
+    Attributes:
+      images: uint8 [N, H, W, C], 0 to 255; a NumPy array or a lazy sequence (`Images`). N >= 1.
+      labels: int32 [N], in [0, K).
+      class_names: the K names, all different; a label is an index into them.
+      name: what the data set is called, such as "cifar10".
+      statistics: of the training part that the data set belongs to, or None.
+
+    Raises:
+      ValueError: where images, labels and class names do not fit each other.
+    """
+
+    images: Images
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    name: str
+    statistics: Statistics | None = None
+
+    def __post_init__(self) -> None:
+        _check_images(self.name, self.images)
+        _check_labels(self.name, self.labels, len(self.images), self.class_names)
+        channels = self.image_shape[2]
+        if self.statistics is not None and len(self.statistics.mean) != channels:
+            raise ValueError(
+                f"{self.name}: statistics must have one mean for each of {channels} channels, "
+                f"got {len(self.statistics.mean)}."
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    def take(self, indices: Any) -> Dataset:
+        """The examples at ``indices``, in that order; the statistics stay as they are.
+
+        Args:
+          indices: integers [n], n >= 1, in [-N, N); repeats are allowed.
+
+        Raises:
+          TypeError: if the indices are not integers.
+          IndexError: if one lies outside.
+        """
+        indices = _checked_indices(indices, len(self))
+        if isinstance(self.images, LazyImages | np.memmap):
+            images: Images = Selection(self.images, indices)
+        else:
+            images = self.images[indices]
+        return dataclasses.replace(self, images=images, labels=self.labels[indices])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Parts:
+    """What a source holds: the parts as they were published, and how they were read.
+
+    Attributes:
+      train: the training part, or all there is.
+      test: the published test part, or None where there is none.
+      validation: the published validation part, or None where there is none.
+      notes: what a reader of the results should know, in a few words each.
+    """
+
+    train: Dataset
+    test: Dataset | None = None
+    validation: Dataset | None = None
+    notes: tuple[str, ...] = ()
+
+
+def compute_statistics(dataset: Dataset) -> Statistics:
+    """Mean and standard deviation of each channel, and the mean image, of ``dataset``.
+
+    The sums are whole numbers, so the result does not depend on the order of the images, nor on
+    how they are read. Lazy images are decoded once, a few at a time.
+    """
+    height, width, channels = dataset.image_shape
+    total = np.zeros((height, width, channels), np.int64)
+    squares = np.zeros((height, width, channels), np.int64)
+    for chunk in _chunks(dataset.images):
+        total += chunk.sum(axis=0, dtype=np.uint32)
+        squares += np.multiply(chunk, chunk, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
+    count = len(dataset) * height * width
+    mean, std = [], []
+    for channel in range(channels):
+        first, second = int(total[..., channel].sum()), int(squares[..., channel].sum())
+        mean.append(first / count)
+        std.append(((count * second - first * first) / count**2) ** 0.5 or 1.0)
+    mean_image = (total / len(dataset)).astype(np.float32)
+    return Statistics(tuple(mean), tuple(std), mean_image, len(dataset))
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """16 hexadecimal digits that tell this data from other data, the same in every process.
+
+    Made from the images, the labels and the class names. Lazy images are not decoded: their file
+    names and sizes (or the name of their record file) stand for them, so a data set that is lazy
+    and the same one in memory have different fingerprints.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    digest.update(repr((tuple(dataset.images.shape), dataset.class_names)).encode())
+    digest.update(np.ascontiguousarray(dataset.labels).astype("<i4").tobytes())
+    if isinstance(dataset.images, LazyImages):
+        for text in dataset.images.identity(np.arange(len(dataset))):
+            digest.update(text.encode() + b"\0")
+    else:
+        for chunk in _chunks(dataset.images):
+            digest.update(np.ascontiguousarray(chunk).data)
+    return digest.hexdigest()
+
+
+def materialise(images: Images, memory_limit: int = MEMORY_LIMIT) -> Images:
+    """``images`` as a NumPy array if they take at most ``memory_limit`` bytes, else unchanged."""
+    if isinstance(images, np.ndarray) or image_bytes(images.shape) > memory_limit:
+        return images
+    return images[:]
+
+
+def image_bytes(shape: tuple[int, ...]) -> int:
+    """The bytes that uint8 images of this shape take."""
+    size = 1
+    for length in shape:
+        size *= int(length)
+    return size
+
+
+def _chunks(images: Images) -> Iterator[np.ndarray]:
+    # At most 65,536 images at a time: their squares, 255**2 each, then sum to less than 2**32.
+    size = max(1, image_bytes(images.shape[1:]))
+    step = min(max(1, _CHUNK // size), 65536)
+    for start in range(0, len(images), step):
+        yield images[start : start + step]
+
+
+def _checked_indices(indices: Any, length: int) -> np.ndarray:
+    array = np.asarray(indices)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise TypeError(
+            f"indices must be integers [n], got {array.dtype} of shape {array.shape}. "
+            "For a mask, pass np.flatnonzero(mask)."
+        )
+    outside = (array < -length) | (array >= length)
+    if outside.any():
+        raise IndexError(f"index {array[outside][0]} is outside of {length} images.")
+    return np.where(array < 0, array + length, array).astype(np.int64)
+
+
+def _check_images(name: str, images: Images) -> None:
+    missing = [a for a in ("shape", "dtype", "__len__", "__getitem__") if not hasattr(images, a)]
+    if missing:
+        raise ValueError(
+            f"{name}: images must be an array or a lazy sequence of images, got "
+            f"{type(images).__name__} without {', '.join(missing)}."
+        )
+    shape = tuple(images.shape)
+    if images.dtype != np.uint8 or len(shape) != 4:
+        advice = ""
+        if images.dtype != np.uint8:
+            advice = " Scale them to 0..255, round, and convert: images.astype(np.uint8)."
+        elif len(shape) == 3:
+            advice = " Add the channel axis: images[..., None]."
+        raise ValueError(
+            f"{name}: images must be [N, H, W, C] uint8, got {images.dtype} of shape {shape}."
+            + advice
+        )
+    if 0 in shape:
+        raise ValueError(f"{name}: there must be at least one image, got images of shape {shape}.")
+
+
+def _check_labels(name: str, labels: np.ndarray, count: int, class_names: tuple[str, ...]) -> None:
+    if not isinstance(labels, np.ndarray) or labels.dtype != np.int32 or labels.ndim != 1:
+        got = f"{getattr(labels, 'dtype', type(labels).__name__)} of shape {np.shape(labels)}"
+        raise ValueError(
+            f"{name}: labels must be an int32 array [N], got {got}. "
+            "Convert them: np.asarray(labels, np.int32)."
+        )
+    if len(labels) != count:
+        raise ValueError(
+            f"{name}: each image needs one label, got {count} images and {len(labels)} labels."
+        )
+    if not isinstance(class_names, tuple) or len(set(class_names)) != len(class_names):
+        raise ValueError(
+            f"{name}: class names must be a tuple of different names, got {class_names!r}."
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    if len(wrong):
+        raise ValueError(
+            f"{name}: labels must be in 0..{len(class_names) - 1} (there are {len(class_names)} "
+            f"class names), got {labels[wrong[0]]} for example {wrong[0]}"
+            f"{f' and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''}."
+        )

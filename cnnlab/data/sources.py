@@ -1,0 +1,227 @@
+"""Data sets by name: what is read from where, and what becomes training, validation and test part.
+
+Nothing here downloads anything: the files are those that the publishers distribute, in a folder
+that the caller names.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnnlab.data import splits
+from cnnlab.data.dataset import (
+    MEMORY_LIMIT,
+    Dataset,
+    Parts,
+    Statistics,
+    compute_statistics,
+)
+from cnnlab.data.splits import Splits
+from cnnlab.spelling import nearest
+
+_NAMES = (
+    "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder", "npz", "tfds", "synthetic",
+)  # fmt: skip
+_WITH_PATH = ("folder", "npz")  # the path may follow the name: folder:PATH
+
+
+def names() -> tuple[str, ...]:
+    """The data sets that `load` knows, by the first word of their name."""
+    return _NAMES
+
+
+def load(
+    name: str,
+    data_dir: str | Path | None = None,
+    *,
+    validation: float | int | None = 0.1,
+    test: float | int = 0.2,
+    split_seed: int = 0,
+    per_class: int | None = None,
+    fraction: float | None = None,
+    classes: Sequence[str | int] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    on_unreadable: str = "error",
+    memory_limit: int = MEMORY_LIMIT,
+) -> Splits:
+    """Reads a data set and splits it.
+
+    In this order: the test part is the published one, or else split off; ``classes`` are chosen in
+    all parts; ``per_class`` or ``fraction`` make the training part smaller; the validation part is
+    taken from what is left of training. The statistics are those of the final training part,
+    attached to all.
+
+    Args:
+      name: "digits" (comes with scikit-learn), "mnist", "fashion_mnist", "cifar10", "cifar100",
+        "folder" or "folder:PATH" (images in a folder for each class), "npz" or "npz:PATH",
+        "tfds:NAME[:CONFIG]", "synthetic" or "synthetic:N:HxWxC:K".
+      data_dir: where the files are: the folder that holds them, or for "npz" and the archives of
+        CIFAR the file itself. Not used by "digits" and "synthetic".
+      validation: the size of the validation part, a fraction of training in (0, 1) or a number of
+        examples >= 1, stratified; None for no validation part. A published validation part, as in
+        a folder with ``train/``, ``val/`` and ``test/``, is used whole instead.
+      test: likewise, the size of the test part where none is published.
+      split_seed: the seed of all these choices, >= 0.
+      per_class: keep this many training examples of every class.
+      fraction: keep this part of the training examples, in (0, 1], stratified.
+      classes: keep these classes, by name or index, numbered anew in this order.
+      image_size: folders only: what images become, a side or (H, W).
+      on_unreadable: folders only: "error", or "skip" to leave unreadable files out.
+      memory_limit: folders and tfds: parts of more bytes than this stay lazy.
+
+    Raises:
+      ValueError: for an unknown name or option (the nearest known are given), a damaged or foreign
+        file (it is named), a part without examples, a class without examples in some part.
+      FileNotFoundError: if files are missing; what was looked for is said.
+    """
+    if split_seed < 0:
+        raise ValueError(f"split_seed must be at least 0, got {split_seed}.")
+    parts = _read(name, data_dir, image_size, on_unreadable, memory_limit)
+    notes = list(parts.notes)
+    _check_classes(parts.train, "the training part" if parts.test else "the data set")
+    if parts.test is None:
+        count = splits.part_size(len(parts.train), test, "the test part")
+        rest, taken = splits.split(parts.train, count, split_seed)
+        parts = dataclasses.replace(parts, train=rest, test=taken)
+        notes.append(f"test: {_said(test, 'all')}, seed {split_seed}")
+    if classes is not None:
+        parts = _only_classes(parts, classes)
+        notes.append(f"classes: {', '.join(parts.train.class_names)}")
+    train = splits.subset(parts.train, per_class=per_class, fraction=fraction, seed=split_seed)
+    if per_class is not None:
+        notes.append(f"training subset: {per_class} a class, seed {split_seed}")
+    elif fraction is not None:
+        notes.append(f"training subset: {_said(fraction, 'training')}, seed {split_seed}")
+    held_out = parts.validation if validation is not None else None
+    if validation is not None and held_out is None:
+        count = splits.part_size(len(train), validation, "the validation part")
+        train, held_out = splits.split(train, count, split_seed)
+        notes.append(f"validation: {_said(validation, 'training')}, seed {split_seed}")
+    elif held_out is None:
+        notes.append("no validation part")
+    return _finished(train, held_out, parts.test, notes)
+
+
+def _finished(
+    train: Dataset, validation: Dataset | None, test: Dataset | None, notes: list[str]
+) -> Splits:
+    assert test is not None
+    _check_classes(train, "the training part")
+    _check_classes(test, "the test part")
+    if validation is not None:
+        _check_classes(validation, "the validation part")
+    for part in (test, validation):
+        if part is not None and part.image_shape != train.image_shape:
+            raise ValueError(
+                f"{train.name}: all parts must have images of one shape, got {train.image_shape} "
+                f"in training and {part.image_shape} elsewhere."
+            )
+    statistics = compute_statistics(train)
+    return Splits(
+        _with(train, statistics),
+        _with(validation, statistics) if validation is not None else None,
+        _with(test, statistics),
+        "; ".join(notes),
+    )
+
+
+def _with(dataset: Dataset, statistics: Statistics) -> Dataset:
+    return dataclasses.replace(dataset, statistics=statistics)
+
+
+def _said(size: float | int, of: str) -> str:
+    if isinstance(size, float):
+        return f"{100 * size:g} % of {of}, stratified"
+    return f"{size} examples of {of}, stratified"
+
+
+def _only_classes(parts: Parts, classes: Sequence[str | int]) -> Parts:
+    def chosen(part: Dataset | None) -> Dataset | None:
+        return None if part is None else splits.subset(part, classes=classes)
+
+    return dataclasses.replace(
+        parts,
+        train=splits.subset(parts.train, classes=classes),
+        test=chosen(parts.test),
+        validation=chosen(parts.validation),
+    )
+
+
+def _check_classes(dataset: Dataset, part: str) -> None:
+    counts = np.bincount(dataset.labels, minlength=dataset.num_classes)
+    empty = [dataset.class_names[i] for i in np.flatnonzero(counts == 0)]
+    if not empty:
+        return
+    shown = ", ".join(repr(n) for n in empty[:5]) + (", ..." if len(empty) > 5 else "")
+    advice = {
+        "the validation part": "Make it larger, or pass None for no validation part",
+        "the test part": "Make it larger, or leave the class out with classes=",
+    }.get(part, "Add examples, or leave the class out with classes=")
+    raise ValueError(
+        f"{dataset.name}: empty class: every class must have an example in {part}, but of its "
+        f"{len(dataset)} none is of {shown}. {advice}."
+    )
+
+
+def _read(
+    name: str,
+    data_dir: str | Path | None,
+    image_size: int | tuple[int, int] | None,
+    on_unreadable: str,
+    memory_limit: int,
+) -> Parts:
+    source, _, rest = name.partition(":")
+    if source not in _NAMES or (rest and source not in (*_WITH_PATH, "tfds", "synthetic")):
+        known = ", ".join(_NAMES).replace("tfds", "tfds:NAME")
+        raise ValueError(f"unknown data set {name!r}.{nearest(source, _NAMES)} Known: {known}.")
+    if image_size is not None and source != "folder":
+        raise ValueError(f"image_size is for image folders only; {source} has a size of its own.")
+    if source == "digits":
+        from cnnlab.data import digits
+
+        return digits.read()
+    if source == "synthetic":
+        from cnnlab.data import synthetic
+
+        return synthetic.read(rest)
+    if source == "tfds" and not rest:
+        raise ValueError("name the tfds data set too: tfds:NAME or tfds:NAME:CONFIG.")
+    path = _path(source, rest if source in _WITH_PATH else "", data_dir)
+    if source == "folder":
+        from cnnlab.data import folder
+
+        return folder.read(path, image_size, on_unreadable, memory_limit)
+    if source == "npz":
+        from cnnlab.data import npz
+
+        return npz.read(path)
+    if source == "tfds":
+        from cnnlab.data import tfds
+
+        return tfds.read(rest, path, memory_limit)
+    if source in ("mnist", "fashion_mnist"):
+        from cnnlab.data import idx
+
+        return idx.read(source, path)
+    from cnnlab.data import cifar
+
+    return cifar.read(source, path)
+
+
+def _path(source: str, given: str, data_dir: str | Path | None) -> Path:
+    # A path in the name counts from data_dir where there is one.
+    if not given and data_dir is None:
+        what = {"folder": "the image folder", "npz": "the .npz file"}.get(source)
+        inline = f", or write {source}:PATH" if source in _WITH_PATH else ""
+        raise ValueError(
+            f"{source} needs files: pass data_dir (--data-dir), {what or 'the folder they are in'}"
+            f"{inline}."
+        )
+    path = Path(data_dir or ".").expanduser() / Path(given).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{source}: {path} does not exist. Pass another data_dir.")
+    return path

@@ -1,0 +1,218 @@
+"""Data sets that tensorflow-datasets has prepared on this machine, read without TensorFlow.
+
+Only what lies in the data folder as ArrayRecord files is read; nothing is downloaded or prepared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data.dataset import (
+    MEMORY_LIMIT,
+    Dataset,
+    Images,
+    LazyImages,
+    Parts,
+    materialise,
+)
+from cnnlab.spelling import nearest
+
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
+_TRAIN, _TEST, _VALIDATION = "train", "test", "validation"
+
+
+class TfdsImages(LazyImages):
+    """The images of one split of a prepared data set, read when they are asked for.
+
+    Args:
+      source: what ``as_data_source`` gives.
+      key: the feature that is the image, uint8 [H, W, C].
+      shape: (N, H, W, C).
+      name: what the split is called, for errors and `fingerprint`.
+    """
+
+    def __init__(self, source: Any, key: str, shape: tuple[int, ...], name: str) -> None:
+        self._source = source
+        self._key = key
+        self._name = name
+        self.shape = shape
+
+    def read(self, index: int) -> np.ndarray:
+        """Image number ``index``: uint8 [H, W, C]."""
+        return _checked_image(self._source[index][self._key], self.shape[1:], self._name, index)
+
+    def identity(self, indices: np.ndarray) -> Iterable[str]:
+        """The name and version of the data set, its split and the positions in it."""
+        yield self._name
+        yield " ".join(map(str, indices))
+
+
+def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
+    """The training part and, where there is one, the test part of a prepared data set.
+
+    Without a split called ``test``, the one called ``validation`` is the test part. With both,
+    ``validation`` is the validation part.
+
+    Args:
+      name: "NAME" or "NAME:CONFIG"; the newest version that is prepared is taken.
+      data_dir: the folder that tensorflow-datasets prepared it in, the one that holds NAME/.
+      memory_limit: parts of more bytes than this are read on access instead of once.
+
+    Raises:
+      FileNotFoundError: if it is not prepared there; what to run is said.
+      ValueError: if it is not of labelled images of one size, or not in ArrayRecord files.
+    """
+    name, _, config = name.replace("/", ":", 1).partition(":")
+    folder = _prepared(name, config, data_dir)
+    import tensorflow_datasets
+
+    builder = tensorflow_datasets.builder_from_directory(str(folder))
+    found = builder.info.file_format
+    if found is None or found.value != "array_record":
+        full = folder.parent.relative_to(data_dir).as_posix()
+        raise ValueError(
+            f"{folder} must hold ArrayRecord files, which can be read without TensorFlow, got "
+            f"{found.value if found else 'none'}. {_how_to_prepare(full, data_dir)}"
+        )
+    splits = builder.info.splits
+    if _TRAIN not in splits:
+        raise ValueError(f"{folder} must have a split {_TRAIN!r}, got {', '.join(splits)}.")
+    image_key, label_key = _keys(builder.info, folder)
+    test = next((s for s in (_TEST, _VALIDATION) if s in splits), None)
+    validation = _VALIDATION if test == _TEST and _VALIDATION in splits else None
+    parts = {
+        split: _part(builder, split, image_key, label_key, memory_limit)
+        for split in (_TRAIN, test, validation)
+        if split is not None
+    }
+    notes = [f"tfds {builder.info.full_name}"]
+    notes += [f"test is its split {test!r}"] if test else []
+    notes += [f"validation is its split {validation!r}"] if validation else []
+    return Parts(
+        parts[_TRAIN],
+        parts[test] if test else None,
+        parts[validation] if validation else None,
+        tuple(notes),
+    )
+
+
+def _prepared(name: str, config: str, data_dir: Path) -> Path:
+    root = data_dir / name
+    folder = root / config if config else root
+    versions = _versions(folder)
+    if not versions and not config:
+        configs = sorted(p.name for p in _folders(root) if _versions(p))
+        if len(configs) == 1:
+            folder = root / configs[0]
+            versions = _versions(folder)
+        elif configs:
+            raise ValueError(
+                f"tfds:{name} is prepared in several configs under {root}: {', '.join(configs)}. "
+                f"Name one: tfds:{name}:{configs[0]}."
+            )
+    if not versions:
+        raise FileNotFoundError(_not_prepared(name, config, data_dir))
+    return max(versions, key=lambda p: tuple(int(n) for n in p.name.split(".")))
+
+
+def _versions(folder: Path) -> list[Path]:
+    return [
+        p
+        for p in _folders(folder)
+        if _VERSION.fullmatch(p.name) and (p / "dataset_info.json").is_file()
+    ]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return [p for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
+
+
+def _not_prepared(name: str, config: str, data_dir: Path) -> str:
+    import tensorflow_datasets
+
+    here = [p.name for p in _folders(data_dir) if not p.name.startswith(".")]
+    text = f"tfds:{name}{f':{config}' if config else ''} is not prepared in {data_dir}"
+    text += f" (which holds {', '.join(sorted(here)[:10])})." if here else "."
+    known = tensorflow_datasets.list_builders(with_community_datasets=False)
+    if name not in known:
+        hint = nearest(name, [*here, *known])
+        return f"{text} tensorflow-datasets has no data set of this name.{hint}"
+    return f"{text} {_how_to_prepare(f'{name}/{config}' if config else name, data_dir)}"
+
+
+def _how_to_prepare(full: str, data_dir: Path) -> str:
+    return (
+        "Nothing is downloaded unasked. To prepare it, run once:\n"
+        f'  python -c "import tensorflow_datasets as tfds; tfds.builder({full!r}, '
+        f"data_dir={str(data_dir)!r}, file_format='array_record').download_and_prepare()\"\n"
+        "This downloads the data from its publisher. tensorflow-datasets' own builders need "
+        "TensorFlow for it (pip install tensorflow, also in another environment); reading what "
+        "they prepared does not."
+    )
+
+
+def _keys(info: Any, folder: Path) -> tuple[str, str]:
+    import tensorflow_datasets
+
+    kinds = tensorflow_datasets.features
+    features = dict(info.features)
+    images = [
+        key
+        for key, feature in features.items()
+        if isinstance(feature, (kinds.Image, kinds.Tensor))
+        and len(feature.shape) == 3
+        and feature.np_dtype == np.uint8
+    ]
+    labels = [key for key, feature in features.items() if isinstance(feature, kinds.ClassLabel)]
+    supervised = info.supervised_keys
+    if supervised and len(supervised) == 2:
+        images.sort(key=lambda key: key != supervised[0])
+        labels.sort(key=lambda key: key != supervised[1])
+    else:
+        images.sort(key=lambda key: key != "image")
+        labels.sort(key=lambda key: key != "label")
+    if not images or not labels:
+        raise ValueError(
+            f"{folder} must have a uint8 image [H, W, C] and a class label for each example, got "
+            f"{', '.join(f'{k}: {type(f).__name__}' for k, f in features.items())}."
+        )
+    return images[0], labels[0]
+
+
+def _part(builder: Any, split: str, image_key: str, label_key: str, memory_limit: int) -> Dataset:
+    name = f"tfds {builder.info.full_name} {split}"
+    source = builder.as_data_source(split=split)
+    if not len(source):
+        raise ValueError(f"{name} has no example.")
+    encoded = _without_decoding(builder, split)
+    labels = np.array([example[label_key] for example in encoded], np.int32)
+    class_names = tuple(builder.info.features[label_key].names)
+    first = np.asarray(source[0][image_key])
+    shape = (len(source), *first.shape)
+    lazy: Images = TfdsImages(source, image_key, shape, name)
+    return Dataset(materialise(lazy, memory_limit), labels, class_names, builder.info.name)
+
+
+def _without_decoding(builder: Any, split: str) -> Any:
+    # The split with its images left as bytes, which makes reading all labels quick.
+    import tensorflow_datasets
+
+    kinds, skip = tensorflow_datasets.features, tensorflow_datasets.decode.SkipDecoding()
+    images = [k for k, f in dict(builder.info.features).items() if isinstance(f, kinds.Image)]
+    return builder.as_data_source(split=split, decoders=dict.fromkeys(images, skip) or None)
+
+
+def _checked_image(image: Any, shape: tuple[int, ...], name: str, index: int) -> np.ndarray:
+    image = np.asarray(image)
+    if image.shape != shape or image.dtype != np.uint8:
+        raise ValueError(
+            f"{name}: images must be of one size, uint8 {shape} as the first is; number {index} "
+            f"is {image.dtype} {image.shape}. Lay the images out in folders and load them with "
+            "folder and image_size instead."
+        )
+    return image

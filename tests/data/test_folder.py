@@ -1,0 +1,245 @@
+"""Folders of images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnlab.data import compute_statistics, fingerprint, load
+from cnnlab.data import folder as folders
+
+
+def picture(seed, height=6, width=8):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def save(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def classes(root, names=("cat", "dog"), n=10, seed=0, **size):
+    """``n`` PNG files a class; the pictures in the order in which they must be read."""
+    made = []
+    for k, name in enumerate(names):
+        for i in range(n):
+            made.append(picture([seed, k, i], **size))
+            save(root / name / f"{i:02}.png", made[-1])
+    return np.stack(made)
+
+
+def test_a_folder_a_class(tmp_path):
+    pixels = classes(tmp_path)
+    parts = folders.read(tmp_path)
+    np.testing.assert_array_equal(parts.train.images, pixels)
+    assert parts.train.labels.tolist() == [0] * 10 + [1] * 10
+    assert parts.train.class_names == ("cat", "dog")
+    assert parts.test is None
+
+
+def test_without_a_test_part_one_is_split_off(tmp_path):
+    classes(tmp_path)
+    parts = load("folder", tmp_path, test=0.2, validation=0.25)
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (12, 4, 4)
+    assert np.bincount(parts.test.labels).tolist() == [2, 2]
+    assert "test: 20 % of all, stratified, seed 0" in parts.notes
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "test"])
+def test_val_over_the_classes_is_the_test_part(tmp_path, name):
+    train = classes(tmp_path / "train")
+    held = classes(tmp_path / name, n=3, seed=1)
+    parts = load("folder", tmp_path, validation=None)
+    np.testing.assert_array_equal(parts.train.images, train)
+    np.testing.assert_array_equal(parts.test.images, held)
+    assert f"test is the folder {name}/" in parts.notes
+
+
+def test_with_all_three_val_is_the_validation_part(tmp_path):
+    classes(tmp_path / "train")
+    val, held = classes(tmp_path / "val", n=3, seed=1), classes(tmp_path / "test", n=4, seed=2)
+    parts = load("folder", tmp_path)
+    np.testing.assert_array_equal(parts.validation.images, val)
+    np.testing.assert_array_equal(parts.test.images, held)
+    assert len(parts.train) == 20
+    assert load("folder", tmp_path, validation=None).validation is None
+
+
+def test_the_path_may_stand_in_the_name(tmp_path):
+    classes(tmp_path / "pets")
+    absolute = load(f"folder:{tmp_path / 'pets'}")
+    assert fingerprint(absolute.train) == fingerprint(load("folder:pets", tmp_path).train)
+    assert absolute.train.name == "pets"
+
+
+@pytest.mark.parametrize("extension", ["png", "bmp", "gif", "JPG", "jpeg", "webp"])
+def test_kinds_of_files(tmp_path, extension):
+    pixels = np.full((6, 8, 3), 77, np.uint8)
+    for name in ("a", "b"):
+        save(tmp_path / name / f"x.{extension}", pixels)
+    found = folders.read(tmp_path).train.images
+    assert found.shape == (2, 6, 8, 3)
+    np.testing.assert_allclose(found, 77, atol=2)
+
+
+def test_grey_palette_and_transparent_images_become_rgb(tmp_path):
+    grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    save(tmp_path / "a" / "1.png", grey)
+    colours = picture(3)
+    colours[...] = colours[0, 0]
+    (tmp_path / "b").mkdir()
+    Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "b/1.png")
+    Image.fromarray(np.dstack([picture(1), grey])).save(tmp_path / "b" / "2.png")
+    found = folders.read(tmp_path).train.images
+    np.testing.assert_array_equal(found[0], np.stack([grey] * 3, -1))
+    np.testing.assert_array_equal(found[1], colours)
+    np.testing.assert_array_equal(found[2], picture(1))
+
+
+def test_sub_folders_belong_to_their_class_and_other_files_are_passed_over(tmp_path):
+    classes(tmp_path, n=2)
+    save(tmp_path / "cat" / "more" / "x.png", picture(9))
+    (tmp_path / "cat" / "Thumbs.db").write_bytes(b"x")
+    (tmp_path / "cat" / "._00.png").write_bytes(b"x")
+    (tmp_path / ".cache").mkdir()
+    parts = folders.read(tmp_path)
+    assert np.bincount(parts.train.labels).tolist() == [3, 2]
+    assert parts.notes == ("1 files that are no images passed over",)
+
+
+def test_different_sizes_need_an_image_size(tmp_path):
+    classes(tmp_path)
+    save(tmp_path / "dog" / "99.png", picture(0, 6, 9))
+    with pytest.raises(ValueError, match=r"6 x 8 .*99\.png is 6 x 9.*image_size"):
+        load("folder", tmp_path)
+    assert load("folder", tmp_path, image_size=4).train.image_shape == (4, 4, 3)
+
+
+def test_resizing_covers_and_cuts_at_the_centre(tmp_path):
+    # Left third red, middle green, right blue; 12 x 36, so a square keeps the green alone.
+    bands = np.zeros((12, 36, 3), np.uint8)
+    for c in range(3):
+        bands[:, 12 * c : 12 * (c + 1), c] = 200
+    for name in ("a", "b"):
+        save(tmp_path / name / "1.png", bands)
+    square = folders.read(tmp_path, image_size=12).train.images[0]
+    np.testing.assert_array_equal(square, bands[:, 12:24])
+    smaller = folders.read(tmp_path, image_size=4).train.images[0]
+    np.testing.assert_array_equal(smaller[:, 1:3], np.broadcast_to([0, 200, 0], (4, 2, 3)))
+    tall = folders.read(tmp_path, image_size=(24, 12)).train.images[0]
+    assert tall.shape == (24, 12, 3)
+    assert (tall[:, :, 1] == 200).all()
+
+
+def damage(tmp_path, how):
+    path = tmp_path / "dog" / "03.png"
+    path.write_bytes(how(path.read_bytes()))
+    return path
+
+
+DAMAGE = [lambda d: b"no image", lambda d: d[: len(d) // 2], lambda d: b""]
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("image_size", [None, 4])
+def test_an_unreadable_file_is_named(tmp_path, how, image_size):
+    classes(tmp_path)
+    path = damage(tmp_path, how)
+    with pytest.raises(ValueError, match="cannot be read as an image") as caught:
+        load("folder", tmp_path, image_size=image_size)
+    assert str(path) in str(caught.value)
+    assert "on_unreadable='skip'" in str(caught.value)
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+def test_unreadable_files_are_skipped_and_counted_on_request(tmp_path, how, memory_limit):
+    pixels = classes(tmp_path)
+    damage(tmp_path, how)
+    parts = folders.read(tmp_path, on_unreadable="skip", memory_limit=memory_limit)
+    np.testing.assert_array_equal(parts.train.images[:], np.delete(pixels, 13, 0))
+    assert parts.train.labels.tolist() == [0] * 10 + [1] * 9
+    assert parts.notes == ("1 unreadable file skipped (dog/03.png)",)
+
+
+def test_skipping_the_whole_of_a_class_leaves_an_empty_class(tmp_path):
+    classes(tmp_path, n=4)
+    for path in (tmp_path / "dog").iterdir():
+        path.write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"empty class.*'dog'"):
+        load("folder", tmp_path, on_unreadable="skip")
+
+
+def test_a_file_of_16_bits_is_refused_not_clipped(tmp_path):
+    classes(tmp_path)
+    Image.fromarray(np.full((6, 8), 40000, np.uint16)).save(tmp_path / "cat" / "00.png")
+    with pytest.raises(ValueError, match=r"00\.png: images must have 8 bits"):
+        load("folder", tmp_path)
+
+
+def test_an_empty_class_is_named(tmp_path):
+    classes(tmp_path)
+    (tmp_path / "fox").mkdir()
+    with pytest.raises(ValueError, match=r"empty class: .*fox must hold images"):
+        load("folder", tmp_path)
+
+
+def test_parts_must_have_the_same_classes(tmp_path):
+    classes(tmp_path / "train")
+    classes(tmp_path / "val", names=("cat", "fox"))
+    with pytest.raises(ValueError, match="lacks dog and has fox"):
+        load("folder", tmp_path)
+
+
+def test_a_folder_that_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder in it"):
+        load("folder", tmp_path)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load("folder", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("size", [0, -1, (4,), (4, 0), (4, 4, 3), "large"])
+def test_a_wrong_image_size_is_refused(tmp_path, size):
+    classes(tmp_path)
+    with pytest.raises(ValueError, match="image_size must be a side"):
+        load("folder", tmp_path, image_size=size)
+
+
+def test_a_wrong_choice_for_unreadable_files_is_refused(tmp_path):
+    classes(tmp_path)
+    with pytest.raises(ValueError, match="'error' or 'skip', got 'ignore'"):
+        load("folder", tmp_path, on_unreadable="ignore")
+
+
+def test_what_does_not_fit_in_memory_is_lazy_and_the_same(tmp_path):
+    classes(tmp_path)
+    lazy = load("folder", tmp_path, memory_limit=20 * 6 * 8 * 3 - 1)
+    here = load("folder", tmp_path, memory_limit=20 * 6 * 8 * 3)
+    assert isinstance(here.train.images, np.ndarray)
+    assert not isinstance(lazy.train.images, np.ndarray)
+    for a, b in ((lazy.train, here.train), (lazy.validation, here.validation)):
+        np.testing.assert_array_equal(a.images[:], b.images)
+        np.testing.assert_array_equal(a.labels, b.labels)
+    assert lazy.train.statistics == here.train.statistics == compute_statistics(lazy.train)
+
+
+def test_the_fingerprint_of_lazy_images_is_of_names_and_sizes(tmp_path):
+    for copy in ("one", "two"):
+        classes(tmp_path / copy)
+    one, two = (folders.read(tmp_path / c, memory_limit=0).train for c in ("one", "two"))
+    assert fingerprint(one) == fingerprint(two)
+    assert fingerprint(one.take([0, 1])) != fingerprint(one.take([1, 0]))
+    resized = folders.read(tmp_path / "one", image_size=(8, 6), memory_limit=0).train
+    assert fingerprint(resized) != fingerprint(one)
+    save(tmp_path / "two" / "cat" / "00.png", np.zeros((6, 8, 3), np.uint8))
+    assert fingerprint(one) != fingerprint(two)
+
+
+def test_a_lazy_file_that_is_damaged_later_is_named_on_access(tmp_path):
+    classes(tmp_path)
+    data = folders.read(tmp_path, memory_limit=0).train
+    path = damage(tmp_path, lambda d: d[:-40])
+    data.images[12]
+    with pytest.raises(ValueError, match="cannot be read") as caught:
+        data.images[13]
+    assert str(path) in str(caught.value)

@@ -1,0 +1,115 @@
+"""Data sets in .npz files."""
+
+import numpy as np
+import pytest
+
+from cnnlab.data import load
+
+
+def pictures(n=20, shape=(5, 6, 3), seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+
+
+def labels(n=20, k=4):
+    return np.arange(n) % k
+
+
+def save(path, **arrays):
+    np.savez_compressed(path, **arrays)
+    return path
+
+
+def test_images_and_labels_are_split(tmp_path):
+    path = save(tmp_path / "d.npz", images=pictures(), labels=labels())
+    parts = load("npz", path, test=0.2, validation=0.25)
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (12, 4, 4)
+    assert parts.train.class_names == ("0", "1", "2", "3")
+    assert parts.train.name == "d"
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("x_train", "y_train", "x_test", "y_test"),
+        ("train_images", "train_labels", "test_images", "test_labels"),
+    ],
+)
+def test_the_usual_names_of_arrays(tmp_path, keys):
+    held = pictures(8, seed=1)
+    arrays = dict(zip(keys, (pictures(), labels(), held, labels(8)), strict=True))
+    parts = load(f"npz:{save(tmp_path / 'd.npz', **arrays)}", validation=None)
+    np.testing.assert_array_equal(parts.train.images, pictures())
+    np.testing.assert_array_equal(parts.test.images, held)
+    np.testing.assert_array_equal(parts.test.labels, labels(8))
+
+
+def test_a_validation_part_is_used_where_there_is_one(tmp_path):
+    arrays = {
+        f"{part}_{kind}": value
+        for part, n in (("train", 20), ("val", 8), ("test", 12))
+        for kind, value in (("images", pictures(n)), ("labels", labels(n)[:, None]))
+    }
+    parts = load("npz", save(tmp_path / "d.npz", **arrays))
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == (20, 8, 12)
+    assert parts.validation.labels.tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
+
+
+def test_grey_images_get_a_channel_axis(tmp_path):
+    grey = pictures(shape=(5, 6))
+    parts = load("npz", save(tmp_path / "d.npz", images=grey, labels=labels()), validation=None)
+    assert parts.train.image_shape == (5, 6, 1)
+
+
+@pytest.mark.parametrize("names", [["a", "b", "c", "d"], [b"a", b"b", b"c", b"d"]])
+def test_class_names(tmp_path, names):
+    path = save(tmp_path / "d.npz", images=pictures(), labels=labels(), class_names=names)
+    assert load("npz", path, validation=None).train.class_names == ("a", "b", "c", "d")
+
+
+OBJECTS = np.array([{}], dtype=object)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"images": pictures() / 255}, r"images must be .* got float64.*0\.\.255"),
+        ({"images": pictures().transpose(0, 3, 1, 2)}, "channels last"),
+        ({"images": pictures()[0, 0]}, "must be"),
+        ({"labels": labels() * 1.0}, "whole numbers"),
+        ({"labels": np.eye(4, dtype=int)[labels()]}, r"\[N\] or \[N, 1\]"),
+        ({"labels": labels() - 1}, "0 or more, got -1..2"),
+        ({"labels": labels()[:-1]}, "train part.*20 images and 19 labels"),
+        ({"class_names": ["a", "b", "c"]}, "0..2 .* got 3"),
+        ({"class_names": [1, 2, 3, 4]}, "must be text"),
+        ({"labels": np.where(labels() == 1, 2, labels())}, "empty class.*'1'"),
+        ({"class_names": OBJECTS}, "Python objects"),
+    ],
+)
+def test_wrong_arrays_are_refused(tmp_path, change, said):
+    path = save(tmp_path / "d.npz", **{"images": pictures(), "labels": labels(), **change})
+    with pytest.raises(ValueError, match=said):
+        load("npz", path)
+
+
+def test_missing_arrays_are_named(tmp_path):
+    path = save(tmp_path / "d.npz", pixels=pictures(), labels=labels())
+    with pytest.raises(ValueError, match="holds labels but lacks images"):
+        load("npz", path)
+    path = save(tmp_path / "e.npz", pixels=pictures())
+    with pytest.raises(ValueError, match=r"x_train and y_train.*got pixels"):
+        load("npz", path)
+
+
+def test_damaged_and_foreign_files_are_named(tmp_path):
+    path = save(tmp_path / "d.npz", images=pictures(), labels=labels())
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:middle], whole[:middle] + b"?" * 9 + whole[middle + 9 :], b"x", b""):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"d\.npz is not an \.npz file"):
+            load("npz", path)
+    np.save(tmp_path / "one.npy", pictures())
+    with pytest.raises(ValueError, match="one array"):
+        load("npz", tmp_path / "one.npy")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        load("npz", tmp_path)
