@@ -1,0 +1,24 @@
+"""Image transformations on the device: pure functions ``(key, images) -> images``.
+
+Every transformation is a value made once from its settings and then called; each example gets a key
+of its own, so that what happens to an image does not depend on how a batch is spread over devices.
+
+    augmentation = augment.compose(augment.flip(), augment.crop(padding=4), augment.cutout(16))
+    images = jax.jit(augmentation)(key, images)
+"""
+
+from cnnlab.augment.compose import Transform, compose, per_example
+from cnnlab.augment.geometry import crop, cutout, flip
+from cnnlab.augment.normalize import normalize, subtract_mean_image, to_unit_range
+
+__all__ = [
+    "Transform",
+    "compose",
+    "crop",
+    "cutout",
+    "flip",
+    "normalize",
+    "per_example",
+    "subtract_mean_image",
+    "to_unit_range",
+]

@@ -1,0 +1,48 @@
+"""How transformations are applied to a batch and chained."""
+
+from collections.abc import Callable
+
+import jax
+from jax import numpy as jnp
+
+Transform = Callable[[jax.Array, jax.Array], jax.Array]
+"""``(key, images [N, H, W, C]) -> images [N, H', W', C]``, pure."""
+
+
+def check_images(images: jax.Array) -> None:
+    """Raises ValueError unless ``images`` is ``[N, H, W, C]``."""
+    if images.ndim != 4:
+        advice = "images[..., None]" if images.ndim == 3 else "reshape to four axes"
+        raise ValueError(
+            f"images must be [N, H, W, C], got {images.dtype} of shape {images.shape}. "
+            f"For grey images or a single image add the missing axis: {advice}."
+        )
+
+
+def per_example(transform_one: Callable[[jax.Array, jax.Array], jax.Array]) -> Transform:
+    """Lifts ``(key, image [H, W, C]) -> image`` to a batch, with an own key for every example.
+
+    Example ``i`` of the batch gets ``fold_in(key, i)``: a prefix of the batch is transformed in the
+    same way as the whole.
+    """
+
+    def transform(key: jax.Array, images: jax.Array) -> jax.Array:
+        check_images(images)
+        keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(images.shape[0]))
+        return jax.vmap(transform_one)(keys, images)
+
+    return transform
+
+
+def compose(*transforms: Transform) -> Transform:
+    """Applies ``transforms`` from left to right, each with a key of its own.
+
+    ``compose()`` is the identity. The k-th transformation gets ``fold_in(key, k)``.
+    """
+
+    def transform(key: jax.Array, images: jax.Array) -> jax.Array:
+        for index, each in enumerate(transforms):
+            images = each(jax.random.fold_in(key, index), images)
+        return images
+
+    return transform
