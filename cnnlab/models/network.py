@@ -1,0 +1,74 @@
+"""A network as an ordered row of named stages: ``stem``, ``stage1`` … ``stageN``, ``head``.
+
+The row is what the rest of the house speaks of: freeze up to a stage, read features at a stage, run
+the front once and train only the rest. Parameters carry the same names:
+``params["stage3"]["block0"]["conv1"]["kernel"]``.
+"""
+
+import flax.linen as nn
+import jax
+
+from cnnlab.spelling import unknown
+
+
+class Network(nn.Module):
+    """Stages run one after the other.
+
+    Attributes:
+      stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``.
+    """
+
+    stages: tuple[tuple[str, nn.Module], ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the stages, in order."""
+        return tuple(name for name, _ in self.stages)
+
+    def after(self, name: str) -> str:
+        """The stage behind ``name``: where to go on with what ``stop=name`` returned.
+
+        Raises:
+          ValueError: if there is no such stage, or none behind it.
+        """
+        index = self._index(name)
+        if index + 1 == len(self.stages):
+            raise ValueError(f"{name!r} is the last stage of {list(self.names)}.")
+        return self.names[index + 1]
+
+    @nn.compact
+    def __call__(
+        self,
+        x: jax.Array,
+        *,
+        train: bool = False,
+        start: str | None = None,
+        stop: str | None = None,
+    ) -> jax.Array:
+        """Runs the stages from ``start`` to ``stop``, both included.
+
+        Args:
+          x: float images ``[N, H, W, C]``, or where ``start`` is given the output of the stage
+            before it.
+          train: whether normalisation uses the statistics of this batch (and dropout drops).
+          start: the first stage to run; the first of the row by default.
+          stop: the last stage to run; the last of the row by default.
+
+        Returns:
+          What the last stage gives: float32 logits ``[N, K]`` for the whole row of a classifier.
+
+        Raises:
+          ValueError: for an unknown stage, or a ``stop`` before ``start``.
+        """
+        first = 0 if start is None else self._index(start)
+        last = len(self.stages) - 1 if stop is None else self._index(stop)
+        if last < first:
+            raise ValueError(f"stop={stop!r} lies before start={start!r} in {list(self.names)}.")
+        for name, stage in self.stages[first : last + 1]:
+            x = stage.copy(name=name)(x, train=train)
+        return x
+
+    def _index(self, name: str) -> int:
+        if name not in self.names:
+            raise ValueError(unknown("stage", name, self.names))
+        return self.names.index(name)
