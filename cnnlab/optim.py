@@ -1,0 +1,150 @@
+"""Update rules as optax chains, with weight decay on kernels only."""
+
+from typing import Any
+
+import jax
+import optax
+
+from cnnlab.schedules import Schedule
+from cnnlab.spelling import unknown
+
+
+def kernels(params: Any) -> Any:
+    """A tree of booleans: True for the leaves named ``kernel``, which decay.
+
+    Biases and the scales of normalisation layers are left alone (He et al., CVPR 2019, 3.1).
+    """
+
+    def is_kernel(path: tuple[Any, ...], leaf: Any) -> bool:
+        del leaf
+        return getattr(path[-1], "key", None) == "kernel"
+
+    return jax.tree_util.tree_map_with_path(is_kernel, params)
+
+
+def sgd(
+    learning_rate: float | Schedule,
+    *,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+) -> optax.GradientTransformation:
+    """Stochastic gradient descent with momentum; the decay is added to the gradient (L2).
+
+    ``g = g + weight_decay * w; v = momentum * v + g; w = w - rate * v`` (or, with Nesterov,
+    ``w = w - rate * (momentum * v + g)``), as in PyTorch.
+
+    Args:
+      learning_rate: a number or a function of the step.
+      momentum: in [0, 1).
+      nesterov: Nesterov's form (Sutskever et al., ICML 2013).
+      weight_decay: >= 0, on kernels only; 1e-4 to 5e-4 is usual.
+      clip: the largest global norm of the gradient, before decay and momentum; None for no limit.
+
+    Raises:
+      ValueError: for numbers out of range.
+    """
+    _check(learning_rate, weight_decay, clip)
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}.")
+    return optax.chain(
+        *_clipping(clip),
+        optax.add_decayed_weights(weight_decay, mask=kernels),
+        optax.sgd(learning_rate, momentum=momentum or None, nesterov=nesterov),
+    )
+
+
+def adam(
+    learning_rate: float | Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba, ICLR 2015); the decay is added to the gradient (L2). See ``adamw``."""
+    _check(learning_rate, weight_decay, clip)
+    _check_betas(b1, b2)
+    return optax.chain(
+        *_clipping(clip),
+        optax.add_decayed_weights(weight_decay, mask=kernels),
+        optax.adam(learning_rate, b1=b1, b2=b2, eps=eps),
+    )
+
+
+def adamw(
+    learning_rate: float | Schedule,
+    *,
+    b1: float = 0.9,
+    b2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+    clip: float | None = None,
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay on kernels (Loshchilov & Hutter, ICLR 2019).
+
+    Kernels shrink by ``rate * weight_decay`` at each step, whatever their gradients.
+    """
+    _check(learning_rate, weight_decay, clip)
+    _check_betas(b1, b2)
+    return optax.chain(
+        *_clipping(clip),
+        optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=kernels),
+    )
+
+
+NAMES = ("sgd", "nesterov", "adam", "adamw")
+
+
+def create(
+    name: str,
+    learning_rate: float | Schedule,
+    *,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    clip: float | None = None,
+) -> optax.GradientTransformation:
+    """Makes an update rule by name.
+
+    Args:
+      name: "sgd", "nesterov", "adam" or "adamw".
+      learning_rate: a number or a function of the step.
+      momentum: of "sgd" and "nesterov", and Adam's ``b1``.
+      weight_decay: on kernels; part of the gradient, but decoupled for "adamw".
+      clip: the largest global norm of the gradient.
+
+    Raises:
+      ValueError: for an unknown name (the nearest is named) or numbers out of range.
+    """
+    if name in ("sgd", "nesterov"):
+        return sgd(
+            learning_rate,
+            momentum=momentum,
+            nesterov=name == "nesterov",
+            weight_decay=weight_decay,
+            clip=clip,
+        )
+    if name in ("adam", "adamw"):
+        make = adam if name == "adam" else adamw
+        return make(learning_rate, b1=momentum, weight_decay=weight_decay, clip=clip)
+    raise ValueError(unknown("optimiser", name, NAMES))
+
+
+def _clipping(clip: float | None) -> tuple[optax.GradientTransformation, ...]:
+    return () if clip is None else (optax.clip_by_global_norm(clip),)
+
+
+def _check(learning_rate: float | Schedule, weight_decay: float, clip: float | None) -> None:
+    if not callable(learning_rate) and not learning_rate > 0:
+        raise ValueError(f"the learning rate must be positive, got {learning_rate}.")
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay must be >= 0, got {weight_decay}.")
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip must be a positive norm or None, got {clip}.")
+
+
+def _check_betas(b1: float, b2: float) -> None:
+    if not (0 <= b1 < 1 and 0 <= b2 < 1):
+        raise ValueError(f"Adam's b1 (its momentum) and b2 must be in [0, 1), got {b1} and {b2}.")

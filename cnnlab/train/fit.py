@@ -1,0 +1,256 @@
+"""Training as an iterator: ``for epoch in fit(...)``.
+
+``fit`` yields after each epoch. ``steps``, on which it stands, yields after each compiled call, for
+who records, shows or interrupts a run.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cnnlab.data.batches import Remainder, steps_per_epoch, training_plan
+from cnnlab.data.dataset import Dataset
+from cnnlab.mesh import MEMBER, check_divides, make_mesh, place, sharding
+from cnnlab.train.evaluate import as_source, evaluate
+from cnnlab.train.metrics import NEVER, Sums, means
+from cnnlab.train.program import (
+    forward_cost,
+    initialise,
+    no_sums,
+    steps_in_a_call,
+    train_program,
+)
+from cnnlab.train.state import Recipe, TrainState
+
+IN_FLIGHT = 2  # calls that may be under way while the host goes on
+
+
+class DivergedError(ArithmeticError):
+    """The loss became NaN or infinite.
+
+    Attributes:
+      step: the first such step.
+      seeds: of the members that it happened to.
+    """
+
+    def __init__(self, step: int, seeds: Sequence[int], learning_rate: float | None) -> None:
+        self.step, self.seeds = step, tuple(seeds)
+        rate = "" if learning_rate is None else f" at the learning rate {learning_rate:.4g}"
+        super().__init__(
+            f"the loss is not finite at step {step}{rate} (seed {', '.join(map(str, seeds))}). "
+            "A loss that becomes NaN or infinite almost always means that the learning rate is too "
+            "high: divide it by 3 to 10, or warm it up, or clip the gradient."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Position:
+    """Where a training stands.
+
+    Attributes:
+      step: updates done.
+      steps_per_epoch: updates in an epoch.
+      states: ``[M, ...]``, on the devices, perhaps not computed yet.
+      sums: of the training batches of this epoch so far, ``[M]``, perhaps not computed yet.
+      arrived: the means of the sums that have arrived last, ``{"loss", "accuracy"}`` ``[M]``; None
+        until there are some. Reading it never waits.
+      metrics: at the end of an epoch ``{"train/loss", "train/accuracy", "validation/loss",
+        "validation/accuracy", "learning_rate"}``, ``[M]`` each but the rate; None in between.
+      stopped: whether this is the last one because a stop was asked for.
+    """
+
+    step: int
+    steps_per_epoch: int
+    states: TrainState
+    sums: Sums
+    arrived: dict[str, np.ndarray] | None = None
+    metrics: dict[str, Any] | None = None
+    stopped: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return self.step // self.steps_per_epoch
+
+
+def fit(
+    recipe: Recipe, train: Dataset, validation: Dataset | None = None, **settings: Any
+) -> Iterator[Position]:
+    """Trains, and yields at the end of each epoch.
+
+    Stop when you like: ``break`` ends the training; keep what you like: no state is overwritten.
+
+    Args:
+      recipe: network, optimiser, loss, augmentation.
+      train: the training part.
+      validation: evaluated after each epoch, or None.
+      **settings: those of ``steps``; ``epochs`` is needed.
+
+    Example:
+      >>> for epoch in fit(recipe, splits.train, splits.validation, epochs=10, seeds=(0, 1, 2)):
+      ...     print(epoch.epoch, epoch.metrics["validation/accuracy"].mean())
+    """
+    return (at for at in steps(recipe, train, validation, **settings) if at.metrics is not None)
+
+
+def steps(
+    recipe: Recipe,
+    train: Dataset,
+    validation: Dataset | None = None,
+    *,
+    epochs: int,
+    batch_size: int = 128,
+    seeds: Sequence[int] = (0,),
+    mesh: Mesh | None = None,
+    remainder: Remainder = "drop",
+    stream: bool | None = None,
+    steps_per_call: int | None = None,
+    begin: tuple[TrainState, Sums] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Position]:
+    """Trains, and yields before the first update (compiled) and after each compiled call.
+
+    Args:
+      recipe: network, optimiser, loss, augmentation.
+      train: the training part.
+      validation: evaluated after each epoch, or None.
+      epochs: how long, >= 1.
+      batch_size: of a member's update, over all devices.
+      seeds: one member for each; they train at once. Seed s gives the same network alone and in
+        company, up to rounding.
+      mesh: ``make_mesh(len(seeds))`` by default: all devices.
+      remainder: "drop" the last partial batch of an epoch, or "wrap" round to fill it.
+      stream: read the images on the host (True), lay them on the devices (False), or by where they
+        are (None): in memory resident, lazy ones streamed.
+      steps_per_call: updates in one compiled call; chosen by their cost by default. It changes
+        nothing but the speed and how often this yields.
+      begin: where to go on: the states and sums of a ``Position``.
+      stop: asked before each call; once it says True, on any process, the iterator ends with a
+        ``Position`` whose ``stopped`` is True, at the same step on all processes.
+
+    Raises:
+      ValueError: for settings out of range or data that do not fit.
+      DivergedError: when a loss is not finite.
+    """
+    seeds = _checked_seeds(seeds)
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}.")
+    if steps_per_call is not None and steps_per_call < 1:
+        raise ValueError(f"steps_per_call must be at least 1, got {steps_per_call}.")
+    mesh = make_mesh(len(seeds)) if mesh is None else mesh
+    check_divides(mesh, batch_size)
+    per_epoch = steps_per_epoch(len(train), batch_size, remainder)
+    placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
+    if begin is None:
+        states, cost = initialise(recipe, train.image_shape, placed_seeds, mesh)
+        sums = no_sums(len(seeds), mesh)
+    else:
+        states, sums = begin
+        cost = forward_cost(recipe, train.image_shape)
+    if steps_per_call is None:
+        steps_per_call = steps_in_a_call(cost, batch_size, mesh)
+    step = int(_first(states.step))
+    source = as_source(train, mesh, stream)
+    validation_source = None if validation is None else as_source(validation, mesh, stream)
+    program = train_program(recipe, source.batch_at, mesh)
+
+    compiled = None
+    pending: collections.deque[tuple[Sums, jax.Array]] = collections.deque()
+    arrived: dict[str, np.ndarray] | None = None
+    voted = False
+
+    def settle(most: int) -> None:
+        """Waits until at most ``most`` calls are under way, and looks at what has arrived."""
+        nonlocal arrived, voted
+        # What happens to be there already is only shown: all processes must heed a vote or a
+        # divergence at the same call.
+        while len(pending) > most:
+            done, ballot = pending.popleft()
+            check_finite(done, seeds, recipe)
+            voted = int(ballot) > 0 or voted
+            arrived = means(done)
+        there = [done for done, _ in pending if _ready(done)]
+        if there:
+            arrived = means(there[-1])
+
+    while step < epochs * per_epoch:
+        plan = training_plan(len(train), batch_size, seeds, step // per_epoch, remainder)
+        if step % per_epoch == 0:
+            sums = no_sums(len(seeds), mesh)
+        for window in source.windows(plan, step % per_epoch, steps_per_call):
+            arguments = (
+                placed_seeds,
+                window.own,
+                window.shared,
+                np.int32(window.start),
+                np.int32(window.steps),
+                _votes(mesh, stop()),
+            )
+            if compiled is None:
+                compiled = program.lower(states, sums, *arguments).compile()
+                yield Position(step, per_epoch, states, sums)
+            states, sums, ballot = compiled(states, sums, *arguments)
+            step += window.steps
+            pending.append((sums, ballot))
+            settle(IN_FLIGHT)
+            if step % per_epoch:
+                if voted:
+                    settle(0)
+                yield Position(step, per_epoch, states, sums, arrived, stopped=voted)
+                if voted:
+                    return
+        settle(0)
+        metrics: dict[str, Any] = {f"train/{name}": value for name, value in means(sums).items()}
+        if validation is not None:
+            figures = evaluate(recipe, states, validation, mesh=mesh, source=validation_source)
+            metrics |= {f"validation/{name}": value for name, value in figures.items()}
+        if recipe.schedule is not None:
+            metrics["learning_rate"] = float(recipe.schedule(step - 1))
+        stopped = voted and step < epochs * per_epoch
+        yield Position(step, per_epoch, states, sums, arrived, metrics, stopped)
+        if stopped:
+            return
+
+
+def member(states: TrainState, index: int) -> TrainState:
+    """One network of ``states [M, ...]``: the state without the leading axis."""
+    return jax.tree.map(lambda x: x[index], states)
+
+
+def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    seeds = tuple(int(seed) for seed in seeds)
+    if not seeds or len(set(seeds)) < len(seeds) or any(not 0 <= s < 2**32 for s in seeds):
+        raise ValueError(f"seeds must be one or more different integers in [0, 2^32), got {seeds}.")
+    return seeds
+
+
+def check_finite(sums: Sums, seeds: Sequence[int], recipe: Recipe) -> None:
+    """Raises DivergedError if a loss in ``sums [M]`` was not finite. This waits for the device."""
+    diverged = np.asarray(sums.diverged)
+    if (diverged < NEVER).any():
+        step = int(diverged.min())
+        rate = None if recipe.schedule is None else float(recipe.schedule(step))
+        raise DivergedError(step, [seeds[int(i)] for i in np.flatnonzero(diverged < NEVER)], rate)
+
+
+def _ready(sums: Sums) -> bool:
+    """Whether the sums have arrived; asking does not wait."""
+    loss: Any = sums.loss
+    return bool(loss.is_ready())
+
+
+def _votes(mesh: Mesh, stop: bool) -> jax.Array:
+    """One vote for each device, cast by the process that holds it."""
+    where = sharding(mesh, (*mesh.axis_names,))
+    shape = (mesh.devices.size,)
+    return jax.make_array_from_callback(shape, where, lambda index: np.full(1, stop, np.int32))
+
+
+def _first(x: jax.Array) -> np.ndarray:
+    """The first number of an array of which this process may hold only a part."""
+    return np.asarray(x.addressable_data(0)).ravel()[0]

@@ -1,0 +1,297 @@
+"""A run on the disk: what ``steps`` yields, recorded, checkpointed, shown, interrupted and resumed.
+
+    with Run.create(directory, config) as run:
+        for epoch in run.fit(recipe, train, validation, epochs=10, clock=time.perf_counter):
+            ...
+        run.finish({"test/accuracy": 0.99})
+
+The directory holds config.json, environment.json, metrics.jsonl, TensorBoard events, checkpoints/,
+figures/ and, once the run is finished, result.json.
+"""
+
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cnnlab.data.dataset import Dataset, fingerprint
+from cnnlab.mesh import MEMBER, make_mesh, sharding
+from cnnlab.train import records
+from cnnlab.train.checkpoint import CheckpointError, Checkpoints
+from cnnlab.train.fit import Position, steps
+from cnnlab.train.metrics import zero_sums
+from cnnlab.train.recorder import Recorder, first_process
+from cnnlab.train.signals import StopSignals
+from cnnlab.train.state import Recipe, TrainState, init_state
+
+CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
+
+
+class ResumeError(ValueError):
+    """A run cannot be resumed as it was asked for."""
+
+
+class Run:
+    """One run directory, open for writing. Made by ``create`` or ``resume``; a context manager."""
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        *,
+        resumed: bool,
+        keep: int = 2,
+        read_only: bool = False,
+    ) -> None:
+        self.directory = directory
+        self.resumed = resumed
+        self._read_only = read_only
+        self.seconds = 0.0  # of training, over all sittings
+        self._keep = keep
+        self._checkpoints: Checkpoints | None = None
+        self.stop = StopSignals()
+
+    @classmethod
+    def create(
+        cls,
+        directory: pathlib.Path,
+        config: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        *,
+        keep: int = 2,
+    ) -> "Run":
+        """Begins a run in a directory that does not exist yet, or is empty.
+
+        Args:
+          directory: is made, with those above it.
+          config: JSON-ready; what a resume compares with.
+          environment: ``train.environment.environment()``.
+          keep: how many of the latest checkpoints are kept, besides the best.
+
+        Raises:
+          FileExistsError: if something is in the directory: a run never writes into another one.
+        """
+        if first_process():
+            directory.mkdir(parents=True, exist_ok=True)
+            # A run that was killed before it had a config has left nothing else.
+            leavings = (ENVIRONMENT, f"{ENVIRONMENT}.tmp", f"{CONFIG}.tmp")
+            if any(found.name not in leavings for found in directory.iterdir()):
+                raise FileExistsError(
+                    f"the run directory {directory} exists already: choose another one, or go on "
+                    "with the run in it by --resume."
+                )
+            records.write_json(directory / ENVIRONMENT, dict(environment))
+            records.write_json(directory / CONFIG, dict(config))
+        _barrier("created")
+        return cls(directory.resolve(), resumed=False, keep=keep)
+
+    @classmethod
+    def resume(cls, directory: pathlib.Path, *, keep: int = 2) -> "Run":
+        """Goes on with the run in ``directory``.
+
+        Raises:
+          ResumeError: if there is no run.
+        """
+        read_config(directory)
+        return cls(directory.resolve(), resumed=True, keep=keep)
+
+    @classmethod
+    def read(cls, directory: pathlib.Path) -> "Run":
+        """Opens the run in ``directory`` for ``load`` only, perhaps while it still trains.
+
+        Raises:
+          ResumeError: if there is no run.
+        """
+        read_config(directory)
+        return cls(directory.resolve(), resumed=True, read_only=True)
+
+    def __enter__(self) -> "Run":
+        self._checkpoints = Checkpoints(
+            self.directory / "checkpoints", keep=self._keep, read_only=self._read_only
+        )
+        if not self._read_only:
+            self.stop.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.stop.__exit__(*exception)
+        assert self._checkpoints is not None
+        self._checkpoints.__exit__(*exception)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The run's checkpoints, while it is open."""
+        if self._checkpoints is None:
+            raise RuntimeError("the run is not open: use it as `with Run.create(...) as run:`.")
+        return self._checkpoints
+
+    def fit(
+        self,
+        recipe: Recipe,
+        train: Dataset,
+        validation: Dataset | None = None,
+        *,
+        epochs: int,
+        clock: Callable[[], float],
+        seeds: tuple[int, ...] = (0,),
+        display: Callable[..., Any] | None = None,
+        checkpoint_steps: int | None = None,
+        wall_clock: Callable[[], float] | None = None,
+        **settings: Any,
+    ) -> Iterator[Position]:
+        """``train.fit`` on the record: yields after each epoch, written down and saved before.
+
+        Args:
+          recipe: network, optimiser, loss, augmentation.
+          train: the training part.
+          validation: evaluated after each epoch; the best checkpoint is the one with the highest
+            accuracy on it, the mean over members. Without it there is no best.
+          epochs: of the whole run.
+          clock: seconds, such as ``time.perf_counter``, for rates.
+          seeds: one member for each.
+          display: a class such as ``report.progress.Progress``, or None.
+          checkpoint_steps: save at least every so many updates within an epoch, too.
+          wall_clock: seconds since 1970, ``time.time``, for TensorBoard.
+          **settings: those of ``train.steps``.
+
+        Raises:
+          Interrupted: after SIGTERM or Ctrl-C, once everything is saved.
+          DivergedError: if a loss is not finite; the checkpoints are those from before.
+          ResumeError: if the data are not those that the run began with.
+          CheckpointError: if none could be restored, or one not be written.
+        """
+        if checkpoint_steps is not None and checkpoint_steps < 1:
+            raise ValueError(f"checkpoint_steps must be at least 1, got {checkpoint_steps}.")
+        mesh = settings.pop("mesh", None) or make_mesh(len(seeds))
+        data = [fingerprint(part) for part in (train, validation) if part is not None]
+        begin, meta = self._begin(recipe, train, len(seeds), mesh, data)
+        recorder = Recorder(self, recipe, seeds, meta, data, clock, checkpoint_steps)
+        iterator = steps(
+            recipe,
+            train,
+            validation,
+            epochs=epochs,
+            seeds=seeds,
+            mesh=mesh,
+            begin=begin,
+            stop=self.stop,
+            **settings,
+        )
+        return recorder.follow(iterator, epochs, settings, display, wall_clock)
+
+    def load(
+        self,
+        recipe: Recipe,
+        image_shape: tuple[int, int, int],
+        *,
+        members: int = 1,
+        mesh: Mesh | None = None,
+        best: bool = False,
+    ) -> tuple[int, TrainState]:
+        """The step and states ``[M, ...]`` of the latest checkpoint that is whole, or of the best.
+
+        Raises:
+          CheckpointError: if there is none, or for ``best`` if that one is damaged.
+        """
+        mesh = make_mesh(members) if mesh is None else mesh
+        like = checkpoint_like(recipe, image_shape, members, mesh)
+        self.checkpoints.wait()
+        wanted = self.checkpoints.best_step() if best else None
+        if best and wanted is None:
+            raise CheckpointError(
+                f"the run in {self.directory} has no best checkpoint, since it had no validation "
+                "part: ask for the latest."
+            )
+        step, tree, _ = self.checkpoints.restore(like, step=wanted, say=print)
+        return step, tree["states"]
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Writes result.json."""
+        if first_process():
+            records.write_json(self.directory / RESULT, dict(result))
+
+    def _begin(
+        self, recipe: Recipe, train: Dataset, members: int, mesh: Any, data: list[str]
+    ) -> tuple[Any, dict[str, Any]]:
+        """Where to go on, and what the checkpoint says besides."""
+        if not self.resumed:
+            return None, {"best": None, "seconds": 0.0}
+        if not self.checkpoints.steps():
+            metrics = self.directory / records.METRICS_FILE
+            if metrics.exists() and len(records.read_metrics(metrics)) > 1:
+                raise ResumeError(
+                    f"the checkpoints of the run in {self.directory} are gone, though it has "
+                    f"recorded epochs: bring back {self.checkpoints.folder}, or start a new run."
+                )
+            print(f"no checkpoint was saved yet in {self.directory}: the run begins again.")
+            return None, {"best": None, "seconds": 0.0}
+        like = checkpoint_like(recipe, train.image_shape, members, mesh)
+        step, tree, meta = self.checkpoints.restore(like, say=print)
+        if meta["data"] != data:
+            raise ResumeError(
+                f"the data are not those that the run in {self.directory} began with: their "
+                f"fingerprints were {meta['data']}, and are {data}. Point --data-dir at the same "
+                "files, or start a new run."
+            )
+        self.checkpoints.set_aside_after(step)
+        return (tree["states"], tree["sums"]), meta
+
+
+def checkpoint_like(
+    recipe: Recipe, image_shape: tuple[int, int, int], members: int, mesh: Any
+) -> dict[str, Any]:
+    """The shapes, dtypes and places of what a checkpoint holds, for ``Checkpoints.restore``."""
+
+    def stacked(tree: Any, where: Any) -> Any:
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((members, *x.shape), x.dtype, sharding=where), tree
+        )
+
+    state = jax.eval_shape(lambda: init_state(recipe, jax.random.key(0), image_shape))
+    return {
+        "states": stacked(state, sharding(mesh, MEMBER)),
+        "sums": stacked(jax.eval_shape(zero_sums), sharding(mesh)),
+    }
+
+
+def read_config(directory: pathlib.Path) -> dict[str, Any]:
+    """The config of the run in ``directory``.
+
+    Raises:
+      ResumeError: if there is no run.
+    """
+    path = pathlib.Path(directory) / CONFIG
+    if not path.is_file():
+        raise ResumeError(
+            f"there is no run in {directory}: {CONFIG} is missing. Give the run directory itself, "
+            "the one that was printed when the run began."
+        )
+    return records.read_json(path)
+
+
+def numbered(parent: pathlib.Path, name: str) -> pathlib.Path:
+    """Makes the first of ``parent/name-1``, ``parent/name-2`` … that does not exist.
+
+    Two runs that begin at once get two directories; the processes of one run get the same.
+    """
+    number = 1
+    while first_process():
+        try:
+            (parent / f"{name}-{number}").mkdir(parents=True)
+            break
+        except FileExistsError:
+            number += 1
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+    return parent / f"{name}-{number}"
+
+
+def _barrier(name: str) -> None:
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices(name)

@@ -1,0 +1,176 @@
+"""One update and one evaluation of one network, as pure functions.
+
+Nothing here knows of members, meshes or loops: ``jit``, ``vmap``, ``lax.map``, ``pmap`` and
+``shard_map`` go round these functions.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import optax
+from jax import numpy as jnp
+
+from cnnlab.data.batches import Batch
+from cnnlab.keys import stream_key
+from cnnlab.train.metrics import Sums, add, batch_sums, zero_sums
+from cnnlab.train.state import Average, Recipe, TrainState
+
+CACHE_BYTES = 2**20  # of activations that a part of a batch may have on a CPU
+
+
+def train_step(
+    recipe: Recipe,
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array,
+    *,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Sums]:
+    """One update.
+
+    Args:
+      recipe: how to train.
+      state: of one network.
+      batch: ``[N, ...]``, every example real: the gradient does not look at the weights. Under
+        ``pmap`` the device's share.
+      key: of the run; the step's keys are folded from it and ``state.step``.
+      axis_name: the mapped axis to average over where the step runs under ``pmap``, ``shard_map``.
+        Under ``jit`` over a mesh the batch is the global one and this stays None. (A BatchNorm
+        takes the batch's statistics over devices only if its own ``axis_name`` says so.)
+
+    Returns:
+      The next state, and the sums of the batch, taken from the state before the update.
+
+    Raises:
+      ValueError: if the batch does not divide into ``recipe.accumulate`` parts.
+    """
+    device = 0 if axis_name is None else jax.lax.axis_index(axis_name)
+    augment_key = jax.random.fold_in(stream_key(key, "augment", state.step), device)
+    dropout_key = jax.random.fold_in(stream_key(key, "dropout", state.step), device)
+    images = recipe.prepare(stream_key(key, "prepare"), batch.images)
+    batch = batch._replace(images=recipe.augment(augment_key, images))
+
+    gradients, model_state, sums = _gradients(recipe, state, batch, dropout_key)
+    if axis_name is not None:
+        gradients, model_state = jax.lax.pmean((gradients, model_state), axis_name)
+        diverged = jax.lax.pmin(sums.diverged, axis_name)
+        sums = jax.lax.psum(sums, axis_name)._replace(diverged=diverged)
+
+    updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    average = _moving_average(recipe, state, params, model_state)
+    return TrainState(state.step + 1, params, model_state, opt_state, average), sums
+
+
+def eval_step(recipe: Recipe, state: TrainState, batch: Batch) -> tuple[jax.Array, Sums]:
+    """Logits ``[N, K]`` and sums of one batch; of the moving average where the state has one."""
+    logits = predict_step(recipe, state, batch.images)
+    losses = recipe.loss(logits, batch.labels)
+    return logits, batch_sums(logits, batch.labels, losses, batch.weights)
+
+
+def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Array:
+    """Logits ``[N, K]`` for uint8 images ``[N, H, W, C]``, without augmentation.
+
+    On a CPU the batch goes through the network in parts that stay in its cache.
+    """
+    network = state if state.average is None else state.average
+    variables = {"params": network.params, **network.model_state}
+
+    def forward(images: jax.Array, stop: str | None = None) -> jax.Array:
+        prepared = recipe.prepare(jax.random.key(0), images)
+        out: Any = recipe.network.apply(variables, prepared, train=False, stop=stop)
+        return out
+
+    first_stage = functools.partial(forward, stop=recipe.network.names[0])
+    parts = _cache_sized_parts(images.shape[0], jax.eval_shape(first_stage, images))
+    if parts == 1:
+        return forward(images)
+    return jax.lax.platform_dependent(
+        images, cpu=functools.partial(_in_parts, forward, parts), default=forward
+    )
+
+
+def _cache_sized_parts(size: int, given: jax.ShapeDtypeStruct) -> int:
+    """Into how many parts a batch is cut so that its first stage gives a megabyte for each."""
+    least = max(8, CACHE_BYTES * size // (given.size * given.dtype.itemsize))
+    return max(
+        parts
+        for parts in range(1, size + 1)
+        if not size % parts and (parts == 1 or size // parts >= least)
+    )
+
+
+def _in_parts(function: Callable[[jax.Array], jax.Array], parts: int, x: jax.Array) -> jax.Array:
+    """``function(x)``, two parts at a time, since one alone does not keep every core busy.
+
+    A part is every so-manieth row, so that it is spread over devices as the whole is.
+    """
+    rows = x.shape[0] // parts
+    cut = jnp.moveaxis(x.reshape(rows, parts, *x.shape[1:]), 1, 0)
+    abreast = 2 if parts % 2 == 0 else 1
+    groups = cut.reshape(parts // abreast, abreast, *cut.shape[1:])
+    y = jax.lax.map(lambda group: jnp.stack([function(part) for part in group]), groups)
+    return jnp.moveaxis(y.reshape(parts, rows, *y.shape[3:]), 0, 1).reshape(-1, *y.shape[3:])
+
+
+def _gradients(
+    recipe: Recipe, state: TrainState, batch: Batch, dropout_key: jax.Array
+) -> tuple[Any, Any, Sums]:
+    """The gradient of the batch's mean loss, the new model state and the sums."""
+
+    def objective(params: Any, model_state: Any, part: Batch, key: jax.Array) -> Any:
+        logits, model_state = recipe.network.apply(
+            {"params": params, **model_state},
+            part.images,
+            train=True,
+            mutable=list(model_state),
+            rngs={"dropout": key},
+        )
+        losses = recipe.loss(logits, part.labels)
+        sums = batch_sums(logits, part.labels, losses, part.weights, state.step)
+        return jnp.mean(losses), (dict(model_state), sums)
+
+    differentiate = jax.grad(objective, has_aux=True)
+    parts = recipe.accumulate
+    if parts == 1:
+        gradients, (model_state, sums) = differentiate(
+            state.params, state.model_state, batch, dropout_key
+        )
+        return gradients, model_state, sums
+
+    size = batch.images.shape[0]
+    if size % parts:
+        raise ValueError(
+            f"a batch of {size} does not divide into accumulate={parts} parts: "
+            "change the batch size or the number of parts."
+        )
+    # Every parts-th example, so that each part is spread over the devices as the batch is.
+    cut = jax.tree.map(
+        lambda x: jnp.moveaxis(x.reshape(size // parts, parts, *x.shape[1:]), 1, 0), batch
+    )
+
+    def add_part(carry: Any, part: tuple[Batch, jax.Array]) -> tuple[Any, None]:
+        total, model_state, sums = carry
+        piece, index = part
+        part_key = jax.random.fold_in(dropout_key, index)
+        gradients, (model_state, new) = differentiate(state.params, model_state, piece, part_key)
+        return (jax.tree.map(jnp.add, total, gradients), model_state, add(sums, new)), None
+
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    carry = (zeros, state.model_state, zero_sums())
+    (total, model_state, sums), _ = jax.lax.scan(add_part, carry, (cut, jnp.arange(parts)))
+    return jax.tree.map(lambda g: g / parts, total), model_state, sums
+
+
+def _moving_average(
+    recipe: Recipe, state: TrainState, params: Any, model_state: Any
+) -> Average | None:
+    if recipe.ema_decay is None:
+        return None
+    t = state.step.astype(jnp.float32)
+    decay = jnp.minimum(recipe.ema_decay, (1 + t) / (10 + t))
+    old, new = state.average, Average(params, model_state)
+    return jax.tree.map(lambda o, n: o + (1 - decay).astype(o.dtype) * (n - o), old, new)

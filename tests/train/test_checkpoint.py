@@ -1,0 +1,175 @@
+"""Checkpoints: what is kept, and that damage is named and passed over."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from cnnlab.train.checkpoint import CheckpointError, Checkpoints, checksums
+
+
+def tree(number):
+    key = jax.random.key(number)
+    return {
+        "kernel": jax.random.normal(key, (16, 16)),
+        "half": jax.random.normal(key, (5,)).astype(jnp.bfloat16),
+        "step": jnp.int32(number),
+    }
+
+
+@pytest.fixture(scope="module")
+def like():
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree(0)
+    )
+
+
+def saved(folder, scores, keep=2):
+    with Checkpoints(folder, keep=keep) as checkpoints:
+        for step, score in enumerate(scores, start=1):
+            checkpoints.save(step, tree(step), {"of": step}, score=score)
+    return folder
+
+
+def restored(folder, like, **options):
+    said = []
+    with Checkpoints(folder) as checkpoints:
+        step, found, meta = checkpoints.restore(like, say=said.append, **options)
+    assert meta == {"of": step}
+    for name, value in tree(step).items():
+        assert found[name].dtype == value.dtype
+        assert (np.asarray(found[name]) == np.asarray(value)).all()
+    return step, said
+
+
+def test_the_latest_two_and_the_best_are_kept(tmp_path, like):
+    saved(tmp_path, [0.1, 0.9, 0.9, None, 0.5, 0.8])
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [2, 5, 6]
+        assert checkpoints.best_step() == 2  # of equal ones the earliest
+    assert restored(tmp_path, like) == (6, [])
+    assert restored(tmp_path, like, step=2) == (2, [])
+
+
+def test_no_score_is_never_the_best(tmp_path):
+    saved(tmp_path, [None, None, None])
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.best_step() is None
+        assert checkpoints.steps() == [2, 3]
+
+
+def data_file(folder, step):
+    return max((folder / str(step) / "tree").rglob("d/*"), key=lambda path: path.stat().st_size)
+
+
+def test_any_flipped_bit_in_the_arrays_is_found(tmp_path, like):
+    saved(tmp_path, [None, None])
+    path = data_file(tmp_path, 2)
+    whole = path.read_bytes()
+    for position in np.linspace(0, len(whole) - 1, 12).astype(int):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << (position % 8)
+        path.write_bytes(damaged)
+        step, said = restored(tmp_path, like)  # compares every number, too
+        assert step == 2 or (step == 1 and "2 cannot be restored" in said[0])
+    path.write_bytes(whole)
+    middle = bytearray(whole)
+    middle[len(whole) // 2] ^= 1
+    path.write_bytes(middle)
+    assert restored(tmp_path, like)[0] == 1
+
+
+@pytest.mark.parametrize("how", ["truncated", "deleted", "zeroed", "record", "manifest"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, like, how):
+    saved(tmp_path, [None, None])
+    path = data_file(tmp_path, 2)
+    if how == "truncated":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif how == "deleted":
+        path.unlink()
+    elif how == "zeroed":
+        path.write_bytes(b"\0" * path.stat().st_size)
+    elif how == "manifest":
+        (tmp_path / "2/tree/manifest.ocdbt").write_bytes(b"")
+    else:
+        record = tmp_path / "2/record/metadata"
+        record.write_text(record.read_text().replace('"of": 2', '"of": 7').replace('"of":2', "7"))
+    step, said = restored(tmp_path, like)
+    assert step == 1
+    assert len(said) == 1 and str(tmp_path / "2") in said[0]
+
+
+def test_when_none_is_whole_it_says_so(tmp_path, like):
+    saved(tmp_path, [None])
+    data_file(tmp_path, 1).unlink()
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(CheckpointError, match="could be restored"),
+    ):
+        checkpoints.restore(like, say=lambda text: None)
+    with (
+        Checkpoints(pathlib.Path(tmp_path / "empty")) as checkpoints,
+        pytest.raises(CheckpointError, match="no checkpoint"),
+    ):
+        checkpoints.restore(like)
+
+
+def test_what_is_not_finite_is_not_saved(tmp_path, like):
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, tree(1), {"of": 1})
+        bad = tree(2) | {"kernel": tree(2)["kernel"].at[3, 3].set(jnp.nan)}
+        with pytest.raises(CheckpointError, match="kernel.*not finite"):
+            checkpoints.save(2, bad, {"of": 2}, score=1.0)
+    assert restored(tmp_path, like)[0] == 1
+
+
+def test_later_checkpoints_can_be_removed_and_written_again(tmp_path, like):
+    folder = saved(tmp_path / "checkpoints", [None, None])
+    with Checkpoints(folder) as checkpoints:
+        checkpoints.set_aside_after(1)
+        assert checkpoints.steps() == [1]
+        checkpoints.save(2, tree(2), {"of": 2})
+    assert restored(folder, like)[0] == 2
+    assert (tmp_path / "damaged-2" / "tree").is_dir()
+
+
+def test_reading_leaves_what_is_being_written_alone(tmp_path, like):
+    saved(tmp_path, [None])
+    unfinished = tmp_path / "2.orbax-checkpoint-tmp"
+    unfinished.mkdir()
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+        assert checkpoints.restore(like)[0] == 1
+    assert unfinished.is_dir()
+
+
+def test_a_checksum_sees_every_bit_and_every_exchange():
+    x = np.arange(40, dtype=np.float32).reshape(8, 5)
+    base = checksums({"x": jnp.asarray(x)})
+    for bit in range(32):
+        flipped = x.copy()
+        flipped.view(np.uint32)[3, 2] ^= np.uint32(1 << bit)
+        assert checksums({"x": jnp.asarray(flipped)}) != base
+    exchanged = x[[1, 0, *range(2, 8)]]
+    assert checksums({"x": jnp.asarray(exchanged)}) != base
+    assert checksums({"x": jnp.asarray(x[:, ::-1])}) != base
+    assert checksums({"x": jnp.asarray(x)}) == base
+
+
+def test_fewer_than_two_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least 2"):
+        Checkpoints(tmp_path, keep=1)
+
+
+def test_a_full_disk_says_what_to_do_and_keeps_what_was_there(tmp_path, like, monkeypatch):
+    saved(tmp_path, [None])
+    with Checkpoints(tmp_path) as checkpoints:
+
+        def full(*args, **kwargs):
+            raise ValueError("RESOURCE_EXHAUSTED: … No space left on device [os_error_code='28']")
+
+        monkeypatch.setattr(checkpoints._manager, "save", full)
+        with pytest.raises(CheckpointError, match=r"disk is full.*Free some space"):
+            checkpoints.save(2, tree(2), {"of": 2})
+    assert restored(tmp_path, like)[0] == 1

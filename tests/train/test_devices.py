@@ -1,0 +1,92 @@
+"""The same training on 1, 2, 4 and 8 devices, and on two processes."""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from cnnlab.train.records import read_metrics
+
+PROGRAM = pathlib.Path(__file__).with_name("spread.py")
+
+
+@pytest.fixture(scope="module")
+def alone(run_on_devices):
+    return run_on_devices(1, PROGRAM, "[1]")[0]
+
+
+@pytest.mark.parametrize(("count", "axes"), [(2, [1, 2]), (4, [2]), (8, [1])])
+def test_every_mesh_gives_the_losses_of_one_device(run_on_devices, alone, count, axes):
+    assert len(alone["losses"]) == 20
+    for found in run_on_devices(count, PROGRAM, json.dumps(axes)):
+        assert found["devices"] == count
+        assert found["mesh"]["member"] * found["mesh"]["data"] == count
+        np.testing.assert_allclose(found["losses"], alone["losses"], rtol=2e-3)
+        np.testing.assert_allclose(found["losses"][:5], alone["losses"][:5], rtol=1e-4)
+        np.testing.assert_allclose(found["test"]["loss"], alone["test"]["loss"], rtol=2e-3)
+        # 13 examples, each once: an accuracy is so many thirteenths.
+        accuracies = np.asarray(found["test"]["accuracy"])
+        np.testing.assert_allclose(accuracies * 13, found["correct"], atol=1e-9)
+
+
+def run_processes(count, options, directory, environment):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "experiments.train", *options, "--run-dir", str(directory)]
+    together = [
+        [
+            *command,
+            *("--coordinator", f"127.0.0.1:{port}", "--processes", str(count)),
+            *("--process-id", str(number)),
+        ]
+        for number in range(count)
+    ]
+    running = [
+        subprocess.Popen(
+            one if count > 1 else command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for one in together
+    ]
+    for process in running:
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output[-3000:]
+    return read_metrics(directory / "metrics.jsonl"), json.loads(
+        (directory / "result.json").read_text()
+    )
+
+
+OPTIONS = (
+    "--dataset synthetic:80:8x8x1:3 --model resnet8 --model-options width=2 --batch-size 16 "
+    "--epochs 4 --crop 1 --flip --quiet"
+).split()
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory, device_environment):
+    directory = tmp_path_factory.mktemp("one") / "run"
+    return run_processes(1, OPTIONS, directory, device_environment(1))
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_two_processes_give_the_losses_of_one(tmp_path, device_environment, one_process, stream):
+    options = [*OPTIONS, "--stream", str(stream)]
+    metrics, result = one_process
+    both, result_of_both = run_processes(2, options, tmp_path / "two", device_environment(2))
+    assert len(metrics) == len(both) == 4
+    for one, other in zip(metrics, both, strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            np.testing.assert_allclose(other[name], one[name], rtol=1e-3, err_msg=name)
+    for name in ("loss", "accuracy"):
+        wanted, found = result["test"][name]["mean"], result_of_both["test"][name]["mean"]
+        assert found == pytest.approx(wanted, rel=1e-3)
+    assert result_of_both["environment"]["process_count"] == 2

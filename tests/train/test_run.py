@@ -1,0 +1,210 @@
+"""A run on the disk: what it leaves, how it is interrupted, and how it goes on."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from cnnlab import augment, data, models, optim, train
+from cnnlab.train.checkpoint import CheckpointError
+from cnnlab.train.recorder import Interrupted
+from cnnlab.train.records import read_metrics
+from cnnlab.train.run import ResumeError, Run, numbered
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return data.load("synthetic:120:6x6x1:3")
+
+
+@pytest.fixture(scope="module")
+def recipe(splits):
+    statistics = splits.train.statistics
+    return train.Recipe(
+        models.create("mlp", 3, widths=(8,)),
+        optim.sgd(0.05),
+        augment.normalize(statistics.mean, statistics.std),
+        augment.crop(1),
+        ema_decay=0.9,
+    )
+
+
+def follow(run, recipe, splits, **settings):
+    """The epochs of a recorded run."""
+    with run:
+        yield from run.fit(
+            recipe,
+            splits.train,
+            splits.validation,
+            **{"epochs": 4, "batch_size": 20, "steps_per_call": 1, **settings},
+            clock=time.perf_counter,
+        )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, recipe, splits):
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    epochs = list(follow(Run.create(directory, {}, {}), recipe, splits))
+    return directory, epochs
+
+
+def same_leaves(left, right):
+    return all(
+        (np.asarray(a) == np.asarray(b)).all()
+        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    )
+
+
+def test_it_leaves_records_checkpoints_and_events(finished):
+    directory, epochs = finished
+    records = read_metrics(directory / "metrics.jsonl")
+    assert [record["epoch"] for record in records] == [1, 2, 3, 4]
+    assert records[-1]["validation/accuracy"] == epochs[-1].metrics["validation/accuracy"][0]
+    assert (directory / "checkpoints" / str(epochs[-1].step)).is_dir()
+    assert list((directory / "tensorboard").glob("events*"))
+
+
+def interrupted_after(count, number, run, recipe, splits, **settings):
+    """Sends itself a signal after so many epochs; returns what the run says."""
+    with pytest.raises(Interrupted) as raised:
+        for epoch in follow(run, recipe, splits, **settings):
+            if epoch.epoch == count:
+                os.kill(os.getpid(), number)
+    return raised.value
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_within_the_epoch_and_the_run_goes_on_to_the_same_bits(
+    tmp_path, recipe, splits, finished, number
+):
+    before = signal.getsignal(number)
+    said = interrupted_after(2, number, Run.create(tmp_path / "run", {}, {}), recipe, splits)
+    assert said.signal == number and said.directory == tmp_path / "run"
+    assert signal.getsignal(number) == before
+    per_epoch = finished[1][0].steps_per_epoch
+    assert 2 * per_epoch < said.step < 3 * per_epoch  # in the midst of an epoch
+    epochs = list(follow(Run.resume(tmp_path / "run"), recipe, splits))
+    assert [epoch.epoch for epoch in epochs] == [3, 4]
+    assert same_leaves(epochs[-1].states, finished[1][-1].states)
+    assert read_metrics(tmp_path / "run/metrics.jsonl") == read_metrics(
+        finished[0] / "metrics.jsonl"
+    )
+
+
+def test_records_behind_the_checkpoint_are_written_again_not_twice(
+    tmp_path, recipe, splits, finished
+):
+    list(itertools.islice(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits), 2))
+    with (tmp_path / "run/metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 10**6, "epoch": 9}) + '\n{"step": 5, "tor')
+    list(follow(Run.resume(tmp_path / "run"), recipe, splits))
+    assert read_metrics(tmp_path / "run/metrics.jsonl") == read_metrics(
+        finished[0] / "metrics.jsonl"
+    )
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_written_again(
+    tmp_path, recipe, splits, finished, capsys
+):
+    list(itertools.islice(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits), 3))
+    newest = max((tmp_path / "run/checkpoints").iterdir(), key=lambda path: int(path.name))
+    arrays = max((newest / "tree").rglob("d/*"), key=lambda path: path.stat().st_size)
+    damaged = bytearray(arrays.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    arrays.write_bytes(damaged)
+    epochs = list(follow(Run.resume(tmp_path / "run"), recipe, splits))
+    assert str(newest) in capsys.readouterr().out
+    assert epochs[0].epoch == 3
+    assert same_leaves(epochs[-1].states, finished[1][-1].states)
+
+
+def test_the_best_score_survives_a_resume_and_a_worse_epoch(tmp_path, recipe, splits):
+    def scored(at, score):
+        metrics = {"validation/accuracy": np.array([score]), "validation/loss": np.zeros(1)}
+        return at.metrics | metrics
+
+    scores = iter([0.4, 0.9, 0.1, 0.2])
+
+    import cnnlab.train.run as module
+
+    def graded(*args, **kwargs):
+        import dataclasses
+
+        for at in train.steps(*args, **kwargs):
+            if at.metrics is not None:
+                at = dataclasses.replace(at, metrics=scored(at, next(scores)))
+            yield at
+
+    original, module.steps = module.steps, graded
+    try:
+        list(itertools.islice(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits), 2))
+        best = 2 * (len(splits.train) // 20)
+        run = Run.resume(tmp_path / "run")
+        list(follow(run, recipe, splits))
+    finally:
+        module.steps = original
+    with Run.resume(tmp_path / "run") as opened:
+        assert opened.checkpoints.best_step() == best
+        assert opened.load(recipe, splits.train.image_shape, best=True)[0] == best
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished, recipe, splits):
+    assert list(follow(Run.resume(finished[0]), recipe, splits)) == []
+
+
+def test_divergence_keeps_the_last_good_checkpoint(tmp_path, recipe, splits):
+    import dataclasses
+
+    hot = dataclasses.replace(recipe, optimizer=optim.sgd(lambda step: 0.05 * 1e38 ** (step > 7)))
+    per_epoch = len(splits.train) // 20
+    assert per_epoch < 7
+    with pytest.raises(train.DivergedError):
+        list(follow(Run.create(tmp_path / "run", {}, {}), hot, splits))
+    with Run.resume(tmp_path / "run") as opened:
+        step, states = opened.load(hot, splits.train.image_shape)
+    assert step == per_epoch
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(states.params))
+
+
+def test_other_data_are_refused_on_resume(tmp_path, recipe, splits):
+    next(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits))
+    other = data.load("synthetic:120:6x6x1:3", split_seed=1)
+    with pytest.raises(ResumeError, match="fingerprints"):
+        next(follow(Run.resume(tmp_path / "run"), recipe, other))
+
+
+def test_a_directory_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "mine").mkdir()
+    Run.create(tmp_path / "mine", {}, {})  # an empty one is fine
+    with pytest.raises(FileExistsError, match="--resume"):
+        Run.create(tmp_path / "mine", {"other": 1}, {})
+    assert json.loads((tmp_path / "mine/config.json").read_text()) == {}
+    with pytest.raises(ResumeError, match="there is no run in"):
+        Run.resume(tmp_path / "nothing")
+
+
+def test_run_directories_are_numbered(tmp_path):
+    (tmp_path / "digits-1").mkdir()
+    assert [numbered(tmp_path, "digits").name for _ in range(2)] == ["digits-2", "digits-3"]
+    Run.create(numbered(tmp_path, "digits"), {}, {})
+
+
+def test_checkpoints_that_are_gone_are_not_begun_again_in_silence(tmp_path, recipe, splits):
+    list(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits))
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    with pytest.raises(ResumeError, match="checkpoints .* are gone"):
+        next(follow(Run.resume(tmp_path / "run"), recipe, splits))
+
+
+def test_without_validation_there_is_no_best(tmp_path, recipe, splits):
+    settings = {"epochs": 1, "batch_size": 20, "clock": time.perf_counter}
+    with Run.create(tmp_path / "run", {}, {}) as run:
+        list(run.fit(recipe, splits.train, **settings))
+    with Run.read(tmp_path / "run") as run, pytest.raises(CheckpointError, match="no best"):
+        run.load(recipe, splits.train.image_shape, best=True)
