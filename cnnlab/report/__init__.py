@@ -1,0 +1,1 @@
+"""What a run is shown as: figures, calibration, and the live progress display."""
