@@ -1,0 +1,175 @@
+"""The tables of the README, made from the result files.
+
+    python -m experiments.results --add runs/digits-resnet8-1     # keeps its result and curves
+    python -m experiments.results                                 # writes the tables anew
+
+``results/`` holds one small JSON file for each kept run, without paths of the machine;
+``benchmarks/results/`` what the benchmarks wrote.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+import sys
+from typing import Any
+
+import tyro
+
+from experiments import launch
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"
+BENCHMARKS = ROOT / "benchmarks" / "results"
+BEGIN, END = "<!-- results: written by python -m experiments.results -->", "<!-- end of results -->"
+LOCAL = ("data_dir", "run_dir", "runs", "resume", "coordinator", "processes", "process_id")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Which run to keep, if any, and where the tables are written."""
+
+    add: pathlib.Path | None = None
+    """A run directory whose result is kept."""
+    name: str | None = None
+    """What the result is called; DATASET-MODEL by default."""
+    readme: pathlib.Path = ROOT / "README.md"
+    """Where the tables are written."""
+
+
+def run(config: Config) -> str:
+    """Keeps a result, if one is given, and writes the tables into the README.
+
+    Returns:
+      The tables, in Markdown.
+
+    Raises:
+      ValueError: if the run is not finished, or the README has no place for the tables.
+    """
+    if config.add is not None:
+        _keep(config.add, config.name)
+    tables = "\n\n".join([_trainings(), *_benchmarks()])
+    text = config.readme.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{config.readme} must hold the lines {BEGIN!r} and {END!r}.")
+    config.readme.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
+    return tables
+
+
+def _keep(directory: pathlib.Path, name: str | None) -> None:
+    path = directory / "result.json"
+    if not path.is_file():
+        raise ValueError(f"the run in {directory} is not finished: {path.name} is missing.")
+    result = json.loads(path.read_text())
+    config = {key: value for key, value in result["config"].items() if key not in LOCAL}
+    result = {key: value for key, value in result.items() if key not in LOCAL} | {"config": config}
+    kept = name or f"{result['dataset'].partition(':')[0]}-{result['model']}"
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{kept}.json").write_text(json.dumps(result, indent=1) + "\n")
+    shutil.copy(directory / "figures" / "curves.png", RESULTS / f"{kept}.png")
+
+
+def _trainings() -> str:
+    from cnnlab.report.statistics import percent
+
+    rows = []
+    for path in sorted(RESULTS.glob("*.json")):
+        result = json.loads(path.read_text())
+        here = result["environment"]
+        device = f"{here['device_count']} x {here['device_kind']}"
+        if here["platform"] == "cpu":
+            device = f"{here['cpu_count']} CPU cores"
+        rows.append(
+            [
+                result["dataset"],
+                result["model"],
+                str(result["config"]["epochs"]),
+                percent(result["test"]["accuracy"]),
+                f"{result['seconds']:.0f}",
+                device,
+                f"[config](results/{path.name}), [curves](results/{path.stem}.png)",
+            ]
+        )
+    head = ["data set", "model", "epochs", "test accuracy", "seconds", "device", "all of it"]
+    return _table(head, rows)
+
+
+def _benchmarks() -> list[str]:
+    tables = []
+    for path, render in (
+        ("against_pytorch.json", _pytorch),
+        ("members.json", _members),
+        ("startup.json", _startup),
+    ):
+        if (BENCHMARKS / path).is_file():
+            tables.append(render(json.loads((BENCHMARKS / path).read_text())))
+    return tables
+
+
+def _pytorch(result: dict[str, Any]) -> str:
+    what = {"train": "training step", "infer": "inference"}
+    rows = [
+        [
+            row["model"],
+            what[row["what"]],
+            _spread(row["milliseconds"]["cnnlab"]),
+            _spread(row["milliseconds"]["torch"]),
+            _spread(row["speed"], 2),
+        ]
+        if not row["disturbed"]
+        else [row["model"], what[row["what"]], "disturbed by other load", "", ""]
+        for row in result["rows"]
+    ]
+    head = ["model", "batch of 128", "cnnlab, ms", "PyTorch channels-last, ms", "speed"]
+    text = (
+        f"`python -m benchmarks.against_pytorch` ({result['environment']['cpu_count']} CPU cores, "
+        f"{result['rounds']} rounds by turns, medians with the smallest and largest; speed is "
+        "PyTorch's time over cnnlab's):"
+    )
+    return f"{text}\n\n{_table(head, rows)}"
+
+
+def _members(result: dict[str, Any]) -> str:
+    found = {(row["model"], row["members"]): row for row in result["rows"]}
+    counts = sorted({members for _, members in found})
+    rows = [
+        [
+            f"{model}, batch {found[model, counts[0]]['batch']}",
+            *(
+                f"{found[model, k]['milliseconds']['median']:.1f} "
+                f"({found[model, k]['against_one']:.2f})"
+                for k in counts
+            ),
+        ]
+        for model in dict.fromkeys(model for model, _ in found)
+    ]
+    text = "`python -m benchmarks.members` (milliseconds a member and step, and against one alone):"
+    return f"{text}\n\n{_table(['K networks in one program', *map(str, counts)], rows)}"
+
+
+def _startup(result: dict[str, Any]) -> str:
+    rows = [[what, _spread(figure, 2)] for what, figure in result["seconds"].items()]
+    text = "`python -m benchmarks.startup` (ResNet-20, batch 128):"
+    return f"{text}\n\n{_table(['from the command to', 'seconds'], rows)}"
+
+
+def _spread(figure: dict[str, float], digits: int = 1) -> str:
+    low, high = figure["min"], figure["max"]
+    return f"{figure['median']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """The command line."""
+    with launch.speaking_plainly("experiments.results"):
+        print(run(tyro.cli(Config, args=sys.argv[1:], description=__doc__)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""Train one network, or several seeds of it at once, and report what it does on the test part.
+
+Claim: none; this is the baseline that the other experiments are compared with.
+Measured: see result.json and figures/curves.png in the run directory.
+
+    python -m experiments.train --seeds 5
+    python -m experiments.train --dataset fashion_mnist --data-dir DIR --flip --crop 2
+    python -m experiments.train --resume runs/digits-resnet8-1
+"""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from experiments import launch
+from experiments.config import (
+    Training,
+    disagreements,
+    from_plain,
+    load_data,
+    make_recipe,
+    plain,
+)
+
+if TYPE_CHECKING:
+    from cnnlab.train.run import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(Training):
+    """Train one network, or several seeds of it at once."""
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Trains as ``config`` says, and writes the run directory.
+
+    Returns:
+      What result.json holds: the figures on the test part (mean, standard error and every seed's),
+      the best epoch on the validation part, the run directory and the seconds of training.
+
+    Raises:
+      ValueError: for settings that cannot be, with what can.
+      Interrupted: after SIGTERM or Ctrl-C; the run is saved.
+      DivergedError: where the loss became NaN or infinite.
+    """
+    if config.resume is not None:
+        config = resumed(config)
+    from cnnlab.mesh import make_mesh
+    from cnnlab.report.progress import Progress
+    from cnnlab.train import evaluate
+
+    splits = load_data(config)
+    recipe = make_recipe(config, splits.train)
+    mesh = make_mesh(len(config.all_seeds), member_axis=config.member_axis)
+    with open_run(config) as opened:
+        say = (lambda text: None) if config.quiet else print
+        say(f"{splits.notes}\nrun directory: {opened.directory}")
+        epochs = opened.fit(
+            recipe,
+            splits.train,
+            splits.validation,
+            epochs=config.epochs,
+            clock=time.perf_counter,
+            wall_clock=time.time,
+            seeds=config.all_seeds,
+            display=None if config.quiet else Progress,
+            checkpoint_steps=config.checkpoint_steps,
+            mesh=mesh,
+            batch_size=config.batch_size,
+            remainder=config.remainder,
+            stream=config.stream,
+            steps_per_call=config.steps_per_call,
+        )
+        try:
+            for _ in epochs:
+                pass
+        except BaseException:
+            with contextlib.suppress(Exception):  # the error that ended the run is what matters
+                _draw(config, opened)
+            raise
+        _draw(config, opened)
+        shape = splits.train.image_shape
+        step, states = opened.load(recipe, shape, members=len(config.all_seeds), mesh=mesh)
+        test = evaluate(recipe, states, splits.test, mesh=mesh)
+        result = _result(config, splits.notes, opened, step, test)
+        opened.finish(result)
+    say(_summary(config, result))
+    return result
+
+
+def resumed(config: Config) -> Config:
+    """The config of the run that ``config.resume`` names.
+
+    Fields of ``config`` that are at their defaults say nothing; others must agree.
+
+    Raises:
+      ResumeError: if there is no run, or a field disagrees (it says which).
+    """
+    from cnnlab.train.run import read_config
+
+    assert config.resume is not None
+    stored = from_plain(Config, read_config(config.resume))
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != field.default
+    }
+    return agreeing(dataclasses.replace(stored, **changed), stored)
+
+
+def agreeing(config: Config, stored: Config) -> Config:
+    """``config``, where it agrees with the ``stored`` one of the run that it resumes.
+
+    Raises:
+      ResumeError: if a field that the numbers depend on disagrees.
+    """
+    from cnnlab.train.run import ResumeError
+
+    lines = disagreements(config, stored)
+    if lines:
+        raise ResumeError(
+            f"the run in {config.resume} cannot go on with other settings: {'; '.join(lines)}. "
+            "Leave them out, or start a new run."
+        )
+    return config
+
+
+def open_run(config: Training) -> "Run":
+    """A new run in the config's directory, or the one that it resumes."""
+    from cnnlab.train import records
+    from cnnlab.train.environment import differences, environment
+    from cnnlab.train.run import ENVIRONMENT, Run, numbered
+
+    project = pathlib.Path(__file__).resolve().parent
+    now = environment(project, os.environ.get("XLA_FLAGS"))
+    if config.resume is not None:
+        before = records.read_json(config.resume / ENVIRONMENT)
+        for line in differences(before, now):
+            print(f"warning: not the machine that the run began on, so not the same bits: {line}")
+        return Run.resume(config.resume, keep=config.keep)
+    name = config.dataset.replace("/", "-").replace(":", "-")
+    directory = config.run_dir or numbered(config.runs, f"{name}-{config.model}")
+    return Run.create(directory, plain(config), now, keep=config.keep)
+
+
+def _draw(config: Training, opened: "Run") -> None:
+    import jax
+
+    from cnnlab.report import figures
+    from cnnlab.train import records
+
+    if jax.process_index() > 0:
+        return
+    metrics = opened.directory / records.METRICS_FILE
+    if metrics.exists() and (found := records.read_metrics(metrics)):
+        title = f"{config.model} on {config.dataset}"
+        figures.curves(found, opened.directory / "figures" / "curves.png", title=title)
+
+
+def _result(
+    config: Config, notes: str, opened: "Run", step: int, test: dict[str, Any]
+) -> dict[str, Any]:
+    from cnnlab.report.statistics import over_seeds
+    from cnnlab.train import records
+    from cnnlab.train.run import ENVIRONMENT
+
+    return {
+        "experiment": "train",
+        "dataset": config.dataset,
+        "data": notes,
+        "model": config.model,
+        "seeds": config.all_seeds,
+        "test": {name: over_seeds(values) for name, values in test.items()},
+        "step": step,
+        "best_step": opened.checkpoints.best_step(),
+        "seconds": round(opened.seconds, 1),
+        "config": plain(config),
+        "environment": records.read_json(opened.directory / ENVIRONMENT),
+        "run_dir": str(opened.directory),
+    }
+
+
+def _summary(config: Config, result: dict[str, Any]) -> str:
+    from cnnlab.report.statistics import percent
+
+    return (
+        f"{config.model} on {config.dataset}: test accuracy {percent(result['test']['accuracy'])}, "
+        f"{result['seconds']:.0f} s of training; see {result['run_dir']}"
+    )
+
+
+def parse(arguments: Sequence[str]) -> Config:
+    """The config that the command line says; with ``--resume``, that of the run which goes on.
+
+    Raises:
+      ResumeError: if there is no run to resume, or an option disagrees with it.
+    """
+    import tyro
+
+    directory = launch.option_value(arguments, "--resume")
+    if directory is None:
+        return tyro.cli(Config, args=arguments, description=__doc__)
+    from cnnlab.train.run import read_config
+
+    stored = from_plain(Config, read_config(pathlib.Path(directory)))
+    # The processes are those of today, not those that the run began with.
+    stored = dataclasses.replace(stored, coordinator=None, processes=None, process_id=None)
+    return agreeing(tyro.cli(Config, args=arguments, default=stored), stored)
+
+
+def main() -> None:
+    """The command line."""
+    launch.prepare()
+    with launch.speaking_plainly("experiments.train"):
+        config = parse(sys.argv[1:])
+        launch.join_processes(config.coordinator, config.processes, config.process_id)
+        run(config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The tables of the README, made from result files."""
+
+import json
+
+import pytest
+
+from experiments import results
+
+
+def result(mean, error):
+    return {
+        "dataset": "digits",
+        "model": "resnet8",
+        "seconds": 61.4,
+        "test": {"accuracy": {"mean": mean, "standard_error": error, "values": [mean] * 5}},
+        "config": {"epochs": 40, "data_dir": "/somebody/s/files", "run_dir": "/else/where"},
+        "environment": {"device_count": 1, "device_kind": "cpu", "platform": "cpu", "cpu_count": 2},
+        "run_dir": "/else/where",
+    }
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(results, "BENCHMARKS", tmp_path / "none")
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{results.BEGIN}\nold\n{results.END}\nafter\n")
+    run = tmp_path / "run"
+    (run / "figures").mkdir(parents=True)
+    (run / "figures/curves.png").write_bytes(b"picture")
+    return run, readme
+
+
+def test_a_kept_result_stands_in_the_table_and_names_no_path_of_the_machine(place, tmp_path):
+    run, readme = place
+    (run / "result.json").write_text(json.dumps(result(0.9877, 0.0019)))
+    results.run(results.Config(add=run, readme=readme))
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "| digits | resnet8 | 40 | 98.77 ± 0.19 % (5 seeds) | 61 | 2 CPU cores |" in text
+    kept = (tmp_path / "results/digits-resnet8.json").read_text()
+    assert "somebody" not in kept and "where" not in kept
+    assert (tmp_path / "results/digits-resnet8.png").read_bytes() == b"picture"
+    once = readme.read_text()
+    results.run(results.Config(readme=readme))
+    assert readme.read_text() == once
+
+
+def test_an_unfinished_run_or_a_readme_without_a_place_is_refused(place, tmp_path):
+    run, readme = place
+    with pytest.raises(ValueError, match="not finished"):
+        results.run(results.Config(add=run, readme=readme))
+    (tmp_path / "other.md").write_text("no place")
+    with pytest.raises(ValueError, match="must hold the lines"):
+        results.run(results.Config(readme=tmp_path / "other.md"))
