@@ -1,0 +1,1 @@
+"""Speed and memory, measured against other frameworks and the machine."""
