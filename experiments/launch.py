@@ -60,10 +60,27 @@ def join_processes(coordinator: str | None, processes: int | None, process_id: i
 
     if coordinator == "auto":
         jax.distributed.initialize()
-        return
-    if processes is None or process_id is None:
+    elif processes is None or process_id is None:
         raise ValueError("--coordinator HOST:PORT needs --processes and --process-id as well.")
-    jax.distributed.initialize(coordinator, num_processes=processes, process_id=process_id)
+    else:
+        jax.distributed.initialize(coordinator, num_processes=processes, process_id=process_id)
+    check_devices(jax.default_backend(), jax.process_count(), jax.local_device_count())
+
+
+def check_devices(platform: str, processes: int, local_devices: int) -> None:
+    """Refuses several virtual CPU devices in each of several processes.
+
+    XLA's CPU collectives (jaxlib 0.10.2, gloo) then hang at times, or give sums that are a little
+    wrong and different in every run; with one device a process they are right every time.
+
+    Raises:
+      ValueError: if that is asked for.
+    """
+    if platform == "cpu" and processes > 1 and local_devices > 1:
+        raise ValueError(
+            f"several processes on CPUs must have one device each, this one has {local_devices}. "
+            "Take --xla_force_host_platform_device_count out of XLA_FLAGS, or start more processes."
+        )
 
 
 def option_value(arguments: Sequence[str], option: str) -> str | None:

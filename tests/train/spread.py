@@ -15,7 +15,7 @@ def main() -> None:
     statistics = splits.train.statistics
     recipe = train.Recipe(
         models.create("resnet8", 3, width=2),
-        optim.sgd(0.05, nesterov=True, weight_decay=5e-4),
+        optim.sgd(0.02, nesterov=True, weight_decay=5e-4),
         augment.normalize(statistics.mean, statistics.std),
         augment.compose(augment.crop(1), augment.flip(), augment.cutout(2)),
     )
