@@ -23,6 +23,10 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
+class TooSmallError(ValueError):
+    """Images so small that a layer has no output. ``Network`` adds in which stage."""
+
+
 def convolve(
     x: jax.Array,
     kernel: jax.Array,
@@ -45,6 +49,7 @@ def convolve(
 
     Raises:
       ValueError: if shapes, dtypes, strides or padding do not fit.
+      TooSmallError: if the kernel does not fit into the padded images.
     """
     if x.ndim != 4 or kernel.ndim != 4:
         raise ValueError(
@@ -62,9 +67,69 @@ def convolve(
         )
     steps = pair(strides, "strides")
     pads = explicit_padding(padding, x.shape[1:3], kernel.shape[:2], steps)
+    check_room(x.shape[1:3], kernel.shape[:2], pads)
     if groups > 1:
         return _forward(x, kernel, steps, pads, groups)
     return _convolve(x, kernel, steps, pads)
+
+
+def convolve_transposed(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: int | Sequence[int] = 1,
+    padding: int = 0,
+    output_padding: int = 0,
+) -> jax.Array:
+    """The gradient of a convolution with respect to its images, as a layer of its own.
+
+    Args:
+      x: images [N, H, W, C].
+      kernel: [kh, kw, C, F], of the dtype of ``x``: that of a convolution from F to C channels, its
+        last axes exchanged.
+      strides: of that convolution.
+      padding: of that convolution, on every side.
+      output_padding: which of the sizes that it maps to H: 0 is the smallest; less than both
+        strides.
+
+    Returns:
+      [N, H', W', F] with H' = (H - 1) * stride - 2 * padding + kh + output_padding.
+
+    Raises:
+      ValueError: if shapes, dtypes, strides or padding do not fit.
+      TooSmallError: if the padding cuts everything off.
+    """
+    steps = pair(strides, "strides")
+    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2]:
+        raise ValueError(
+            f"images must be [N, H, W, C] and the kernel [kh, kw, C, F], got shapes {x.shape} and "
+            f"{kernel.shape}."
+        )
+    if x.dtype != kernel.dtype:
+        raise ValueError(
+            f"images and kernel must have one dtype, got {x.dtype} and {kernel.dtype}. Cast one."
+        )
+    if padding < 0 or not 0 <= output_padding < min(steps):
+        raise ValueError(
+            f"padding must be >= 0 and output_padding in [0, {min(steps)}), less than the stride; "
+            f"got {padding} and {output_padding}."
+        )
+    size = tuple(
+        (x.shape[1 + i] - 1) * steps[i] - 2 * padding + kernel.shape[i] + output_padding
+        for i in range(2)
+    )
+    if min(size) < 1:
+        raise TooSmallError(f"{x.shape[1]} x {x.shape[2]} pixels less a padding of {padding}")
+    pads = ((padding, padding), (padding, padding))
+    return _transposed(x, kernel.swapaxes(2, 3), steps, pads, (size[0], size[1]))
+
+
+def check_room(size: Sequence[int], window: Sequence[int], pads: Pads) -> None:
+    """Refuses images into which not one window fits."""
+    if any(size[i] < 1 or size[i] + sum(pads[i]) < window[i] for i in range(2)):
+        raise TooSmallError(
+            f"{size[0]} x {size[1]} pixels with a padding of {pads} and a window of "
+            f"{window[0]} x {window[1]}"
+        )
 
 
 def pair(value: int | Sequence[int], name: str) -> tuple[int, int]:
@@ -146,37 +211,84 @@ def _standard_gradients(
     return gradients(dy)
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _transposed(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads, size: tuple[int, int]
+) -> jax.Array:
+    """The images' gradient of the convolution with ``kernel``, whose output's gradient is ``x``."""
+    images = jax.ShapeDtypeStruct((x.shape[0], *size, kernel.shape[2]), x.dtype)
+
+    def standard(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        forward = functools.partial(_forward, kernel=kernel, strides=strides, pads=pads)
+        return jax.linear_transpose(forward, images)(x)[0]
+
+    plain = functools.partial(_plain_images_gradient, strides, pads, size)
+    return lax.platform_dependent(x, kernel, cpu=plain, default=standard)
+
+
+def _transposed_fwd(
+    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads, size: tuple[int, int]
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return _transposed(x, kernel, strides, pads, size), (x, kernel)
+
+
+def _transposed_bwd(
+    strides: tuple[int, int],
+    pads: Pads,
+    size: tuple[int, int],
+    residuals: tuple[jax.Array, jax.Array],
+    dy: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    x, kernel = residuals
+    dkernel = _convolve_bwd(strides, pads, (dy, kernel), x)[1]
+    return _convolve(dy, kernel, strides, pads), dkernel
+
+
+_transposed.defvjp(_transposed_fwd, _transposed_bwd)
+
+
 def _plain_gradients(
     strides: tuple[int, int], pads: Pads, x: jax.Array, kernel: jax.Array, dy: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Both gradients as convolutions in the layout of the forward pass.
+    """Both gradients as convolutions in the layout of the forward pass."""
+    size, window = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    dx = _plain_images_gradient(strides, pads, size, dy, kernel)
+    return dx, _plain_kernel_gradient(strides, pads, window, x, dy)
 
-    The images' gradient is the convolution of ``dy`` (rows of zeros between its own undo the
-    stride) with the kernel turned by 180 degrees, its channels swapped. The kernel's gradient is
-    the convolution of the images with ``dy``, the axes of batch and channels exchanged.
+
+def _plain_images_gradient(
+    strides: tuple[int, int], pads: Pads, size: tuple[int, int], dy: jax.Array, kernel: jax.Array
+) -> jax.Array:
+    """``dy``, rows of zeros between its own to undo the stride, convolved with the turned kernel.
+
+    The kernel is turned by 180 degrees and its channels are swapped.
     """
-    size, window = x.shape[1:3], kernel.shape[:2]
+    window = kernel.shape[:2]
     spread = [(dy.shape[1 + i] - 1) * strides[i] + 1 for i in range(2)]
-
     low = [window[i] - 1 - pads[i][0] for i in range(2)]
     high = [size[i] - spread[i] + window[i] - 1 - low[i] for i in range(2)]
     edges: Pads = ((low[0], high[0]), (low[1], high[1]))
     turned = kernel[::-1, ::-1].swapaxes(2, 3)
     reshaped = _reshaped(dy, turned, strides, edges)
     if reshaped is not None:
-        dx = reshaped(dy, turned)
-    else:
-        dx = lax.conv_general_dilated(
-            dy, turned, (1, 1), edges, lhs_dilation=strides, dimension_numbers=_LAYOUT
-        )
+        return reshaped(dy, turned)
+    return lax.conv_general_dilated(
+        dy, turned, (1, 1), edges, lhs_dilation=strides, dimension_numbers=_LAYOUT
+    )
 
-    high = [window[i] - 1 + spread[i] - size[i] - pads[i][0] for i in range(2)]
-    edges = ((pads[0][0], high[0]), (pads[1][0], high[1]))
+
+def _plain_kernel_gradient(
+    strides: tuple[int, int], pads: Pads, window: tuple[int, int], x: jax.Array, dy: jax.Array
+) -> jax.Array:
+    """The images convolved with ``dy``, the axes of batch and channels exchanged."""
+    spread = [(dy.shape[1 + i] - 1) * strides[i] + 1 for i in range(2)]
+    high = [window[i] - 1 + spread[i] - x.shape[1 + i] - pads[i][0] for i in range(2)]
+    edges: Pads = ((pads[0][0], high[0]), (pads[1][0], high[1]))
     x, dy = apart(lambda x, dy: (x.transpose(3, 1, 2, 0), dy.transpose(1, 2, 0, 3)), x, dy)
     dkernel = lax.conv_general_dilated(
         x, dy, (1, 1), edges, rhs_dilation=strides, dimension_numbers=_LAYOUT
     )
-    return dx, dkernel.transpose(1, 2, 0, 3)
+    return dkernel.transpose(1, 2, 0, 3)
 
 
 def apart(function: Callable[..., Any], *args: Any) -> Any:

@@ -5,9 +5,13 @@ the front once and train only the rest. Parameters carry the same names:
 ``params["stage3"]["block0"]["conv1"]["kernel"]``.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import flax.linen as nn
 import jax
 
+from cnnlab.models.convolution import TooSmallError
 from cnnlab.spelling import unknown
 
 
@@ -15,7 +19,9 @@ class Network(nn.Module):
     """Stages run one after the other.
 
     Attributes:
-      stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``.
+      stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``. What
+        passes between them is an array or, where later stages need more (a U-Net's skips), a tuple
+        whose first entry it is.
     """
 
     stages: tuple[tuple[str, nn.Module], ...]
@@ -39,12 +45,13 @@ class Network(nn.Module):
     @nn.compact
     def __call__(
         self,
-        x: jax.Array,
+        x: Any,
         *,
         train: bool = False,
         start: str | None = None,
         stop: str | None = None,
-    ) -> jax.Array:
+        frozen: Sequence[str] = (),
+    ) -> Any:
         """Runs the stages from ``start`` to ``stop``, both included.
 
         Args:
@@ -53,22 +60,41 @@ class Network(nn.Module):
           train: whether normalisation uses the statistics of this batch (and dropout drops).
           start: the first stage to run; the first of the row by default.
           stop: the last stage to run; the last of the row by default.
+          frozen: stages that run as in evaluation, whatever ``train`` says: their normalisation
+            uses and keeps its running statistics, and nothing is dropped.
 
         Returns:
           What the last stage gives: float32 logits ``[N, K]`` for the whole row of a classifier.
 
         Raises:
           ValueError: for an unknown stage, or a ``stop`` before ``start``.
+          TooSmallError: if a stage shrinks the images to nothing.
         """
+        for name in frozen:
+            self._index(name)
         first = 0 if start is None else self._index(start)
         last = len(self.stages) - 1 if stop is None else self._index(stop)
         if last < first:
             raise ValueError(f"stop={stop!r} lies before start={start!r} in {list(self.names)}.")
         for name, stage in self.stages[first : last + 1]:
-            x = stage.copy(name=name)(x, train=train)
+            shape = activations(x).shape[1:]
+            try:
+                x = stage.copy(name=name)(x, train=train and name not in frozen)
+            except TooSmallError as error:
+                size = " x ".join(map(str, shape))
+                raise TooSmallError(
+                    f"the images are too small: stage {name!r} shrinks what it gets, {size}, to "
+                    f"nothing (at {error}). Give larger images, or choose a form of the network "
+                    "for small ones."
+                ) from None
         return x
 
     def _index(self, name: str) -> int:
         if name not in self.names:
             raise ValueError(unknown("stage", name, self.names))
         return self.names.index(name)
+
+
+def activations(x: Any) -> jax.Array:
+    """The activations in what passes between two stages: the array itself, or a tuple's first."""
+    return x[0] if isinstance(x, tuple) else x

@@ -6,8 +6,11 @@ import flax.linen as nn
 import jax
 from jax import numpy as jnp
 
+from cnnlab.models.activations import activation
+from cnnlab.models.dropout import Dropout
 from cnnlab.models.layers import Dense
 from cnnlab.models.network import Network
+from cnnlab.models.norms import norm
 
 
 class Flatten(nn.Module):
@@ -21,18 +24,22 @@ class Flatten(nn.Module):
 
 
 class Hidden(nn.Module):
-    """Flattens, then a dense layer and ReLU: ``[N, ...] -> [N, width]``."""
+    """Flattens; a dense layer, normalisation, activation, dropout: ``[N, ...] -> [N, width]``."""
 
     width: int
     dtype: jnp.dtype | None = None
+    activation: str = "relu"
+    norm: str = "none"
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """See the class."""
-        del train
         x = x.reshape(x.shape[0], -1)
         init = nn.initializers.he_normal()
-        return nn.relu(Dense(self.width, kernel_init=init, dtype=self.dtype, name="dense")(x))
+        x = Dense(self.width, kernel_init=init, dtype=self.dtype, name="dense")(x)
+        x = activation(self.activation)(norm(self.norm, dtype=self.dtype, name="norm")(x, train))
+        return Dropout(self.dropout, name="dropout")(x, train)
 
 
 class Classifier(nn.Module):
@@ -63,8 +70,23 @@ def mlp(
     num_classes: int = 10,
     *,
     widths: Sequence[int] = (256, 128),
+    activation: str = "relu",
+    norm: str = "none",
+    dropout: float = 0.0,
     dtype: jnp.dtype | None = None,
 ) -> Network:
-    """A multilayer perceptron with ReLU: one stage for each width in ``widths``."""
-    hidden = tuple((f"stage{i}", Hidden(w, dtype)) for i, w in enumerate(widths, start=1))
+    """A multilayer perceptron: one stage for each width in ``widths``.
+
+    Args:
+      num_classes: outputs.
+      widths: of the hidden layers.
+      activation: behind every hidden layer, a kind of ``activations.activation``.
+      norm: between each hidden layer and its activation, a kind of ``norms.norm``.
+      dropout: the rate behind every hidden layer.
+      dtype: of the computation; parameters stay float32.
+    """
+    hidden = tuple(
+        (f"stage{i}", Hidden(w, dtype, activation, norm, dropout))
+        for i, w in enumerate(widths, start=1)
+    )
     return Network((("stem", Flatten()), *hidden, ("head", Classifier(num_classes, dtype))))
