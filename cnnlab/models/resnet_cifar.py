@@ -10,6 +10,11 @@
 
 6n + 2 weighted layers: n = 3, 5, 7, 9, 18 for 20, 32, 44, 56, 110; n = 1 gives a net of 8 layers
 for small machines. Batch normalisation behind every convolution, He initialisation, no biases.
+
+Without normalisation (``norm="none"``) its place is taken by what Fixup needs: a scalar bias before
+every convolution of a block, every activation and the dense layer, and a scalar multiplier at the
+end of every branch (Zhang et al., Fixup initialization, ICLR 2019, section 3). A projection shares
+the bias of the convolution beside it, as in the authors' code. To be trained with ``init="fixup"``.
 """
 
 from typing import Literal
@@ -18,24 +23,35 @@ import flax.linen as nn
 import jax
 from jax import numpy as jnp
 
-from cnnlab.models.layers import BatchNorm, Conv, global_average_pool
+from cnnlab.models.activations import activation
+from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
+from cnnlab.models.norms import norm
 from cnnlab.models.perceptron import Classifier
+from cnnlab.models.pooling import global_average_pool
 
 Shortcut = Literal["A", "B", "none"]
 
 
+def shift(module: nn.Module, x: jax.Array, name: str) -> jax.Array:
+    """Adds a scalar parameter of the module, which starts at zero."""
+    return x + module.param(name, nn.initializers.zeros, ()).astype(x.dtype)
+
+
 class ConvNorm(nn.Module):
-    """A 3 x 3 convolution without bias, batch normalisation and ReLU: the stem."""
+    """A 3 x 3 convolution without bias, normalisation and activation: the stem."""
 
     features: int
     dtype: jnp.dtype | None = None
+    norm: str = "batch"
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """``[N, H, W, C] -> [N, H, W, features]``."""
         x = Conv(self.features, (3, 3), padding=1, use_bias=False, dtype=self.dtype, name="conv")(x)
-        return nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, train=train))
+        x = norm(self.norm, dtype=self.dtype, name="norm")(x, train)
+        return activation(self.activation)(shift(self, x, "bias") if self.norm == "none" else x)
 
 
 class Block(nn.Module):
@@ -47,44 +63,70 @@ class Block(nn.Module):
       shortcut: where the shape changes, "A" subsamples and pads the new maps with zeros (no
         parameters), "B" projects with a 1 x 1 convolution; "none" makes the plain net.
       dtype: of the computation.
+      norm: behind every convolution; "none" puts Fixup's scalars in its place.
+      activation: behind the first convolution and behind the sum.
     """
 
     features: int
     strides: int = 1
     shortcut: Shortcut = "A"
     dtype: jnp.dtype | None = None
+    norm: str = "batch"
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """``[N, H, W, C] -> [N, ceil(H / strides), ceil(W / strides), features]``."""
-
-        def conv_norm(x: jax.Array, index: int, strides: int) -> jax.Array:
-            x = Conv(
-                self.features,
-                (3, 3),
-                strides=strides,
-                padding=1,
-                use_bias=False,
-                dtype=self.dtype,
-                name=f"conv{index}",
-            )(x)
-            return BatchNorm(dtype=self.dtype, name=f"norm{index}")(x, train=train)
-
-        y = nn.relu(conv_norm(x, 1, self.strides))
-        y = conv_norm(y, 2, 1)
+        activate = activation(self.activation)
+        y = self.conv_norm(x, 1, (3, 3), self.strides, train)
+        y = self.conv_norm(activate(y), 2, (3, 3), 1, train, last=True)
         if self.shortcut != "none":
-            y = y + self._shortcut(x, train)
-        return nn.relu(y)
+            y = y + self.around(x, self.features, train)
+        return activate(y)
 
-    def _shortcut(self, x: jax.Array, train: bool) -> jax.Array:
-        if self.strides == 1 and x.shape[-1] == self.features:
+    def conv_norm(
+        self,
+        x: jax.Array,
+        index: int,
+        window: tuple[int, int],
+        strides: int,
+        train: bool,
+        *,
+        features: int | None = None,
+        last: bool = False,
+    ) -> jax.Array:
+        """The convolution ``conv<index>`` and its norm, or Fixup's scalars around it."""
+        fixup = self.norm == "none"
+        if fixup:
+            x = shift(self, x, f"bias{index}a")
+        conv = Conv(
+            features or self.features,
+            window,
+            strides=strides,
+            padding=window[0] // 2,
+            use_bias=False,
+            dtype=self.dtype,
+            name=f"conv{index}",
+        )
+        y = conv(x)
+        if not fixup:
+            return norm(self.norm, dtype=self.dtype, name=f"norm{index}")(y, train)
+        if last:
+            y = y * self.param("scale", nn.initializers.ones, ()).astype(y.dtype)
+        return shift(self, y, f"bias{index}b")
+
+    def around(self, x: jax.Array, features: int, train: bool) -> jax.Array:
+        """The shortcut, brought to the shape of the branch."""
+        if self.strides == 1 and x.shape[-1] == features:
             return x
         if self.shortcut == "A":
             x = x[:, :: self.strides, :: self.strides]
-            new = self.features - x.shape[-1]
+            new = features - x.shape[-1]
             return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (new // 2, new - new // 2)))
+        if self.norm == "none":
+            x = x + self.get_variable("params", "bias1a").astype(x.dtype)
         x = Conv(
-            self.features,
+            features,
             (1, 1),
             strides=self.strides,
             padding=0,
@@ -92,7 +134,7 @@ class Block(nn.Module):
             dtype=self.dtype,
             name="projection",
         )(x)
-        return BatchNorm(dtype=self.dtype, name="projection_norm")(x, train=train)
+        return norm(self.norm, dtype=self.dtype, name="projection_norm")(x, train)
 
 
 class Stage(nn.Module):
@@ -103,13 +145,23 @@ class Stage(nn.Module):
     strides: int
     shortcut: Shortcut
     dtype: jnp.dtype | None = None
+    norm: str = "batch"
+    activation: str = "relu"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """``[N, H, W, C] -> [N, ceil(H / strides), ceil(W / strides), features]``."""
         for index in range(self.blocks):
             strides = self.strides if index == 0 else 1
-            block = Block(self.features, strides, self.shortcut, self.dtype, name=f"block{index}")
+            block = Block(
+                self.features,
+                strides,
+                self.shortcut,
+                self.dtype,
+                self.norm,
+                self.activation,
+                name=f"block{index}",
+            )
             x = block(x, train=train)
         return x
 
@@ -119,12 +171,16 @@ class PooledClassifier(nn.Module):
 
     num_classes: int
     dtype: jnp.dtype | None = None
+    scalar_bias: bool = False
+    """Whether Fixup's scalar bias is added before the dense layer."""
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """See the class."""
-        classifier = Classifier(self.num_classes, self.dtype, name="classifier")
-        return classifier(global_average_pool(x), train=train)
+        x = global_average_pool(x)
+        if self.scalar_bias:
+            x = shift(self, x, "bias")
+        return Classifier(self.num_classes, self.dtype, name="classifier")(x, train=train)
 
 
 def resnet_cifar(
@@ -133,6 +189,8 @@ def resnet_cifar(
     depth: int,
     shortcut: Shortcut = "A",
     width: int = 16,
+    norm: str = "batch",
+    activation: str = "relu",
     dtype: jnp.dtype | None = None,
 ) -> Network:
     """A residual net for small images with ``depth`` weighted layers, or its plain twin.
@@ -142,6 +200,8 @@ def resnet_cifar(
       depth: 6n + 2 with n >= 1.
       shortcut: "A" (zero-padded, the paper's for CIFAR), "B" (projections) or "none" (plain).
       width: maps of the first stage; 16 in the paper.
+      norm: a kind of ``norms.norm``; "none" puts Fixup's scalars in its place.
+      activation: a kind of ``activations.activation``.
       dtype: of the computation; parameters stay float32.
 
     Raises:
@@ -157,8 +217,12 @@ def resnet_cifar(
     if width < 1:
         raise ValueError(f"width must be at least 1 map, got {width}.")
     stages = tuple(
-        (f"stage{i + 1}", Stage(blocks, width * 2**i, 1 if i == 0 else 2, shortcut, dtype))
+        (
+            f"stage{i + 1}",
+            Stage(blocks, width * 2**i, 1 if i == 0 else 2, shortcut, dtype, norm, activation),
+        )
         for i in range(3)
     )
-    head = PooledClassifier(num_classes, dtype)
-    return Network((("stem", ConvNorm(width, dtype)), *stages, ("head", head)))
+    stem = ConvNorm(width, dtype, norm, activation)
+    head = PooledClassifier(num_classes, dtype, scalar_bias=norm == "none")
+    return Network((("stem", stem), *stages, ("head", head)))
