@@ -1,0 +1,25 @@
+"""Other people's weights, and ours for other people.
+
+variables, report = weights.load("resnet20-12fca82f.th", variables)
+print(report)  # loaded 97 of 97 …
+weights.save_safetensors(variables, "resnet20.safetensors")
+program = weights.export(network, variables, (32, 32, 3))  # bytes, for any number of images
+"""
+
+from cnnlab.models.weights.exporting import export, load_exported, save_exported, save_safetensors
+from cnnlab.models.weights.files import read
+from cnnlab.models.weights.imagenet import imagenet_classes
+from cnnlab.models.weights.loading import Report, load
+from cnnlab.models.weights.mapping import mappings
+
+__all__ = [
+    "Report",
+    "export",
+    "imagenet_classes",
+    "load",
+    "load_exported",
+    "mappings",
+    "read",
+    "save_exported",
+    "save_safetensors",
+]

@@ -1,0 +1,108 @@
+"""Hands networks on: variables as safetensors, the whole function as a program of StableHLO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax import traverse_util
+from flax.core import unfreeze
+from jax import numpy as jnp
+
+
+def save_safetensors(
+    variables: Mapping[str, Any], path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes variables to a .safetensors file that ``load`` and other programs read.
+
+    Args:
+      variables: of a network; leaves are named ``params/stage1/block0/conv1/kernel``, with the
+        layouts and dtypes that they have here.
+      path: the file, which is written over.
+      metadata: text by name, put at the head of the file.
+
+    Raises:
+      ValueError: if the extension is not .safetensors, or there is nothing to write.
+    """
+    import safetensors.numpy
+
+    if Path(path).suffix != ".safetensors":
+        raise ValueError(f"the file must end with .safetensors, got {path}.")
+    flat = traverse_util.flatten_dict(unfreeze(dict(variables)), sep="/")
+    if not flat:
+        raise ValueError("variables must hold arrays, got none. Take those of network.init.")
+    # The writer takes the bytes as they lie, whatever the strides say.
+    arrays = {name: np.array(leaf, order="C") for name, leaf in flat.items()}
+    text = {"format": "cnnlab", **(metadata or {})}
+    Path(path).write_bytes(safetensors.numpy.save(arrays, text))
+
+
+def export(
+    network: nn.Module,
+    variables: Mapping[str, Any],
+    image_shape: Sequence[int],
+    *,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    batch: int | None = None,
+) -> bytes:
+    """The network with its variables as one program, which needs neither this package nor Flax.
+
+    Args:
+      network: called as ``network.apply(variables, images, train=False)``.
+      variables: of the network; they become part of the program.
+      image_shape: height, width and channels.
+      platforms: where the program shall run.
+      batch: how many images the program takes; any number where None.
+
+    Returns:
+      What ``jax.export.deserialize`` reads: float32 images ``[N, H, W, C]`` to what the network
+      gives. JAX promises to read it for at least six months after the version that wrote it.
+
+    Raises:
+      ValueError: if the shape is not that of an image.
+    """
+    from jax import export as jax_export
+
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(f"image_shape must be (H, W, C), each >= 1, got {tuple(image_shape)}.")
+    size = jax_export.symbolic_shape("n")[0] if batch is None else batch
+    images = jax.ShapeDtypeStruct((size, *image_shape), jnp.float32)
+
+    def forward(images: jax.Array) -> Any:
+        return network.apply(variables, images, train=False)
+
+    exported = jax_export.export(jax.jit(forward), platforms=tuple(platforms))(images)
+    return bytes(exported.serialize())
+
+
+def save_exported(path: str | Path, exported: bytes) -> None:
+    """Writes what :func:`export` gave."""
+    Path(path).write_bytes(exported)
+
+
+def load_exported(path: str | Path) -> Callable[[Any], Any]:
+    """The function in a file that ``save_exported`` wrote.
+
+    Returns:
+      A function of float32 images ``[N, H, W, C]``.
+
+    Raises:
+      FileNotFoundError: if there is no file.
+      ValueError: if it is truncated, damaged or another file.
+    """
+    from jax import export as jax_export
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be an exported network, but there is no such file.")
+    try:
+        exported = jax_export.deserialize(bytearray(path.read_bytes()))
+    except Exception as error:  # whatever the flat buffer stumbles over
+        raise ValueError(
+            f"{path} is truncated, damaged or no exported network: {error!r}. Export it again."
+        ) from error
+    return jax.jit(exported.call)

@@ -1,0 +1,210 @@
+"""Puts the weights of a file into the variables of a network, and says what became of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+from flax.core import unfreeze
+from jax import numpy as jnp
+
+from cnnlab.models.weights import files
+from cnnlab.models.weights.mapping import Fit, fit, mappings
+
+Named = tuple[tuple[str, str], ...]
+"""Names, each with a reason."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What came of loading a file.
+
+    Attributes:
+      path: the file.
+      mapping: the mapping that was used, one of ``mappings()``.
+      loaded: how many leaves of the network's variables were taken from the file.
+      total: how many there are.
+      skipped: what was in the file and is not needed, with the reason.
+      missing: leaves of the network that kept their values, with the reason; all in the head.
+      unused: names in the file that the mapping has no place for; none unless the head was
+        replaced, they are then taken for another head.
+    """
+
+    path: str
+    mapping: str
+    loaded: int
+    total: int
+    skipped: Named = ()
+    missing: Named = ()
+    unused: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"loaded {self.loaded} of {self.total} from {self.path} (as {self.mapping})"]
+        for what, named in (("skipped", self.skipped), ("not loaded", self.missing)):
+            reasons = dict.fromkeys(reason for _, reason in named)
+            for reason in reasons:
+                lines.append(f"{what}: {_some([n for n, r in named if r == reason], 3)}: {reason}")
+        if self.unused:
+            lines.append(f"not used: {_some(self.unused, 3)}: there is no place for it")
+        return "\n".join(lines)
+
+
+def load(
+    path: str | Path,
+    variables: Mapping[str, Any],
+    *,
+    mapping: str | None = None,
+    replace_head: bool = False,
+) -> tuple[dict[str, Any], Report]:
+    """The variables of a network with the values of a file.
+
+    Args:
+      path: the file, of a kind that ``read`` knows.
+      variables: of the network: ``params`` and, where it has running statistics, ``batch_stats``.
+        Shapes alone (``jax.eval_shape``) do where everything is found.
+      mapping: whose names the file has, one of ``mappings()``; the one that matches most leaves
+        where None.
+      replace_head: whether a head that is missing from the file or has another shape keeps the
+        values of ``variables``, as a whole. Without, that is an error.
+
+    Returns:
+      The variables, in the dtypes of ``variables``, and the report.
+
+    Raises:
+      FileNotFoundError: if there is no file.
+      ValueError: if the file cannot be read, the mapping is unknown, or the file is that of another
+        network: leaves are missing from it, left over, or of another shape. They are listed.
+
+    Example:
+      >>> variables = jax.eval_shape(network.init, jax.random.key(0), images)
+      >>> variables, report = weights.load("resnet20-12fca82f.th", variables)
+      >>> print(report)
+      loaded 97 of 97 from resnet20-12fca82f.th (as resnet)
+    """
+    contents = files.read_contents(path)
+    ours = traverse_util.flatten_dict(unfreeze(dict(variables)), sep="/")
+    tried = fit(contents.tensors, ours, mapping)
+    problems = _Problems.of(contents.tensors, ours, tried)
+    fresh = {name for name in ours if _in_head(name)} if replace_head and problems.head else set()
+    if problems.remain(fresh, allow_unplaced=replace_head):
+        raise ValueError(problems.message(path, tried, len(ours), fresh, replace_head))
+
+    values = {name: _value(path, name, leaf, tried, fresh) for name, leaf in ours.items()}
+    head = "the head here is another one, and keeps its values"
+    skipped = [*contents.dropped.items(), *problems.needless]
+    skipped += [(tried.found[name][0], head) for name in tried.found if name in fresh]
+    report = Report(
+        path=str(path),
+        mapping=tried.name,
+        loaded=len(ours) - len(fresh),
+        total=len(ours),
+        skipped=tuple(skipped),
+        missing=tuple((name, problems.head.get(name, head)) for name in sorted(fresh)),
+        unused=tuple(problems.unplaced),
+    )
+    return traverse_util.unflatten_dict(values, sep="/"), report
+
+
+@dataclasses.dataclass(frozen=True)
+class _Problems:
+    """What of a file and a network does not fit: names here or there, with the reason."""
+
+    missing: dict[str, str]  # here
+    shapes: dict[str, str]  # here
+    homeless: list[str]  # there: their place is not in this network
+    unplaced: list[str]  # there: the mapping knows no place
+    needless: list[tuple[str, str]]  # there: not a problem, with the reason
+
+    @staticmethod
+    def of(arrays: Mapping[str, np.ndarray], ours: Mapping[str, Any], tried: Fit) -> _Problems:
+        missing, shapes, homeless, needless = {}, {}, [], []
+        for name, leaf in ours.items():
+            if name not in tried.found:
+                missing[name] = "not in the file"
+                continue
+            key, value = tried.found[name]
+            if value.shape != tuple(leaf.shape):
+                shapes[name] = f"{key} {value.shape} -> {tuple(leaf.shape)}"
+            elif not jnp.issubdtype(value.dtype, jnp.floating):
+                shapes[name] = f"{key} {value.dtype} -> {leaf.dtype}"
+        for name, (key, value) in tried.found.items():
+            if name not in ours:
+                reason = _harmless(name, value)
+                if reason:
+                    needless.append((key, reason))
+                else:
+                    homeless.append(key)
+        used = {key for key, _ in tried.found.values()}
+        rest = [key for key in arrays if key not in used]
+        counters = [key for key in rest if key.endswith("num_batches_tracked")]
+        needless += [(key, "a counter that nothing here uses") for key in counters]
+        unplaced = [key for key in rest if key not in counters]
+        return _Problems(missing, shapes, homeless, unplaced, needless)
+
+    @property
+    def head(self) -> dict[str, str]:
+        """Those of the head."""
+        return {k: v for k, v in (self.missing | self.shapes).items() if _in_head(k)}
+
+    def remain(self, fresh: Iterable[str], allow_unplaced: bool) -> bool:
+        """Whether anything is left when the leaves ``fresh`` need not be found."""
+        here = set(self.missing) | set(self.shapes)
+        return bool(here - set(fresh) or self.homeless or (self.unplaced and not allow_unplaced))
+
+    def message(self, path: Any, tried: Fit, total: int, fresh: set[str], replaced: bool) -> str:
+        missing = [name for name in self.missing if name not in fresh]
+        shapes = [reason for name, reason in self.shapes.items() if name not in fresh]
+        there = [*self.homeless, *([] if replaced else self.unplaced)]
+        lines = [
+            f"{path} holds another network: read by the mapping {tried.name!r}, {tried.matched} of "
+            f"{total} leaves of this one were found with the right shape."
+        ]
+        for what, names in (
+            ("missing from the file", missing),
+            ("unexpected in the file", there),
+            ("other shapes, in our layout, theirs -> ours", shapes),
+        ):
+            if names:
+                lines.append(f"  {what} ({len(names)}): {_some(names, 10)}")
+        body = [k for k in (*self.missing, *self.shapes) if not _in_head(k)]
+        if not body and not self.homeless and not replaced:
+            lines.append("Only the head differs: replace_head=True keeps the fresh one.")
+        else:
+            known = ", ".join(mappings())
+            lines.append(f"Create the network that the file is of, or name a mapping: {known}.")
+        return "\n".join(lines)
+
+
+def _harmless(name: str, value: np.ndarray) -> str | None:
+    """Why a layer can do without this tensor, if it can."""
+    if name.endswith("/scale") and np.all(value == 1):
+        return "all ones, and the norm here has no scale"
+    if name.endswith("/bias") and not np.any(value):
+        return "all zeros, and the layer here has no bias"
+    return None
+
+
+def _in_head(name: str) -> bool:
+    return name.split("/")[1:2] == ["head"]
+
+
+def _value(path: Any, name: str, leaf: Any, tried: Fit, fresh: set[str]) -> jax.Array:
+    if name not in fresh:
+        return jnp.array(tried.found[name][1], leaf.dtype)
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        raise ValueError(
+            f"{path} has no value for {name}, and the variables are shapes alone. Give fresh "
+            "values: network.init(key, images)."
+        )
+    return leaf
+
+
+def _some(names: Iterable[str], limit: int) -> str:
+    names = list(names)
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

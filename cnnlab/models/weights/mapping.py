@@ -1,0 +1,275 @@
+"""Where the weights of other people's networks belong in ours: one small function a family.
+
+| mapping | whose names |
+| --- | --- |
+| cnnlab | ours, as ``save_safetensors`` writes them |
+| resnet | torchvision's residual nets, and the usual ones for CIFAR |
+| alexnet, vgg | torchvision's |
+| squeezenet | torchvision's |
+| squeezenet_caffe | the authors' Caffe net; its first kernel is turned from BGR to RGB |
+| lenet | the usual tutorial's: conv1, conv2, fc1, fc2, fc3 |
+| airbench | airbench94 of Keller Jordan (2024), both of its forms |
+| unet | milesial's Pytorch-UNet, with transposed convolutions |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnnlab.models.weights import layout
+from cnnlab.spelling import unknown
+
+Arrays = Mapping[str, np.ndarray]
+Modules = Mapping[str, Mapping[str, Any]]
+"""What lies in each layer: ``{"conv1": {"weight": …, "bias": …}}``."""
+
+_PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.")
+
+_INSIDE_BLOCK = {
+    "downsample.0": "projection",
+    "downsample.1": "projection_norm",
+    "shortcut.0": "projection",
+    "shortcut.1": "projection_norm",
+    **{f"conv{i}": f"conv{i}" for i in (1, 2, 3)},
+    **{f"bn{i}": f"norm{i}" for i in (1, 2, 3)},
+}
+_OUTSIDE_BLOCKS = {
+    "conv1": "stem/conv",
+    "bn1": "stem/norm",
+    "fc": "head/classifier/dense",
+    "linear": "head/classifier/dense",
+}
+
+
+class Fit(NamedTuple):
+    """A mapping, tried on a file and a network.
+
+    Attributes:
+      name: of the mapping.
+      found: ``(name there, value as here)`` by the names here, also names that are not here.
+      matched: how many leaves of the network were found, with the right shape.
+    """
+
+    name: str
+    found: dict[str, tuple[str, np.ndarray]]
+    matched: int
+
+
+def mappings() -> tuple[str, ...]:
+    """The names that ``load`` takes as ``mapping``."""
+    return tuple(_MAPPINGS)
+
+
+def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit:
+    """Finds the place of every array that belongs in the network.
+
+    Args:
+      arrays: of the file.
+      ours: leaves of the network's variables, by names such as ``params/stem/conv/kernel``; only
+        their shapes are looked at.
+      name: the mapping; the one that matches most leaves where None.
+
+    Raises:
+      ValueError: for an unknown mapping.
+    """
+    if name is not None and name not in _MAPPINGS:
+        raise ValueError(unknown("mapping", name, _MAPPINGS))
+    fits = []
+    for candidate in _MAPPINGS if name is None else (name,):
+        found = _MAPPINGS[candidate](arrays, ours)
+        matched = sum(k in found and found[k][1].shape == tuple(v.shape) for k, v in ours.items())
+        fits.append(Fit(candidate, found, matched))
+    return max(fits, key=lambda tried: (tried.matched, len(tried.found)))
+
+
+def cnnlab(arrays: Arrays, ours: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
+    """Our own names."""
+    collections = ("params/", "batch_stats/")
+    return {k: (k, v) for k, v in arrays.items() if k in ours or k.startswith(collections)}
+
+
+def resnet(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``layer2.0.downsample.1`` to ``stage2/block0/projection_norm``."""
+    del ours
+    places = {}
+    for name in theirs:
+        inside = re.fullmatch(r"layer(\d+)\.(\d+)\.(.+)", name)
+        if inside and inside[3] in _INSIDE_BLOCK:
+            places[name] = f"stage{inside[1]}/block{inside[2]}/{_INSIDE_BLOCK[inside[3]]}"
+        elif name in _OUTSIDE_BLOCKS:
+            places[name] = _OUTSIDE_BLOCKS[name]
+    return places
+
+
+def alexnet(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``features.N`` and ``classifier.N``, by the order of the layers."""
+    return _by_order(theirs, ours, r"features\.(0|3|6|8|10)|classifier\.(1|4|6)")
+
+
+def vgg(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``features.N`` and ``classifier.N``: the n-th convolution is the n-th here, and so on."""
+    return _by_order(theirs, ours, r"features\.\d+|classifier(\.\d+)?")
+
+
+def lenet(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``conv1`` and the like, by the order of the layers."""
+    return _by_order(theirs, ours, r"conv\d|fc\d")
+
+
+def squeezenet(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``features.N.expand3x3``: the n-th fire module is the n-th here."""
+    inside = {"squeeze": "squeeze", "expand1x1": "expand1", "expand3x3": "expand3"}
+    fires = _ordered({m.rpartition("/")[0] for m in ours if m.endswith("/squeeze")})
+    names = _ordered({m.rpartition(".")[0] for m in theirs if m.endswith(".squeeze")})
+    places = {"features.0": "stem/conv", "classifier.1": "head/conv"}
+    for index, name in enumerate(names):
+        fire = fires[index] if index < len(fires) else f"fire{index + 2}"
+        places |= {f"{name}.{there}": f"{fire}/{here}" for there, here in inside.items()}
+    return {there: here for there, here in places.items() if there in theirs}
+
+
+def squeezenet_caffe(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``fire2.conv1x1_1``, and ``conv1x1_2`` and ``conv3x3_2`` side by side behind it."""
+    inside = {"conv1x1_1": "squeeze", "conv1x1_2": "expand1", "conv3x3_2": "expand3"}
+    fires = {m.split("/")[-2]: m.rpartition("/")[0] for m in ours if m.endswith("/squeeze")}
+    places = {"conv1": "stem/conv", "conv_final": "head/conv"}
+    for name in theirs:
+        fire, _, layer = name.partition(".")
+        if layer in inside:
+            places[name] = f"{fires.get(fire, fire)}/{inside[layer]}"
+    return {there: here for there, here in places.items() if there in theirs}
+
+
+def airbench(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``2.conv1`` and ``7``, or ``whiten``, ``layers.1.conv1`` and ``head``."""
+    del ours
+    places = {}
+    inside = r"((?:layers\.)?\d+)\.((?:conv|norm)\d)"
+    found = [match for name in theirs if (match := re.fullmatch(inside, name))]
+    groups = _ordered({match[1] for match in found})
+    for match in found:
+        places[match[0]] = f"stage{groups.index(match[1]) + 1}/{match[2]}"
+    for name, tensors in theirs.items():
+        if re.fullmatch(r"whiten|head|(layers\.)?\d+", name) and "weight" in tensors:
+            places[name] = "stem/conv" if tensors["weight"].ndim == 4 else "head/dense"
+    return places if groups else {}
+
+
+def unet(theirs: Modules, ours: Modules) -> dict[str, str]:
+    """``down1.maxpool_conv.1.double_conv.3`` to ``stage1/conv2``."""
+    del ours
+    places = {"outc.conv": "head/conv"}
+    inside = {"0": "conv1", "1": "norm1", "3": "conv2", "4": "norm2"}
+    for name in theirs:
+        stage, _, rest = name.partition(".")
+        here = "stem" if stage == "inc" else stage.replace("down", "stage")
+        double = re.fullmatch(r"(?:maxpool_conv\.1\.|conv\.)?double_conv\.([0134])", rest)
+        if double:
+            places[name] = f"{here}/{inside[double[1]]}"
+        elif rest == "up":
+            places[name] = f"{here}/up"
+    return {there: here for there, here in places.items() if there in theirs}
+
+
+def _by_order(theirs: Modules, ours: Modules, pattern: str) -> dict[str, str]:
+    """The n-th layer of every kind there is the n-th of its kind here.
+
+    The last dense layer is always the last, also where dense layers before it are fewer here.
+    """
+    theirs = {name: tensors for name, tensors in theirs.items() if re.fullmatch(pattern, name)}
+    places = {}
+    for kind in ("convolution", "norm", "dense"):
+        names = [name for name in _ordered(theirs) if _kind(theirs[name]) == kind]
+        paths = [path for path in _ordered(ours) if _kind(ours[path]) == kind]
+        if kind == "dense" and 0 < len(paths) < len(names):
+            names = [*names[: len(paths) - 1], names[-1]]
+        for index, name in enumerate(names):
+            places[name] = paths[index] if index < len(paths) else f"{kind} {index + 1}"
+    return places
+
+
+def _kind(tensors: Mapping[str, Any]) -> str:
+    weight = tensors.get("kernel", tensors.get("weight"))
+    return {4: "convolution", 2: "dense"}.get(0 if weight is None else len(weight.shape), "norm")
+
+
+def _ordered(names: Iterable[str]) -> list[str]:
+    """Stem first, head last, numbers as numbers."""
+
+    def place(name: str) -> tuple[int, list[tuple[int, str]]]:
+        first = {"stem": 0, "head": 2}.get(name.split("/")[0], 1)
+        parts = re.findall(r"\d+|\D+", name)
+        return first, [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
+
+    return sorted(names, key=place)
+
+
+def _by_modules(
+    family: Callable[[Modules, Modules], dict[str, str]], bgr: bool = False
+) -> Callable[[Arrays, Mapping[str, Any]], dict[str, tuple[str, np.ndarray]]]:
+    """Makes a mapping of arrays from one of layers; ``bgr`` where the images there were BGR."""
+
+    def mapping(arrays: Arrays, ours: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
+        theirs, keys = _modules(arrays)
+        places = family(theirs, _our_modules(ours))
+        names = {path: name for name, path in places.items()}
+        found: dict[str, tuple[str, np.ndarray]] = {}
+        channels = None  # of the maps that the next dense layer sees flattened
+        for path in _ordered(names):
+            tensors = theirs[names[path]]
+            for leaf, (tensor, value) in layout.leaves(path, tensors, channels).items():
+                if bgr and leaf == "params/stem/conv/kernel":
+                    value = value[:, :, ::-1]
+                found[leaf] = keys[names[path], tensor], value
+                if leaf.endswith("/kernel"):
+                    channels = value.shape[3] if value.ndim == 4 else None
+        return found
+
+    return mapping
+
+
+def _modules(
+    arrays: Arrays,
+) -> tuple[dict[str, dict[str, np.ndarray]], dict[tuple[str, str], str]]:
+    """Arrays by layer and name, without the prefixes that all names have; and their full names."""
+    short = {key: key for key in arrays}
+    while short and (prefix := _common_prefix(short.values())):
+        short = {key: name.removeprefix(prefix) for key, name in short.items()}
+    modules: dict[str, dict[str, np.ndarray]] = {}
+    keys = {}
+    for key, name in short.items():
+        layer, _, tensor = name.replace("/", ".").rpartition(".")
+        tensor = {"w": "weight", "b": "bias"}.get(tensor, tensor)
+        modules.setdefault(layer, {})[tensor] = arrays[key]
+        keys[layer, tensor] = key
+    return modules, keys
+
+
+def _common_prefix(names: Collection[str]) -> str:
+    shared = (p for p in _PREFIXES if all(name.startswith(p) for name in names))
+    return next(shared, "")
+
+
+def _our_modules(ours: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    modules: dict[str, dict[str, Any]] = {}
+    for name, leaf in ours.items():
+        path, _, kind = name.partition("/")[2].rpartition("/")
+        modules.setdefault(path, {})[kind] = leaf
+    return modules
+
+
+_MAPPINGS: dict[str, Callable[..., dict[str, tuple[str, np.ndarray]]]] = {
+    "cnnlab": cnnlab,
+    "resnet": _by_modules(resnet),
+    "alexnet": _by_modules(alexnet),
+    "vgg": _by_modules(vgg),
+    "squeezenet": _by_modules(squeezenet),
+    "squeezenet_caffe": _by_modules(squeezenet_caffe, bgr=True),
+    "lenet": _by_modules(lenet),
+    "airbench": _by_modules(airbench),
+    "unet": _by_modules(unet),
+}

@@ -1,0 +1,248 @@
+"""Unpickles the tensors of a PyTorch checkpoint and runs nothing that the pickle names.
+
+A pickle can call any function that it names. Tensors need few names; each is here a stand-in that
+checks what it is given and cannot be altered, and every other name is refused. The bytes of the
+tensors lie beside the pickle or behind it; who reads the container hands them over as ``Storage``.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import ml_dtypes
+import numpy as np
+
+_DTYPES = {
+    "float64": np.float64,
+    "float32": np.float32,
+    "float16": np.float16,
+    "bfloat16": ml_dtypes.bfloat16,
+    "float8_e4m3fn": ml_dtypes.float8_e4m3fn,
+    "float8_e5m2": ml_dtypes.float8_e5m2,
+    "complex64": np.complex64,
+    "complex128": np.complex128,
+    "int64": np.int64,
+    "int32": np.int32,
+    "int16": np.int16,
+    "int8": np.int8,
+    "uint64": np.uint64,
+    "uint32": np.uint32,
+    "uint16": np.uint16,
+    "uint8": np.uint8,
+    "bool": np.bool_,
+}
+
+_STORAGES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+}
+
+
+class RefusedError(pickle.UnpicklingError):
+    """The file asks for what tensors have no need of, or holds something else."""
+
+
+class Storage:
+    """A row of ``count`` numbers of one dtype; ``data`` may come after the pickle was read."""
+
+    __slots__ = ("count", "data", "dtype")
+
+    def __init__(self, dtype: np.dtype, count: int, data: Any = None) -> None:
+        self.dtype = dtype
+        self.count = count
+        self.data = data
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise RefusedError("the pickle sets the state of a storage.")
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes ``data`` must have."""
+        return self.count * self.dtype.itemsize
+
+
+class Tensor:
+    """A view of a storage: offset, shape and strides count elements of ``dtype``, as in PyTorch."""
+
+    __slots__ = ("_dtype", "_offset", "_storage", "_strides", "shape")
+
+    def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any) -> None:
+        numbers = [offset, *shape, *strides]
+        if not isinstance(storage, Storage) or any(type(n) is not int or n < 0 for n in numbers):
+            raise RefusedError("a tensor must be a view of a storage by whole numbers >= 0.")
+        self.shape = tuple(shape)
+        self._dtype = np.dtype(dtype or storage.dtype)
+        count = storage.nbytes // self._dtype.itemsize
+        size = math.prod(self.shape)
+        last = offset + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+        # A step of 0 could make a few bytes look like terabytes: no more elements than are stored.
+        if size > count or (size and last >= count):
+            raise RefusedError(
+                f"a tensor of shape {self.shape}, offset {offset} and strides {tuple(strides)} "
+                f"does not lie in its storage of {count} elements."
+            )
+        self._storage, self._offset, self._strides = storage, offset, strides
+
+    def __setstate__(self, state: Any) -> None:
+        """Whether it requires a gradient, and hooks, which numbers have no use for."""
+
+    def numpy(self) -> np.ndarray:
+        """The values, read-only, without a copy."""
+        if not math.prod(self.shape):
+            return np.zeros(self.shape, self._dtype)
+        size = self._dtype.itemsize
+        row = np.frombuffer(self._storage.data, np.uint8)[: self._storage.nbytes]
+        row = row[: len(row) // size * size].view(self._dtype)[self._offset :]
+        strides = [step * size for step in self._strides]
+        return np.lib.stride_tricks.as_strided(row, self.shape, strides, writeable=False)
+
+
+class _StandIn:
+    """What a permitted name stands for. Its state cannot be set, so a pickle cannot alter it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise RefusedError("the pickle sets the state of a function; it was not run.")
+
+
+class _Kind:
+    """A dtype, or a class of storages: something to name, not to call."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise RefusedError("the pickle sets the state of a class; it was not run.")
+
+
+class _Dict(dict):
+    """An ordered dictionary; the metadata that PyTorch hangs on it is dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """See the class."""
+
+
+class _Sealed(type):
+    """A class whose attributes a pickle cannot set."""
+
+    def __setattr__(cls, name: str, value: Any) -> NoReturn:
+        raise RefusedError("the pickle sets an attribute of a class; it was not run.")
+
+
+class _Parameter(metaclass=_Sealed):
+    """What early versions of PyTorch wrapped every weight in; a class, as the opcode demands."""
+
+    __slots__ = ()
+
+    def __new__(cls, tensor: Any, *_: Any) -> Any:
+        if not isinstance(tensor, Tensor):
+            raise RefusedError("a parameter must hold a tensor.")
+        return tensor
+
+
+def _rebuild(
+    storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any = None, _hooks: Any = None,
+    metadata: Any = None,
+) -> Tensor:  # fmt: skip
+    if metadata:
+        raise RefusedError("a tensor is stored as a conjugate or negative; save a plain copy.")
+    return Tensor(storage, offset, shape, strides, None)
+
+
+def _rebuild_of_dtype(
+    storage: Any, offset: Any, shape: Any, strides: Any, _grad: Any, _hooks: Any, dtype: Any,
+    metadata: Any = None,
+) -> Tensor:  # fmt: skip
+    if metadata or not isinstance(dtype, _Kind):
+        raise RefusedError("a tensor must have a dtype, and be neither conjugate nor negative.")
+    return Tensor(storage, offset, shape, strides, dtype.dtype)
+
+
+_PERMITTED: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _StandIn(_Dict),
+    ("torch._utils", "_rebuild_tensor"): _StandIn(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v2"): _StandIn(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v3"): _StandIn(_rebuild_of_dtype),
+    ("torch._utils", "_rebuild_parameter"): _StandIn(lambda tensor, *_: _Parameter(tensor)),
+    ("torch.nn.parameter", "Parameter"): _Parameter,
+    ("torch", "device"): _StandIn(lambda *_: None),
+    ("torch", "Size"): _StandIn(lambda sizes=(): tuple(sizes)),
+    ("torch.storage", "UntypedStorage"): _Kind(np.uint8),
+    **{("torch", name): _Kind(dtype) for name, dtype in _DTYPES.items()},
+    **{("torch", name): _Kind(_DTYPES[dtype]) for name, dtype in _STORAGES.items()},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: memoryview, storage: Callable[..., Storage] | None) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._storage = storage
+
+    def find_class(self, module: str, name: str, /) -> Any:
+        if (module, name) not in _PERMITTED:
+            raise RefusedError(
+                f"the pickle asks for {module}.{name}, which tensors have no need of; it was not "
+                "run. If you made the file yourself, save the tensors alone: "
+                "torch.save(model.state_dict(), path). If not, do not trust it."
+            )
+        return _PERMITTED[module, name]
+
+    def persistent_load(self, pid: Any, /) -> Storage:
+        kind = pid[1] if isinstance(pid, tuple) and 5 <= len(pid) <= 6 else None
+        if not isinstance(kind, _Kind) or pid[0] != "storage" or self._storage is None:
+            raise RefusedError("the pickle refers to something outside that is no storage.")
+        _, _, key, _, count, *view = pid
+        if not isinstance(key, str) or type(count) is not int or count < 0:
+            raise RefusedError("a storage must have a key and a count of elements >= 0.")
+        return self._storage(kind.dtype, key, count, *view)
+
+
+def load(stream: io.BytesIO, storage: Callable[..., Storage] | None = None) -> Any:
+    """The object in the next pickle of ``stream``, which is left behind it.
+
+    Args:
+      stream: the file, or what is left of it.
+      storage: called as ``storage(dtype, key, count, *view)`` for every storage that a tensor
+        refers to; None where the pickle may hold none.
+
+    Returns:
+      Numbers, text, lists, tuples, dictionaries, and ``Tensor`` for tensors.
+
+    Raises:
+      RefusedError: if the pickle asks for more than tensors need; nothing of it is run.
+      Exception: of any other kind if the pickle is damaged.
+    """
+    start = stream.tell()
+    for opcode, argument, _ in pickletools.genops(stream):
+        # The C unpickler makes room for any memo index, and looks codes up past ``find_class``.
+        if "PUT" in opcode.name and isinstance(argument, int) and argument > stream.tell():
+            raise RefusedError(f"the pickle has a memo index of {argument}.")
+        if opcode.name.startswith("EXT"):
+            raise RefusedError("the pickle uses codes of the extension registry.")
+    return _Unpickler(stream.getbuffer()[start : stream.tell()], storage).load()

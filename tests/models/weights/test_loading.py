@@ -1,0 +1,204 @@
+"""Loading says what became of every leaf, and refuses what is of another network."""
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+from cnnlab import models
+from cnnlab.models import weights
+
+RNG = np.random.default_rng(0)
+
+
+def state_dict(classes=4, blocks=1, prefix=""):
+    """A residual net's names, a few of them."""
+    shapes = {
+        "conv1.weight": (2, 3, 3, 3),
+        "bn1.weight": (2,),
+        "bn1.bias": (2,),
+        "bn1.running_mean": (2,),
+        "bn1.running_var": (2,),
+        **{f"layer1.{i}.conv1.weight": (2, 2, 3, 3) for i in range(blocks)},
+        "fc.weight": (classes, 2),
+        "fc.bias": (classes,),
+    }
+    made = {prefix + k: RNG.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
+    return made | {f"{prefix}bn1.num_batches_tracked": np.array(9)}
+
+
+def network_variables(classes=4, blocks=1, dtype=jnp.float32):
+    """The same net here, all zeros."""
+    zeros = lambda *shape: jnp.zeros(shape, dtype)  # noqa: E731
+    stage = {f"block{i}": {"conv1": {"kernel": zeros(3, 3, 2, 2)}} for i in range(blocks)}
+    norm = {"scale": zeros(2), "bias": zeros(2)}
+    dense = {"kernel": zeros(2, classes), "bias": zeros(classes)}
+    return {
+        "params": {
+            "stem": {"conv": {"kernel": zeros(3, 3, 3, 2)}, "norm": norm},
+            "stage1": stage,
+            "head": {"classifier": {"dense": dense}},
+        },
+        "batch_stats": {"stem": {"norm": {"mean": zeros(2), "var": zeros(2)}}},
+    }
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(arrays):
+        np.savez(tmp_path / "weights.npz", **arrays)
+        return tmp_path / "weights.npz"
+
+    return save
+
+
+def head(variables):
+    return variables["params"]["head"]["classifier"]["dense"]
+
+
+def test_the_report_counts_and_names_what_was_skipped(save):
+    theirs = state_dict()
+    variables, report = weights.load(save(theirs), network_variables())
+    assert (report.loaded, report.total, report.mapping) == (8, 8, "resnet")
+    assert report.skipped == (("bn1.num_batches_tracked", "a counter that nothing here uses"),)
+    assert report.missing == () and report.unused == ()
+    assert str(report).startswith("loaded 8 of 8 from ")
+    assert "skipped: bn1.num_batches_tracked: a counter" in str(report)
+    np.testing.assert_array_equal(head(variables)["kernel"], theirs["fc.weight"].T)
+    var = variables["batch_stats"]["stem"]["norm"]["var"]
+    np.testing.assert_array_equal(var, theirs["bn1.running_var"])
+    kernel = variables["params"]["stage1"]["block0"]["conv1"]["kernel"]
+    np.testing.assert_array_equal(kernel, theirs["layer1.0.conv1.weight"].transpose(2, 3, 1, 0))
+
+
+def test_what_is_no_tensor_is_reported(tmp_path, torch_format):
+    arrays = {k: v for k, v in state_dict().items() if v.dtype == np.float32}
+    path = tmp_path / "weights.pth"
+    path.write_bytes(torch_format.checkpoint(arrays, "stream", wrapper="state_dict"))
+    _, report = weights.load(path, network_variables())
+    assert report.loaded == 8
+    assert report.skipped == (("epoch", "beside 'state_dict', which was read"),)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "backbone.", "module.model."])
+def test_a_prefix_that_all_names_have_is_dropped(prefix, save):
+    assert weights.load(save(state_dict(prefix=prefix)), network_variables())[1].loaded == 8
+
+
+def test_shapes_alone_do_where_everything_is_found(save):
+    shapes = jax.eval_shape(network_variables)
+    variables, report = weights.load(save(state_dict()), shapes)
+    assert report.loaded == 8
+    assert isinstance(head(variables)["bias"], jax.Array)
+    with pytest.raises(ValueError, match="variables are shapes alone"):
+        weights.load(save(state_dict(classes=9)), shapes, replace_head=True)
+
+
+@pytest.mark.parametrize("theirs", [np.float16, ml_dtypes.bfloat16, np.float64])
+def test_values_take_the_dtype_of_the_variables(theirs, tmp_path):
+    variables = network_variables()
+    made = jax.tree.map(lambda leaf: np.asarray(leaf + 0.1, theirs), variables)
+    path = tmp_path / "weights.safetensors"
+    weights.save_safetensors(made, path)
+    loaded, _ = weights.load(path, variables)
+    kernel = head(loaded)["kernel"]
+    assert kernel.dtype == jnp.float32
+    np.testing.assert_array_equal(kernel, np.asarray(head(made)["kernel"]).astype(np.float32))
+
+
+def test_a_head_of_another_size_is_replaced_only_when_asked(save):
+    path, variables = save(state_dict(classes=1000)), network_variables()
+    head(variables)["kernel"] = head(variables)["kernel"] + 0.5
+    with pytest.raises(ValueError) as caught:
+        weights.load(path, variables)
+    message = str(caught.value)
+    assert "fc.weight (2, 1000) -> (2, 4), fc.bias (1000,) -> (4,)" in message
+    assert "replace_head=True" in message
+
+    loaded, report = weights.load(path, variables, replace_head=True)
+    assert (report.loaded, report.total) == (6, 8)
+    assert dict(report.missing) == {
+        "params/head/classifier/dense/kernel": "fc.weight (2, 1000) -> (2, 4)",
+        "params/head/classifier/dense/bias": "fc.bias (1000,) -> (4,)",
+    }
+    assert {"fc.weight", "fc.bias"} <= set(dict(report.skipped))
+    assert "loaded 6 of 8" in str(report)
+    np.testing.assert_array_equal(head(loaded)["kernel"], 0.5)
+
+
+def test_a_head_that_fits_is_loaded_also_when_it_may_be_replaced(save):
+    assert weights.load(save(state_dict()), network_variables(), replace_head=True)[1].loaded == 8
+
+
+def test_a_missing_head_and_a_foreign_one_may_be_replaced(save):
+    theirs = state_dict()
+    theirs["projector.0.weight"] = theirs.pop("fc.weight")
+    del theirs["fc.bias"]
+    path = save(theirs)
+    with pytest.raises(ValueError, match=r"unexpected in the file \(1\): projector.0.weight"):
+        weights.load(path, network_variables())
+    _, report = weights.load(path, network_variables(), replace_head=True)
+    assert report.loaded == 6
+    assert report.unused == ("projector.0.weight",)
+    assert {reason for _, reason in report.missing} == {"not in the file"}
+
+
+@pytest.mark.parametrize("replace_head", [False, True])
+def test_a_deeper_or_shallower_net_is_refused(replace_head, save):
+    deeper, shallower = save(state_dict(blocks=20)), network_variables()
+    with pytest.raises(ValueError) as caught:
+        weights.load(deeper, shallower, replace_head=replace_head)
+    message = str(caught.value)
+    assert "weights.npz holds another network: read by the mapping 'resnet', 8 of 8" in message
+    assert "unexpected in the file (19): layer1.1.conv1.weight, " in message
+    assert "and 9 more" in message
+
+    path = save(state_dict(blocks=1))
+    missing = r"missing from the file \(1\): params/stage1/block1/conv1/kernel"
+    with pytest.raises(ValueError, match=missing):
+        weights.load(path, network_variables(blocks=2), replace_head=replace_head)
+
+
+def test_another_architecture_is_refused_with_its_keys(save):
+    variables = jax.eval_shape(
+        models.create("lenet5", 10).init, jax.random.key(0), jnp.zeros((1, 28, 28, 1))
+    )
+    with pytest.raises(ValueError) as caught:
+        weights.load(save(state_dict()), variables)
+    message = str(caught.value)
+    assert "read by the mapping 'resnet', 0 of 10 leaves" in message
+    assert "conv1.weight (3, 3, 3, 2) -> (5, 5, 1, 6)" in message
+    assert "params/stage1/conv/kernel" in message
+    assert "layer1.0.conv1.weight" in message
+    assert "name a mapping: cnnlab, resnet" in message
+
+
+def test_whole_numbers_are_no_weights(save):
+    theirs = state_dict()
+    theirs["conv1.weight"] = np.ones((2, 3, 3, 3), np.int8)  # quantised, its factor elsewhere
+    with pytest.raises(ValueError, match="conv1.weight int8 -> float32"):
+        weights.load(save(theirs), network_variables())
+
+
+def test_tensors_that_change_nothing_are_not_needed(save):
+    theirs, variables = state_dict(), network_variables()
+    del variables["params"]["stem"]["norm"]["scale"]
+    with pytest.raises(ValueError, match=r"unexpected in the file \(1\): bn1.weight"):
+        weights.load(save(theirs), variables)
+    theirs["bn1.weight"] = np.ones(2, np.float32)
+    theirs["conv1.bias"] = np.zeros(2, np.float32)
+    _, report = weights.load(save(theirs), variables)
+    reasons = dict(report.skipped)
+    assert reasons["bn1.weight"] == "all ones, and the norm here has no scale"
+    assert reasons["conv1.bias"] == "all zeros, and the layer here has no bias"
+
+
+def test_a_mapping_can_be_named(save):
+    path = save(state_dict())
+    assert weights.load(path, network_variables(), mapping="resnet")[1].loaded == 8
+    with pytest.raises(ValueError, match="read by the mapping 'vgg', 0 of 8"):
+        weights.load(path, network_variables(), mapping="vgg")
+    with pytest.raises(ValueError, match="Did you mean 'resnet'"):
+        weights.load(path, network_variables(), mapping="resent")
+    assert set(weights.mappings()) >= {"cnnlab", "resnet", "vgg", "squeezenet_caffe"}

@@ -1,0 +1,246 @@
+"""PyTorch's files are read without PyTorch, and none of them runs anything."""
+
+import base64
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from cnnlab.models.weights import torch_files
+
+FORMS = ("zip", "stream")
+ARRAYS = {
+    "conv.weight": np.arange(12, dtype=np.float32).reshape(3, 4),
+    "conv.bias": np.float16([1, 2]),
+    "steps": np.array(2**40),
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(data):
+        path = tmp_path / "weights.pth"
+        path.write_bytes(data)
+        return torch_files.read(path)
+
+    return read
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_of_pytorch_itself_is_read(form, read, reference):
+    module, numbers = reference("weights_torch")
+    contents = read(base64.b64decode(numbers[form]))
+    expected = module.tensors()
+    assert list(contents.tensors) == list(expected)
+    for name, array in expected.items():
+        found = contents.tensors[name]
+        assert found.dtype == ("bfloat16" if name == "bfloat16" else array.dtype)
+        np.testing.assert_array_equal(found.astype(array.dtype), array, err_msg=name)
+        assert not (found.size and found.flags.writeable)
+    assert contents.dropped == dict.fromkeys(
+        ("epoch", "device"), "beside 'state_dict', which was read"
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("wrapper", [None, "state_dict", "model", "anything"])
+def test_the_tensors_are_found_also_beside_other_things(form, wrapper, read, torch_format):
+    contents = read(torch_format.checkpoint(ARRAYS, form, wrapper=wrapper))
+    prefix = "anything." if wrapper == "anything" else ""
+    assert set(contents.tensors) == {prefix + name for name in ARRAYS}
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(contents.tensors[prefix + name], array)
+        assert contents.tensors[prefix + name].dtype == array.dtype
+    assert list(contents.dropped) == (["epoch"] if wrapper else [])
+
+
+def malicious(target, f):
+    """Ways to have something called while unpickling, with what the refusal must name."""
+    command = b"S'touch " + str(target).encode() + b"'\n"
+    line = f.text(f"open({str(target)!r}, 'w')")
+    rebuild = f.named("torch._utils", "_rebuild_tensor_v2")
+    yield "global", "posix.system", b"cposix\nsystem\n(" + command + b"tR"
+    yield (
+        "stack_global",
+        "os.system",
+        f.text("os") + f.text("system") + b"\x93" + command + b"\x85R",
+    )
+    yield "inst", "os.system", b"(" + command + b"ios\nsystem\n"
+    yield "obj", "os.system", b"(cos\nsystem\n" + command + b"o"
+    yield "newobj", "subprocess.Popen", b"csubprocess\nPopen\n" + command + b"\x85\x81"
+    yield "eval", "builtins.eval", b"cbuiltins\neval\n" + line + b"\x85R"
+    yield "getattr", "builtins.getattr", b"cbuiltins\ngetattr\n" + rebuild + f.text("x") + b"\x86R"
+    dotted = f.text("torch._utils") + f.text("_rebuild_tensor_v2.__globals__") + b"\x93"
+    yield "dotted", "torch._utils._rebuild_tensor_v2.__globals__", dotted
+    bytes_ = b"ctorch.storage\n_load_from_bytes\n" + command + b"\x85R"
+    yield "load_from_bytes", "torch.storage._load_from_bytes", bytes_
+    # A function's, a class's or a storage's state would change what later opcodes call.
+    yield "build", "sets the state of a function", rebuild + b"}" + f.text("_function") + b"Nsb"
+    slots = b"N}" + f.text("_function") + command + b"s\x86b"
+    yield "build_slots", "sets the state of a function", rebuild + slots
+    parameter = f.named("torch.nn.parameter", "Parameter")
+    attribute = b"N}" + f.text("__new__") + command + b"s\x86b"
+    yield "build_class", "sets an attribute of a class", parameter + attribute
+    kind = f.named("torch", "FloatStorage")
+    yield "build_kind", "sets the state of a class", kind + b"}" + f.text("dtype") + b"Nsb"
+    # What a storage "is" comes from the pickle too.
+    crafted = f.tensor("9", np.ones(1, np.float32), False, kind=b"cposix\nsystem\n")
+    yield "persistent", "posix.system", crafted
+    crafted = f.tensor("9", np.ones(1, np.float32), False, kind=rebuild)
+    yield "persistent_function", "no storage", crafted
+    yield "persistent_text", "no storage", b"Pmodule\n"
+    yield "extension", "extension registry", b"\x82\x01"
+    yield "memo", "memo index", b"Nr\xff\xff\xff\x7f"
+
+
+MALICIOUS = (
+    "global",
+    "stack_global",
+    "inst",
+    "obj",
+    "newobj",
+    "eval",
+    "getattr",
+    "dotted",
+    "load_from_bytes",
+    "build",
+    "build_slots",
+    "build_class",
+    "build_kind",
+    "persistent",
+    "persistent_function",
+    "persistent_text",
+    "extension",
+    "memo",
+)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", MALICIOUS)
+def test_a_malicious_pickle_is_refused_and_nothing_runs(name, form, tmp_path, read, torch_format):
+    target = tmp_path / "ran"
+    [(said, opcodes)] = [m[1:] for m in malicious(target, torch_format) if m[0] == name]
+    data = torch_format.checkpoint(ARRAYS, form, extra=torch_format.text("x") + opcodes)
+    with pytest.raises(ValueError) as caught:
+        read(data)
+    assert "weights.pth" in str(caught.value)
+    assert said in str(caught.value)
+    assert not target.exists()
+    read(torch_format.checkpoint(ARRAYS, form))  # and nothing was altered for the next file
+
+
+class Calls:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("part", ["magic", "protocol", "system", "keys", "data"])
+def test_no_part_of_the_old_format_runs_anything(part, tmp_path, read, torch_format):
+    target = tmp_path / "ran"
+    exploit = pickle.dumps(Calls(exec, f"open({str(target)!r}, 'w')"), 2)
+    whole = b"\x80\x02" + torch_format.dictionary({}) + b"."
+    changed = {} if part == "data" else {part: exploit}
+    data = torch_format.stream(exploit if part == "data" else whole, {}, **changed)
+    with pytest.raises(ValueError, match="asks for (builtins|__builtin__).exec"):
+        read(data)
+    assert not target.exists()
+    pickle.loads(exploit)  # the exploit is real: the ordinary unpickler runs it
+    assert target.exists()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"offset": 1},
+        {"shape": (3, 5)},
+        {"strides": (5, 1)},
+        {"shape": (10**9, 4), "strides": (0, 1)},
+        {"offset": -4},
+        {"strides": (-4, 1)},
+        {"shape": (12,)},
+        {"count": 11},
+        {"count": 13},
+        {"count": 2**31 - 1},
+        {"name": "../0"},
+    ],
+    ids=str,
+)
+def test_a_tensor_never_reaches_past_its_bytes(changed, form, read, torch_format):
+    arrays = {"conv.weight": ARRAYS["conv.weight"]}
+    with pytest.raises(ValueError, match="weights.pth"):
+        read(torch_format.checkpoint(arrays, form, **changed))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_truncated_file_is_named(form, read, torch_format):
+    whole = torch_format.checkpoint(ARRAYS, form)
+    for length in (0, 1, 3, 20, len(whole) // 2, len(whole) - 5, len(whole) - 1):
+        with pytest.raises(ValueError, match="weights.pth is truncated, damaged"):
+            read(whole[:length])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_damage_goes_further_than_an_error(form, read, torch_format):
+    whole = torch_format.checkpoint(ARRAYS, form)
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] = rng.integers(256)
+        try:
+            read(bytes(damaged))
+        except ValueError as error:
+            assert "weights.pth" in str(error)
+
+
+def test_a_flipped_bit_in_a_zip_is_found(read, torch_format):
+    data = torch_format.checkpoint(ARRAYS, "zip")
+    place = data.index(ARRAYS["conv.weight"].tobytes())
+    with pytest.raises(ValueError, match="CRC"):
+        read(data[:place] + b"\x01" + data[place + 1 :])
+
+
+def test_a_zip_bomb_is_not_unpacked(read, torch_format):
+    data = torch_format.archive(b"}.", {"data/0": bytes(10**6)}, zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="stored as they are"):
+        read(data)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda f: b"hello, world", "begins with b'hello, w'"),
+        (lambda f: pickle.dumps({"a": 1}), "begins with another pickle"),
+        (lambda f: f.archive(b"}.", {"constants.pkl": b""}), "TorchScript program"),
+        (lambda f: f.archive(b"}.", {"byteorder": b"big"}), "big-endian"),
+        (
+            lambda f: f.stream(b"}.", {}, system=pickle.dumps({"little_endian": False})),
+            "big-endian",
+        ),
+        (lambda f: f.archive(b"ctorch.nn.modules.linear\nLinear\n.", {}), r"model.state_dict\(\)"),
+        (lambda f: f.archive(b"].", {}), "tensors by name, got a list"),
+        (lambda f: f.archive(b"}.", {}), "tensors by name, got nothing"),
+    ],
+)
+def test_other_files_are_told_apart(make, said, read, torch_format):
+    with pytest.raises(ValueError, match=said):
+        read(make(torch_format))
+
+
+def test_a_dictionary_that_holds_itself_ends(read, torch_format):
+    data = b"}q\x00(" + torch_format.text("self") + b"h\x00u."
+    with pytest.raises(ValueError, match="tensors by name, got self"):
+        read(torch_format.archive(data, {}))
+
+
+def test_a_parameter_of_early_versions_is_its_tensor(read, torch_format):
+    array = ARRAYS["conv.weight"]
+    inside = torch_format.tensor("0", array, stream=False)
+    parameter = torch_format.named("torch.nn.parameter", "Parameter") + inside + b"\x85\x81"
+    data = torch_format.dictionary({"w": parameter + b"(\x88\x89NtbN0"}) + b"."
+    contents = read(torch_format.archive(data, {"data/0": array.tobytes()}))
+    np.testing.assert_array_equal(contents.tensors["w"], array)
