@@ -7,6 +7,7 @@ answers at once.
 import ast
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -44,9 +45,13 @@ class Training:
     """What to do about an image file that cannot be read."""
 
     model: str = "resnet8"
-    """linear, mlp, lenet5, resnet8/20/32/44/56/110, plain8/20/32/44/56/110."""
+    """Such as mlp, lenet5, vgg11_small, resnet20, plain20, resnet18, airbench94."""
     model_options: tuple[str, ...] = ()
-    """Further settings of the model, such as shortcut=B width=32."""
+    """Further settings of the model, such as shortcut=B width=32 norm=group."""
+    init: str = "default"
+    """How the weights start: default, he, glorot, orthogonal, lsuv, fixup, data …"""
+    init_options: tuple[str, ...] = ()
+    """Further settings of the initialisation, such as std=0.05."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the computation; parameters are float32 always."""
 
@@ -150,17 +155,17 @@ def make_network(config: Training, num_classes: int) -> "Network":
 
     from cnnlab import models
 
-    options = dict(_option(text) for text in config.model_options)
+    overrides = options(config.model_options)
     if config.precision == "bfloat16":
-        options["dtype"] = jnp.bfloat16
-    return models.create(config.model, num_classes, **options)
+        overrides["dtype"] = jnp.bfloat16
+    return models.create(config.model, num_classes, **overrides)
 
 
 def make_recipe(config: Training, train: "Dataset") -> "Recipe":
     """How the config trains a network on ``train``."""
     import functools
 
-    from cnnlab import augment, losses, optim, schedules
+    from cnnlab import augment, losses, models, optim, schedules
     from cnnlab.data.batches import steps_per_epoch
     from cnnlab.train import Recipe
 
@@ -196,6 +201,7 @@ def make_recipe(config: Training, train: "Dataset") -> "Recipe":
         schedule=schedule,
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
+        init=models.init.create(config.init, **options(config.init_options)),
     )
 
 
@@ -252,11 +258,19 @@ def _normalization(config: Training, train: "Dataset") -> Any:
     return augment.subtract_mean_image(statistics.mean_image, scale)
 
 
-def _option(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"a model option must read NAME=VALUE, such as width=32, got {text!r}.")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value
+def options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options by name, of texts such as "width=32" and "shortcut=B".
+
+    Raises:
+      ValueError: if one does not read NAME=VALUE.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"an option must read NAME=VALUE, such as width=32, got {text!r}.")
+        try:
+            found[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            found[name] = value
+    return found

@@ -8,6 +8,7 @@ from cnnlab.data.dataset import (
     compute_statistics,
     fingerprint,
 )
+from cnnlab.data.folder import read_image
 from cnnlab.data.sources import load, names
 from cnnlab.data.splits import Splits, folds, split, subset
 
@@ -22,6 +23,7 @@ __all__ = [
     "folds",
     "load",
     "names",
+    "read_image",
     "split",
     "subset",
 ]

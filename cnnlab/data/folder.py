@@ -48,7 +48,7 @@ class FolderImages(LazyImages):
           ValueError: if the file cannot be decoded; it is named.
         """
         height, width = self.shape[1:3]
-        return _decode(self._root / self._files[index], (height, width))
+        return read_image(self._root / self._files[index], (height, width))
 
     def identity(self, indices: np.ndarray) -> Iterable[str]:
         """The size that images become; each file's path and bytes."""
@@ -270,7 +270,16 @@ def _header_size(path: Path) -> tuple[int, int]:
         return image.height, image.width
 
 
-def _decode(path: Path, size: tuple[int, int]) -> np.ndarray:
+def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """The image in a file: uint8 [H, W, 3], as :class:`FolderImages` gives it.
+
+    Args:
+      path: of a file of 8 bits a channel that Pillow reads; grey becomes RGB.
+      size: (H, W): resized so that it just covers this, then cut to it at the centre.
+
+    Raises:
+      ValueError: if the file cannot be decoded; it is named.
+    """
     import PIL.Image
 
     with _opened(path) as image:

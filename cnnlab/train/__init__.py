@@ -8,7 +8,8 @@ for epoch in train.fit(recipe, splits.train, splits.validation, epochs=10, seeds
 from cnnlab.train.evaluate import evaluate, predict
 from cnnlab.train.fit import DivergedError, Position, fit, member, steps
 from cnnlab.train.metrics import Sums, means
-from cnnlab.train.state import Average, Recipe, TrainState, init_state
+from cnnlab.train.recalibrate import recalibrate
+from cnnlab.train.state import Average, Recipe, TrainState, init_state, states_of
 from cnnlab.train.step import eval_step, predict_step, train_step
 
 __all__ = [
@@ -26,6 +27,8 @@ __all__ = [
     "member",
     "predict",
     "predict_step",
+    "recalibrate",
+    "states_of",
     "steps",
     "train_step",
 ]

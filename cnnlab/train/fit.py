@@ -147,7 +147,7 @@ def steps(
     per_epoch = steps_per_epoch(len(train), batch_size, remainder)
     placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
     if begin is None:
-        states, cost = initialise(recipe, train.image_shape, placed_seeds, mesh)
+        states, cost = initialise(recipe, train, placed_seeds, mesh)
         sums = no_sums(len(seeds), mesh)
     else:
         states, sums = begin

@@ -15,11 +15,12 @@ from jax import numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from cnnlab.data.batches import Batch
+from cnnlab.data.dataset import Dataset
 from cnnlab.keys import run_key
 from cnnlab.mesh import DATA, MEMBER, place, run_once_options, sharding
 from cnnlab.models import multiply_adds, multiply_adds_of
 from cnnlab.train.metrics import Sums, add, zero_sums
-from cnnlab.train.state import Recipe, TrainState, init_state
+from cnnlab.train.state import Recipe, TrainState, init_state, state_shapes
 from cnnlab.train.step import eval_step, predict_step, train_step
 
 BatchAt = Callable[[Any, Any, jax.Array], Batch]
@@ -65,13 +66,13 @@ def over_members(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]
 
 @functools.lru_cache(maxsize=8)
 def init_program(recipe: Recipe, image_shape: tuple[int, int, int], mesh: Mesh) -> Any:
-    """``(seeds uint32 [M]) -> states [M, ...]``, compiled."""
+    """``(seeds uint32 [M], examples uint8 [n, H, W, C]) -> states [M, ...]``, to be compiled."""
 
-    def one(seed: jax.Array) -> TrainState:
-        return init_state(recipe, run_key(seed), image_shape)
+    def one(seed: jax.Array, examples: jax.Array) -> TrainState:
+        return init_state(recipe, run_key(seed), image_shape, examples)
 
-    def init(seeds: jax.Array) -> TrainState:
-        return over_members(one, mesh)((seeds,))
+    def init(seeds: jax.Array, examples: jax.Array) -> TrainState:
+        return over_members(one, mesh)((seeds,), examples)
 
     options = run_once_options(mesh.devices.flat[0].platform)
     return jax.jit(init, out_shardings=sharding(mesh, MEMBER), compiler_options=options)
@@ -86,7 +87,7 @@ def train_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
       ``count`` updates from step ``start`` of the window and adds to the sums. ``votes`` is int32,
       one for each device; its sum comes back, the same on every process, with the call's result.
     """
-    spread = _spread(mesh)
+    spread = spread_over(mesh)
 
     def one(
         state: TrainState, sums: Sums, seed: Any, own: Any, shared: Any, start: Any, count: Any
@@ -121,7 +122,7 @@ def train_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
 @functools.lru_cache(maxsize=8)
 def eval_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Callable[..., Sums]:
     """``(states, sums, own, shared, start, count) -> sums``: many evaluation steps in one call."""
-    spread = _spread(mesh)
+    spread = spread_over(mesh)
 
     def one(state: TrainState, sums: Sums, own: Any, shared: Any, start: Any, count: Any) -> Sums:
         def body(index: jax.Array, sums: Sums) -> Sums:
@@ -138,7 +139,7 @@ def eval_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Callable[...,
 @functools.lru_cache(maxsize=8)
 def predict_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Callable[..., jax.Array]:
     """``(states, own, shared, index) -> float32 logits [M, B, K]`` of one batch, compiled."""
-    spread = _spread(mesh)
+    spread = spread_over(mesh)
 
     def one(state: TrainState, own: Any, shared: Any, index: Any) -> jax.Array:
         return predict_step(recipe, state, spread(batch_at(shared, own, index)).images)
@@ -156,21 +157,33 @@ def no_sums(members: int, mesh: Mesh) -> Sums:
 
 
 def initialise(
-    recipe: Recipe, image_shape: tuple[int, int, int], seeds: jax.Array, mesh: Mesh
+    recipe: Recipe, train: Dataset, seeds: jax.Array, mesh: Mesh
 ) -> tuple[TrainState, int]:
     """Fresh states ``[M, ...]``, and the multiply-adds of a network for one image.
 
-    Initialisation runs the network once, on one image: its trace tells what that costs.
+    An initialisation that looks at images gets as many training images as it wants, spread evenly
+    over the data set.
     """
-    traced = init_program(recipe, image_shape, mesh).trace(seeds)
-    cost = multiply_adds_of(traced.jaxpr.jaxpr) // seeds.shape[0]
-    return traced.lower().compile()(seeds), cost
+    count = recipe.init.examples
+    if count > len(train):
+        raise ValueError(
+            f"the initialisation {recipe.init.name!r} looks at {count} images, but {train.name} "
+            f"has {len(train)} to train on: give it fewer, examples=."
+        )
+    chosen = np.linspace(0, len(train) - 1, count).astype(np.int64)
+    examples = train.images[chosen] if count > 1 else np.zeros((1, *train.image_shape), np.uint8)
+    traced = init_program(recipe, train.image_shape, mesh).trace(seeds, examples)
+    # Most initialisations run the network once, on one image: their trace tells what that costs.
+    alone = count == 1
+    cost = multiply_adds_of(traced.jaxpr.jaxpr) // seeds.shape[0] if alone else 0
+    states = traced.lower().compile()(seeds, place(examples, sharding(mesh)))
+    return states, cost or forward_cost(recipe, train.image_shape)
 
 
 def forward_cost(recipe: Recipe, image_shape: tuple[int, int, int]) -> int:
     """The multiply-adds of the network for one image."""
     one = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
-    state = jax.eval_shape(lambda: init_state(recipe, run_key(0), image_shape))
+    state = state_shapes(recipe, image_shape)
     return multiply_adds(lambda state, x: predict_step(recipe, state, x), state, one)
 
 
@@ -189,7 +202,7 @@ def steps_in_a_call(cost: int, batch_size: int, mesh: Mesh) -> int:
     return max(1, round(budget / update))
 
 
-def _spread(mesh: Mesh) -> Callable[[Batch], Batch]:
+def spread_over(mesh: Mesh) -> Callable[[Batch], Batch]:
     """Says that a batch is split over the ``data`` axis."""
     if mesh.shape[DATA] == 1:
         return lambda batch: batch

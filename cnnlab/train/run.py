@@ -25,7 +25,7 @@ from cnnlab.train.fit import Position, steps
 from cnnlab.train.metrics import zero_sums
 from cnnlab.train.recorder import Recorder, first_process
 from cnnlab.train.signals import StopSignals
-from cnnlab.train.state import Recipe, TrainState, init_state
+from cnnlab.train.state import Recipe, TrainState, state_shapes
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
 
@@ -249,7 +249,7 @@ def checkpoint_like(
             lambda x: jax.ShapeDtypeStruct((members, *x.shape), x.dtype, sharding=where), tree
         )
 
-    state = jax.eval_shape(lambda: init_state(recipe, jax.random.key(0), image_shape))
+    state = state_shapes(recipe, image_shape)
     return {
         "states": stacked(state, sharding(mesh, MEMBER)),
         "sums": stacked(jax.eval_shape(zero_sums), sharding(mesh)),

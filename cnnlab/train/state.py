@@ -1,7 +1,7 @@
 """The train state, one pytree, and the recipe, everything about a training that is not data."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,9 +9,11 @@ import optax
 from jax import numpy as jnp
 
 from cnnlab.augment import Transform, compose
-from cnnlab.keys import stream_key
+from cnnlab.keys import run_key, stream_key
 from cnnlab.losses import softmax_cross_entropy
 from cnnlab.models import Network
+from cnnlab.models.init import Init
+from cnnlab.models.init import create as create_init
 from cnnlab.schedules import Schedule
 
 Loss = Callable[[jax.Array, jax.Array], jax.Array]
@@ -53,6 +55,7 @@ class Recipe:
       ema_decay: decay of the moving average of parameters and batch statistics that is evaluated in
         place of the network; None for none. In its first steps the average forgets faster:
         ``min(decay, (1 + t) / (10 + t))``.
+      init: how the weights start, ``models.init.create(name)``.
 
     Raises:
       ValueError: for numbers out of range.
@@ -66,6 +69,7 @@ class Recipe:
     schedule: Schedule | None = None
     accumulate: int = 1
     ema_decay: float | None = None
+    init: Init = create_init("default")  # noqa: RUF009 a frozen value
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:
@@ -74,17 +78,52 @@ class Recipe:
             raise ValueError(f"ema_decay must be in (0, 1) or None, got {self.ema_decay}.")
 
 
-def init_state(recipe: Recipe, key: jax.Array, image_shape: tuple[int, int, int]) -> TrainState:
+def init_state(
+    recipe: Recipe,
+    key: jax.Array,
+    image_shape: tuple[int, int, int],
+    examples: jax.Array | None = None,
+) -> TrainState:
     """A fresh state for one network.
 
     Args:
       recipe: how to train.
       key: of the run, ``run_key(seed)``.
       image_shape: ``(H, W, C)`` of the data set's images.
+      examples: uint8 ``[n, H, W, C]``, training images for a ``recipe.init`` that looks at some.
+
+    Raises:
+      ValueError: if the initialisation needs more examples than it is given.
     """
-    pixels = jnp.zeros((1, *image_shape), jnp.uint8)
-    images = recipe.prepare(stream_key(key, "prepare"), pixels)
-    variables = recipe.network.init(stream_key(key, "init"), images)
+    if examples is None:
+        examples = jnp.zeros((1, *image_shape), jnp.uint8)
+    if examples.shape[0] < recipe.init.examples:
+        raise ValueError(
+            f"the initialisation {recipe.init.name!r} looks at {recipe.init.examples} training "
+            f"images, got {examples.shape[0]}: give init_state more, or it fewer, examples=."
+        )
+    images = recipe.prepare(stream_key(key, "prepare"), examples)
+    return _first_state(recipe, recipe.init(recipe.network, stream_key(key, "init"), images))
+
+
+def state_shapes(recipe: Recipe, image_shape: tuple[int, int, int]) -> TrainState:
+    """The shapes and dtypes of a state: the same for every initialisation."""
+    plain = dataclasses.replace(recipe, init=create_init("default"))
+    shapes: TrainState = jax.eval_shape(lambda key: init_state(plain, key, image_shape), run_key(0))
+    return shapes
+
+
+def states_of(recipe: Recipe, variables: Mapping[str, Any]) -> TrainState:
+    """Variables from elsewhere as the states ``[1, ...]`` that ``evaluate`` and ``predict`` take.
+
+    Args:
+      recipe: with the network that they are of.
+      variables: ``{"params": ..., "batch_stats": ...}``, as ``models.weights.load`` gives them.
+    """
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], _first_state(recipe, variables))
+
+
+def _first_state(recipe: Recipe, variables: Mapping[str, Any]) -> TrainState:
     params = variables["params"]
     model_state = {name: value for name, value in variables.items() if name != "params"}
     return TrainState(

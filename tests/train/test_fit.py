@@ -173,10 +173,10 @@ def test_settings_out_of_range_are_refused(recipe, splits, settings, message):
         next(train.steps(recipe, splits.train, **{**SETTINGS, **settings}))
 
 
-def test_calls_are_longer_for_smaller_networks(recipe):
+def test_calls_are_longer_for_smaller_networks(recipe, splits):
     mesh = make_mesh()
     small, larger = (forward_cost(recipe, (side, side, 1)) for side in (8, 32))
     assert larger == pytest.approx(16 * small, rel=0.01)
     assert steps_in_a_call(small, 32, mesh) >= 15 * steps_in_a_call(larger, 32, mesh) >= 15
-    _, cost = initialise(recipe, (8, 8, 1), np.arange(2, dtype=np.uint32), make_mesh(2))
+    _, cost = initialise(recipe, splits.train, np.arange(2, dtype=np.uint32), make_mesh(2))
     assert cost == small

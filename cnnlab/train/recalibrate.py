@@ -1,0 +1,114 @@
+"""Running statistics of batch normalisation taken anew from data."""
+
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+from flax import traverse_util
+from jax import numpy as jnp
+from jax.sharding import Mesh
+
+from cnnlab.data.batches import training_plan
+from cnnlab.data.dataset import Dataset
+from cnnlab.keys import stream_key
+from cnnlab.mesh import MEMBER, check_divides, make_mesh, sharding
+from cnnlab.models.norms import MOMENTS
+from cnnlab.train.evaluate import as_source
+from cnnlab.train.program import BatchAt, over_members, spread_over
+from cnnlab.train.state import Average, Recipe, TrainState
+
+
+def recalibrate(
+    recipe: Recipe,
+    states: TrainState,
+    dataset: Dataset,
+    *,
+    batch_size: int = 512,
+    mesh: Mesh | None = None,
+) -> TrainState:
+    """The states with running statistics that are those of one pass over ``dataset``.
+
+    For parameters that never saw a batch themselves, such as an average of others (Izmailov et
+    al., 2018, section 3.2). The network runs as in training, without augmentation; each layer's
+    mean and variance are those of all its inputs together, within and between the batches, and not
+    a moving average. Where the states hold a moving average, it is what is recalibrated.
+
+    Args:
+      recipe: how the states were trained.
+      states: ``[M, ...]``, as ``fit`` yields them.
+      dataset: what to run on, in a fixed shuffled order; the last partial batch is left out.
+      batch_size: examples at a time, no more than there are; a layer's inputs depend on the
+        statistics of the batch in the layers before it.
+      mesh: all devices by default.
+
+    Returns:
+      The states, nothing else changed. A network without such statistics comes back as it is.
+    """
+    members = states.step.shape[0]
+    network = states if states.average is None else states.average
+    if "batch_stats" not in network.model_state:
+        return states
+    mesh = make_mesh(members) if mesh is None else mesh
+    batch_size = min(batch_size, len(dataset))
+    check_divides(mesh, batch_size)
+    source = as_source(dataset, mesh)
+    plan = training_plan(len(dataset), batch_size, (0,) * members, 0, "drop")
+    program = moments_program(recipe, source.batch_at, mesh)
+    totals = jax.tree.map(np.zeros_like, jax.device_get(network.model_state["batch_stats"]))
+    for window in source.windows(plan, 0, plan.shape[1]):
+        start, count = np.int32(window.start), np.int32(window.steps)
+        totals = program(network, totals, window.own, window.shared, start, count)
+    stats = _statistics(totals, plan.shape[1])
+    model_state = {**network.model_state, "batch_stats": stats}
+    if states.average is None:
+        return states._replace(model_state=model_state)
+    return states._replace(average=Average(network.params, model_state))
+
+
+@functools.lru_cache(maxsize=8)
+def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
+    """``(networks, totals, own, shared, start, count) -> totals``, compiled.
+
+    ``totals`` is a tree like ``batch_stats`` ``[M, ...]`` of sums over batches: of means, and under
+    ``var`` of means of squares.
+    """
+    spread = spread_over(mesh)
+
+    def one(
+        network: Any, totals: Any, own: Any, shared: Any, start: jax.Array, count: jax.Array
+    ) -> Any:
+        def body(index: jax.Array, totals: Any) -> Any:
+            batch = spread(batch_at(shared, own, index))
+            images = recipe.prepare(jax.random.key(0), batch.images)
+            _, changed = recipe.network.apply(
+                {"params": network.params, **network.model_state},
+                images,
+                train=True,
+                mutable=[*network.model_state, MOMENTS],
+                rngs={"dropout": stream_key(jax.random.key(0), "dropout", index)},
+            )
+            moments = traverse_util.flatten_dict(changed[MOMENTS])
+            sums = traverse_util.flatten_dict(totals)
+            for path, total in sums.items():
+                value = moments[path]
+                if path[-1] == "var":
+                    value = value + jnp.square(moments[(*path[:-1], "mean")])
+                sums[path] = total + value
+            return traverse_util.unflatten_dict(sums)
+
+        return jax.lax.fori_loop(start, start + count, body, totals)
+
+    def call(networks: Any, totals: Any, own: Any, shared: Any, start: Any, count: Any) -> Any:
+        return over_members(one, mesh)((networks, totals, own), shared, start, count)
+
+    return jax.jit(call, out_shardings=sharding(mesh, MEMBER))
+
+
+def _statistics(totals: Any, batches: int) -> Any:
+    """Means and variances of everything, of the sums over so many equal batches."""
+    means = {path: total / batches for path, total in traverse_util.flatten_dict(totals).items()}
+    for path, square in means.items():
+        if path[-1] == "var":
+            means[path] = jnp.maximum(square - jnp.square(means[(*path[:-1], "mean")]), 0)
+    return traverse_util.unflatten_dict(means)
