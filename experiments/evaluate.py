@@ -1,50 +1,73 @@
-"""What a trained run does on a data set: accuracy by class, confusion, calibration.
+"""What a run, or weights from elsewhere, do on a data set: accuracy by class, confusion, ECE.
 
 python -m experiments.evaluate runs/digits-resnet8-1
 python -m experiments.evaluate RUN --dataset npz --data-dir other.npz
 python -m experiments.evaluate RUN --part validation --best
+python -m experiments.evaluate --weights FILE.th --model resnet20 --dataset cifar10
 """
 
 import dataclasses
 import pathlib
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import tyro
 
 from experiments import launch
-from experiments.config import from_plain, load_data, make_recipe
+from experiments.config import Training, from_plain, load_data, make_recipe
+from experiments.foreign import Foreign, load_foreign
 from experiments.train import Config as TrainConfig
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from cnnlab.data import Dataset
+    from cnnlab.train import Recipe, TrainState
+
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(Foreign):
     """What to evaluate on what."""
 
-    run: Annotated[pathlib.Path, tyro.conf.Positional]
-    """The run directory."""
+    run: Annotated[pathlib.Path | None, tyro.conf.Positional] = None
+    """The run directory; or none, and --weights."""
     dataset: str | None = None
     """Another data set of the same classes and image shape; the run's own by default."""
     data_dir: pathlib.Path | None = None
     """Where its files are; by default where the run found its own."""
+    image_size: int | None = None
+    """With --weights: the side in pixels that an image folder's images are brought to."""
     part: Literal["test", "validation", "train"] = "test"
     """Which part of it."""
     best: bool = False
     """The best checkpoint on the validation part, not the latest."""
+    recalibrate: bool = False
+    """Of a run: take the statistics of batch normalisation anew from its training part."""
     batch_size: int = 512
     """Images at a time."""
     bins: int = 15
     """Of the reliability diagram."""
+    runs: pathlib.Path = pathlib.Path("runs")
+    """With --weights: where a numbered directory for the result is made."""
+
+
+class Subject(NamedTuple):
+    """What is evaluated on what, and where that is written."""
+
+    recipe: "Recipe"
+    states: "TrainState"
+    dataset: "Dataset"
+    directory: pathlib.Path
+    title: str
+    step: int | None
 
 
 def run(config: Config) -> dict[str, Any]:
     """Evaluates a run, prints a table and writes figures and a JSON file into its directory.
 
     With several seeds, figures are means over them with standard errors; the confusion matrix is
-    the sum, and the reliability diagram that of all their predictions.
+    the sum, and the reliability diagram that of all their predictions. Weights from elsewhere get a
+    numbered directory of their own.
 
     Returns:
       ``accuracy``, ``loss``, ``ece`` and ``per_class`` (name -> accuracy), as ``over_seeds`` gives
@@ -52,7 +75,7 @@ def run(config: Config) -> dict[str, Any]:
 
     Raises:
       ResumeError: if there is no run.
-      ValueError: if the data set does not fit the network.
+      ValueError: if the data set does not fit the network, or the weights are another network's.
     """
     import jax
     import numpy as np
@@ -60,46 +83,84 @@ def run(config: Config) -> dict[str, Any]:
     from cnnlab.report import calibration, figures
     from cnnlab.train import predict
     from cnnlab.train.records import write_json
+
+    if (config.run is None) == (config.weights is None):
+        raise ValueError("give a run directory or --weights FILE, one of the two.")
+    subject = _of_run(config) if config.run is not None else _of_weights(config)
+    dataset, folder = subject.dataset, subject.directory / "figures"
+    logits = predict(subject.recipe, subject.states, dataset, batch_size=config.batch_size)
+    probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
+
+    name = f"{config.part}-{dataset.name}{'-best' if config.best else ''}"
+    name += "-recalibrated" if config.recalibrate else ""
+    labels, classes = dataset.labels, dataset.num_classes
+    counts = [calibration.confusion(labels, each.argmax(axis=-1), classes) for each in logits]
+    figures.confusion_matrix(
+        np.sum(counts, axis=0),
+        dataset.class_names,
+        folder / f"confusion-{name}.png",
+        title=subject.title,
+    )
+    together = calibration.expected_calibration_error(
+        probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
+    )
+    figures.reliability(together, folder / f"reliability-{name}.png", title=subject.title)
+    result = {
+        "experiment": "evaluate",
+        "dataset": dataset.name,
+        "part": config.part,
+        "examples": len(dataset),
+        "step": subject.step,
+        **_figures(logits, probabilities, labels, counts, dataset.class_names, config.bins),
+        "figures": [str(folder / f"{kind}-{name}.png") for kind in ("confusion", "reliability")],
+    }
+    write_json(subject.directory / f"evaluate-{name}.json", result)
+    print(_table(result))
+    return result
+
+
+def _of_run(config: Config) -> Subject:
+    from cnnlab.train import recalibrate
     from cnnlab.train.run import Run, read_config
 
+    assert config.run is not None
     trained = from_plain(TrainConfig, read_config(config.run))
     own = load_data(trained)
     recipe = make_recipe(trained, own.train)
     dataset = _part(config, trained, own)
     _check_fits(own.train, dataset)
 
+    members = len(trained.all_seeds)
     with Run.read(config.run) as opened:
-        members = len(trained.all_seeds)
         step, states = opened.load(recipe, dataset.image_shape, members=members, best=config.best)
-        folder = opened.directory / "figures"
-    logits = predict(recipe, states, dataset, batch_size=config.batch_size)
-    probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
-
-    name = f"{config.part}-{dataset.name}{'-best' if config.best else ''}"
-    labels, classes = dataset.labels, dataset.num_classes
-    counts = [calibration.confusion(labels, each.argmax(axis=-1), classes) for each in logits]
+        directory = opened.directory
+    if config.recalibrate:
+        states = recalibrate(recipe, states, own.train)
     title = f"{trained.model} on {dataset.name}, {config.part} part, step {step:,}"
     if members > 1:
         title += f", {members} seeds together"
-    figures.confusion_matrix(
-        np.sum(counts, axis=0), dataset.class_names, folder / f"confusion-{name}.png", title=title
+    return Subject(recipe, states, dataset, directory, title, step)
+
+
+def _of_weights(config: Config) -> Subject:
+    from cnnlab.train.run import numbered
+
+    if config.dataset is None:
+        raise ValueError("--weights needs --dataset as well, and --data-dir where its files are.")
+    splits = load_data(
+        Training(
+            dataset=config.dataset,
+            data_dir=config.data_dir,
+            image_size=config.image_size,
+            validation=0.1 if config.part == "validation" else None,
+        )
     )
-    together = calibration.expected_calibration_error(
-        probabilities.reshape(-1, classes), np.tile(labels, members), config.bins
-    )
-    figures.reliability(together, folder / f"reliability-{name}.png", title=title)
-    result = {
-        "experiment": "evaluate",
-        "dataset": dataset.name,
-        "part": config.part,
-        "examples": len(dataset),
-        "step": step,
-        **_figures(logits, probabilities, labels, counts, dataset.class_names, config.bins),
-        "figures": [str(folder / f"{kind}-{name}.png") for kind in ("confusion", "reliability")],
-    }
-    write_json(opened.directory / f"evaluate-{name}.json", result)
-    print(_table(result))
-    return result
+    dataset = getattr(splits, config.part)
+    loaded = load_foreign(config, dataset.num_classes, dataset.image_shape)
+    print(loaded.report)
+    directory = numbered(config.runs, f"evaluate-{dataset.name}-{config.model}")
+    title = f"{config.model} on {dataset.name}, {config.part} part"
+    return Subject(loaded.recipe, loaded.states, dataset, directory, title, None)
 
 
 def _part(config: Config, trained: TrainConfig, own: Any) -> Any:

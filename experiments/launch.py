@@ -4,6 +4,7 @@ The library sets no environment; entry modules may. Importing this module import
 """
 
 import contextlib
+import logging
 import os
 import pathlib
 import subprocess
@@ -26,6 +27,7 @@ def prepare() -> None:
     of it already. Compiled programs are kept between runs, in ``CNNLAB_CACHE`` (~/.cache/cnnlab by
     default) or wherever JAX_COMPILATION_CACHE_DIR says.
     """
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what it is asked to do
     flags = os.environ.get("XLA_FLAGS", "")
     cache = cache_folder()
     if "xla_cpu_experimental_ynn_fusion_type" not in flags and _knows_flag(cache):

@@ -15,22 +15,6 @@ from cnnlab.train.run import ResumeError
 from experiments import evaluate, launch, train
 from experiments.config import from_plain, plain
 
-TINY = train.Config(
-    dataset="synthetic:90:6x6x1:3",
-    model="mlp",
-    model_options=("widths=(8,)",),
-    epochs=2,
-    batch_size=15,
-    seeds=2,
-    quiet=True,
-)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("runs") / "run"
-    return directory, train.run(dataclasses.replace(TINY, run_dir=directory))
-
 
 def test_a_run_leaves_all_that_it_should(finished):
     directory, result = finished
@@ -74,16 +58,16 @@ def test_evaluation_on_other_data_must_fit(finished, tmp_path):
         evaluate.run(evaluate.Config(finished[0], dataset="npz", data_dir=tmp_path / "other.npz"))
 
 
-def test_a_config_survives_json():
-    config = dataclasses.replace(TINY, classes=("0", "2"), clip=1.5, run_dir="x")
+def test_a_config_survives_json(tiny_config):
+    config = dataclasses.replace(tiny_config, classes=("0", "2"), clip=1.5, run_dir="x")
     stored = json.loads(json.dumps(plain(config)))
     back = from_plain(train.Config, stored)
     assert plain(back) == plain(config) and back.milestones == (0.5, 0.75)
 
 
-def test_a_resume_needs_nothing_but_the_directory(finished):
+def test_a_resume_needs_nothing_but_the_directory(finished, tiny_config):
     config = train.resumed(train.Config(resume=finished[0]))
-    assert dataclasses.replace(config, resume=None, run_dir=None) == TINY
+    assert dataclasses.replace(config, resume=None, run_dir=None) == tiny_config
     assert train.run(train.Config(resume=finished[0]))["step"] == finished[1]["step"]
 
 
@@ -112,8 +96,10 @@ def test_a_resume_with_another_setting_names_the_field(finished):
         ({"ema_decay": 1.5}, "ema_decay"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path, change, message):
-    config = dataclasses.replace(TINY, runs=tmp_path / "runs", **change)
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(
+    tmp_path, tiny_config, change, message
+):
+    config = dataclasses.replace(tiny_config, runs=tmp_path / "runs", **change)
     with pytest.raises(ValueError, match=message):
         train.run(config)
     assert not (tmp_path / "runs").exists()

@@ -6,7 +6,13 @@ weights.save_safetensors(variables, "resnet20.safetensors")
 program = weights.export(network, variables, (32, 32, 3))  # bytes, for any number of images
 """
 
-from cnnlab.models.weights.exporting import export, load_exported, save_exported, save_safetensors
+from cnnlab.models.weights.exporting import (
+    export,
+    export_function,
+    load_exported,
+    save_exported,
+    save_safetensors,
+)
 from cnnlab.models.weights.files import read
 from cnnlab.models.weights.imagenet import imagenet_classes
 from cnnlab.models.weights.loading import Report, load
@@ -15,6 +21,7 @@ from cnnlab.models.weights.mapping import mappings
 __all__ = [
     "Report",
     "export",
+    "export_function",
     "imagenet_classes",
     "load",
     "load_exported",

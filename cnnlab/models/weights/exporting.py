@@ -65,17 +65,42 @@ def export(
     Raises:
       ValueError: if the shape is not that of an image.
     """
+
+    def forward(images: jax.Array) -> Any:
+        return network.apply(variables, images, train=False)
+
+    return export_function(
+        forward, image_shape, dtype=jnp.float32, platforms=platforms, batch=batch
+    )
+
+
+def export_function(
+    function: Callable[[jax.Array], Any],
+    image_shape: Sequence[int],
+    *,
+    dtype: Any = jnp.uint8,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    batch: int | None = None,
+) -> bytes:
+    """A function of images as a program: :func:`export` for what does more than a network.
+
+    Args:
+      function: of images ``[n, H, W, C]`` of ``dtype``; what it holds becomes part of the program.
+      image_shape: height, width and channels.
+      dtype: of the images.
+      platforms: where the program shall run.
+      batch: how many images the program takes; any number where None.
+
+    Raises:
+      ValueError: if the shape is not that of an image.
+    """
     from jax import export as jax_export
 
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape must be (H, W, C), each >= 1, got {tuple(image_shape)}.")
     size = jax_export.symbolic_shape("n")[0] if batch is None else batch
-    images = jax.ShapeDtypeStruct((size, *image_shape), jnp.float32)
-
-    def forward(images: jax.Array) -> Any:
-        return network.apply(variables, images, train=False)
-
-    exported = jax_export.export(jax.jit(forward), platforms=tuple(platforms))(images)
+    images = jax.ShapeDtypeStruct((size, *image_shape), dtype)
+    exported = jax_export.export(jax.jit(function), platforms=tuple(platforms))(images)
     return bytes(exported.serialize())
 
 
@@ -88,7 +113,7 @@ def load_exported(path: str | Path) -> Callable[[Any], Any]:
     """The function in a file that ``save_exported`` wrote.
 
     Returns:
-      A function of float32 images ``[N, H, W, C]``.
+      A function of images ``[N, H, W, C]``, of the dtype that was exported.
 
     Raises:
       FileNotFoundError: if there is no file.
