@@ -176,9 +176,10 @@ def _check_kernel(
     kernel: jax.Array = layer.get_variable("params", "kernel")
     if kernel.shape != shape:
         path = "/".join(layer.path) or type(layer).__name__
-        made, what = kernel.shape[axis], "channels" if len(shape) == 4 else "inputs"
+        made = kernel.shape[axis] * getattr(layer, "groups", 1)
+        what = "channels" if len(shape) == 4 else "inputs"
         raise ValueError(
-            f"{path} was made for {made * getattr(layer, 'groups', 1)} {what}, with a kernel {kernel.shape}; got "
+            f"{path} was made for {made} {what}, with a kernel {kernel.shape}; got "
             f"an input {given}, which needs a kernel {shape}. Give images of the size and channels "
             "that the network was made with, or initialise it anew."
         )

@@ -61,7 +61,8 @@ class Network(nn.Module):
           start: the first stage to run; the first of the row by default.
           stop: the last stage to run; the last of the row by default.
           frozen: stages that run as in evaluation, whatever ``train`` says: their normalisation
-            uses and keeps its running statistics, and nothing is dropped.
+            uses and keeps its running statistics, and nothing is dropped. Their parameters still
+            have gradients: what the optimiser does with these is its own affair.
 
         Returns:
           What the last stage gives: float32 logits ``[N, K]`` for the whole row of a classifier.

@@ -189,9 +189,7 @@ class GroupNorm(nn.Module):
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (channels,), self.param_dtype)
         wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
-        grouped = wide.reshape(
-            x.shape[0], math.prod(x.shape[1:-1]), groups, channels // groups
-        )
+        grouped = wide.reshape(x.shape[0], math.prod(x.shape[1:-1]), groups, channels // groups)
         mean = grouped.mean((1, 3), keepdims=True)
         centred = grouped - mean
         var = lax.square(centred).mean((1, 3), keepdims=True)

@@ -8,7 +8,7 @@ import pytest
 from jax import export, lax
 from jax import numpy as jnp
 
-from cnnlab.models.convolution import apart, convolve
+from cnnlab.models.convolution import TooSmallError, apart, convolve, convolve_transposed
 
 PADDINGS = ["SAME", "VALID", 1, 0, ((2, 0), (1, 3))]
 
@@ -204,7 +204,7 @@ import json, re, jax, numpy as np
 from jax import numpy as jnp
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from cnnlab.models.convolution import convolve
-from cnnlab.models.layers import max_pool
+from cnnlab.models.pooling import max_pool
 
 generator = np.random.default_rng(0)
 x = generator.normal(size=(16, 12, 12, 2)).astype(np.float32)
@@ -254,3 +254,183 @@ def test_what_does_not_fit_is_said(shape: Any, window: Any, options: Any, messag
 def test_another_dtype_is_said() -> None:
     with pytest.raises(ValueError, match="bfloat16"):
         convolve(jnp.zeros((1, 8, 8, 1)), jnp.zeros((3, 3, 1, 2), jnp.bfloat16))
+
+
+# The transposed convolution
+
+
+def standard_transposed(
+    x: jax.Array, kernel: jax.Array, stride: int = 1, padding: int = 0, output_padding: int = 0
+) -> jax.Array:
+    """A plain convolution of the images with zeros between them, by the turned kernel."""
+    edges = [(side - 1 - padding, side - 1 - padding + output_padding) for side in kernel.shape[:2]]
+    return lax.conv_general_dilated(
+        x,
+        kernel[::-1, ::-1],
+        (1, 1),
+        edges,
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def test_the_transposed_convolution_is_the_adjoint_of_the_convolution(
+    quick_jit: Callable[..., Any],
+) -> None:
+    """``<conv(x), y> = <x, conv_transposed(y)>``, exactly, for every size that has that output."""
+    cases = [
+        (size, window, stride, padding)
+        for size in (6, 7)
+        for window in (1, 2, 3, 4)
+        for stride in (1, 2, 3)
+        for padding in (0, 1)
+    ]
+
+    @quick_jit
+    def products() -> Any:
+        found = []
+        for size, window, stride, padding in cases:
+            x = whole_numbers(0, 2, size, size, 2)
+            kernel = whole_numbers(1, window, window, 2, 3)
+            y = convolve(x, kernel, stride, padding)
+            other = whole_numbers(2, *y.shape)
+            rest = (size + 2 * padding - window) % stride
+            back = convolve_transposed(other, kernel.swapaxes(2, 3), stride, padding, rest)
+            assert back.shape == x.shape
+            found.append((jnp.vdot(y, other), jnp.vdot(x, back)))
+        return found
+
+    forward, backward = np.asarray(products()).T
+    np.testing.assert_array_equal(forward, backward)
+    assert len(set(forward)) > len(cases) / 2
+
+
+TRANSPOSED: list[tuple[Any, ...]] = [(1, 1, 0), (2, 1, 1), (3, 0, 2)]
+
+
+@pytest.mark.parametrize("options", TRANSPOSED)
+def test_gradient_of_the_gradient_of_the_transposed_convolution_is_the_standard_one(
+    options: Any, quick_jit: Callable[..., Any]
+) -> None:
+    x, kernel = whole_numbers(0, 2, 3, 4, 2), whole_numbers(1, 3, 3, 2, 3)
+
+    def second(function: Callable[..., Any]) -> Any:
+        def norm(x: Any, kernel: Any) -> Any:
+            gx, gk = jax.grad(
+                lambda x, kernel: jnp.sum(function(x, kernel, *options) ** 3), (0, 1)
+            )(x, kernel)
+            return jnp.sum(gx**2) + jnp.sum(gk**2)
+
+        return jax.grad(norm, (0, 1))(x, kernel)
+
+    found, expected = quick_jit(
+        lambda: (second(convolve_transposed), second(standard_transposed))
+    )()
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4)
+
+
+@pytest.mark.parametrize("options", TRANSPOSED)
+def test_the_transposed_convolution_is_the_same_in_loops_and_under_vmap(
+    options: Any, quick_jit: Callable[..., Any]
+) -> None:
+    x, kernels = whole_numbers(0, 3, 2, 3, 4, 2), whole_numbers(1, 3, 3, 3, 2, 3)
+
+    def one(x: Any, kernel: Any) -> Any:
+        return value_and_gradients(lambda x, k: convolve_transposed(x, k, *options), x, kernel)
+
+    @quick_jit
+    def all_ways(x: Any, kernels: Any) -> Any:
+        def plain(x: Any, kernel: Any) -> Any:
+            return value_and_gradients(lambda x, k: standard_transposed(x, k, *options), x, kernel)
+
+        one_by_one = [plain(x[i], kernels[i]) for i in range(3)]
+        expected = jax.tree.map(lambda *parts: jnp.stack(parts), *one_by_one)
+        mapped = lax.map(lambda pair: one(*pair), (x, kernels))
+        _, scanned = lax.scan(lambda carry, pair: (carry, one(*pair)), 0, (x, kernels))
+        return expected, jax.vmap(one)(x, kernels), mapped, scanned
+
+    expected, *others = all_ways(x, kernels)
+    for found in others:
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_the_transposed_convolution_of_bfloat16_stays_bfloat16(
+    quick_jit: Callable[..., Any],
+) -> None:
+    x, kernel = whole_numbers(0, 1, 3, 3, 2), whole_numbers(1, 3, 3, 2, 2)
+
+    @quick_jit
+    def both(x: Any, kernel: Any) -> Any:
+        def run(x: Any, kernel: Any) -> Any:
+            return value_and_gradients(lambda x, k: convolve_transposed(x, k, 2, 1, 1), x, kernel)
+
+        return run(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)), run(x, kernel)
+
+    for one, other in zip(*both(x, kernel), strict=True):
+        assert one.dtype == jnp.bfloat16
+        np.testing.assert_allclose(one.astype(jnp.float32), other, rtol=1e-2)
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the CPU's gradients")
+def test_in_a_loop_the_transposed_convolution_has_the_quick_layout_and_nothing_to_spare() -> None:
+    """One convolution forward and two back, in training twice that many for two layers."""
+    x, kernel = whole_numbers(0, 4, 20, 20, 24), whole_numbers(1, 4, 4, 24, 24)
+
+    def descend(x: Any, kernel: Any) -> Any:
+        def loss(x: Any, kernel: Any) -> Any:
+            y = convolve_transposed(x, kernel, 2, 1)
+            return jnp.sum(convolve_transposed(y, kernel, 2, 1) ** 2)
+
+        return lax.fori_loop(0, 3, lambda _, k: k - jax.grad(loss, 1)(x, k), kernel)
+
+    text = jax.jit(descend).lower(x, kernel).compile().as_text()
+    lines = [line for line in text.splitlines() if " convolution(" in line]
+    assert len(lines) == 5
+    assert all("dim_labels=b01f_01io->b01f" in line for line in lines)
+    assert not any("rhs_reversal" in line for line in lines)
+
+
+def test_other_platforms_get_the_transposed_convolution_of_xla() -> None:
+    x, kernel = whole_numbers(0, 2, 4, 4, 1), whole_numbers(1, 3, 3, 1, 4)
+    graph = jax.jit(
+        lambda x, k: value_and_gradients(lambda x, k: convolve_transposed(x, k, 2), x, k)
+    )
+    for platform in ("cuda", "tpu"):
+        text = str(export.export(graph, platforms=[platform])(x, kernel).mlir_module())
+        assert text.count("stablehlo.convolution(") == 3
+        assert "optimization_barrier" not in text
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "options", "message"),
+    [
+        ((4, 4, 1), (3, 3, 1, 2), {}, r"images must be \[N, H, W, C\]"),
+        ((1, 4, 4, 2), (3, 3, 1, 2), {}, r"kernel \[kh, kw, C, F\]"),
+        ((1, 4, 4, 1), (3, 3, 1, 2), {"strides": 0}, "strides must be a number > 0"),
+        ((1, 4, 4, 1), (3, 3, 1, 2), {"padding": -1}, "padding must be >= 0"),
+        ((1, 4, 4, 1), (3, 3, 1, 2), {"output_padding": 1}, r"output_padding in \[0, 1\)"),
+        ((1, 4, 4, 1), (3, 3, 1, 2), {"strides": 2, "output_padding": 2}, r"in \[0, 2\)"),
+        ((1, 4, 4, 1), (3, 3, 1, 2), {"strides": (1, 2), "output_padding": 1}, r"in \[0, 1\)"),
+    ],
+)
+def test_what_does_not_fit_a_transposed_convolution_is_said(
+    shape: Any, window: Any, options: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        convolve_transposed(jnp.zeros(shape), jnp.zeros(window), **options)
+
+
+def test_a_transposed_convolution_of_two_dtypes_is_refused() -> None:
+    with pytest.raises(ValueError, match="one dtype, got float32 and bfloat16"):
+        convolve_transposed(jnp.zeros((1, 4, 4, 1)), jnp.zeros((3, 3, 1, 2), jnp.bfloat16))
+
+
+def test_images_that_are_too_small_are_refused_with_their_size() -> None:
+    kernel = jnp.zeros((3, 3, 1, 1))
+    with pytest.raises(TooSmallError, match="2 x 5 pixels with a padding of .* window of 3 x 3"):
+        convolve(jnp.zeros((1, 2, 5, 1)), kernel, padding="VALID")
+    with pytest.raises(TooSmallError, match="1 x 1 pixels less a padding of 2"):
+        convolve_transposed(jnp.zeros((1, 1, 1, 1)), kernel, padding=2)
+    with pytest.raises(TooSmallError, match="0 x 4 pixels"):
+        convolve(jnp.zeros((1, 0, 4, 1)), kernel)

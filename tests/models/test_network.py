@@ -1,6 +1,7 @@
 """The row of stages: any part of it runs, and the parts make the whole."""
 
 import re
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,6 +10,10 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab import models
+from cnnlab.models.dropout import Dropout
+from cnnlab.models.layers import Conv, ConvTranspose
+from cnnlab.models.norms import MOMENTS, BatchNorm
+from cnnlab.models.pooling import average_pool, max_pool
 
 FAMILIES = {
     "linear": models.linear(3),
@@ -164,3 +169,161 @@ def test_an_unknown_stage_is_answered_with_the_nearest_and_all(use, name, said):
 def test_a_stop_before_the_start_is_refused():
     with pytest.raises(ValueError, match=r"stop='stem' lies before start='head'"):
         ROW.apply({}, jnp.zeros(()), start="head", stop="stem")
+
+
+# Frozen stages
+
+
+class Dropping(nn.Module):
+    """A stage that drops half."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return Dropout(0.5)(x, train)
+
+
+def test_frozen_stages_use_and_keep_their_running_statistics_while_others_update(quick_jit):
+    network = FAMILIES["residual"]
+    variables = filled(network, IMAGES)
+
+    @quick_jit
+    def both_ways(variables, images):
+        def run(x, **options):
+            return network.apply(variables, x, mutable=["batch_stats"], **options)
+
+        features, _ = run(images, train=False, stop="stage1")
+        by_hand = run(features, train=True, start="stage2")
+        all_train = run(images, train=True)
+        return run(images, train=True, frozen=("stem", "stage1")), by_hand, all_train
+
+    (logits, state), (expected, rear), (others, trained) = both_ways(variables, IMAGES)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(logits, others, rtol=1e-3)
+    found, old = state["batch_stats"], variables["batch_stats"]
+    for name in ("stem", "stage1"):
+        jax.tree.map(np.testing.assert_array_equal, found[name], old[name])
+        assert all(jax.tree.leaves(jax.tree.map(differ, trained["batch_stats"][name], old[name])))
+    for name in ("stage2", "stage3"):
+        assert all(jax.tree.leaves(jax.tree.map(differ, found[name], old[name])))
+        jax.tree.map(
+            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+            found[name],
+            rear["batch_stats"][name],
+        )
+
+
+def differ(a, b):
+    return not np.allclose(a, b)
+
+
+def filled(network, images):
+    """Variables of normal numbers, those of which variances are made positive."""
+    generator = np.random.Generator(np.random.PCG64(1))
+    shapes = jax.eval_shape(network.init, jax.random.key(0), images)
+
+    def fill(path, leaf):
+        value = generator.standard_normal(leaf.shape) / 2
+        return jnp.asarray(value**2 + 1 if "var" in str(path[-1]) else value, leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def test_moments_of_frozen_stages_are_not_taken():
+    class Normalised(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train=False):
+            return BatchNorm(name="norm")(x, train)
+
+    row = models.Network((("stem", Normalised()), ("head", Normalised())))
+    images = jnp.ones((2, 3))
+    variables = row.init(jax.random.key(0), images, train=True)
+    assert set(variables) == {"params", "batch_stats"}
+    mutable = ["batch_stats", MOMENTS]
+    _, state = row.apply(variables, images, train=True, frozen=("stem",), mutable=mutable)
+    assert set(state[MOMENTS]) == {"head"}
+
+
+def test_a_frozen_stage_drops_nothing_and_the_others_do():
+    row = models.Network((("stem", Dropping()), ("head", Dropping())))
+    x = jnp.ones((4, 50))
+    rngs = {"dropout": jax.random.key(0)}
+    np.testing.assert_array_equal(row.apply({}, x, train=True, frozen=row.names), x)
+    half = row.apply({}, x, train=True, frozen=("head",), rngs=rngs)
+    assert set(np.asarray(half).flat) == {0, 2}
+    assert set(np.asarray(row.apply({}, x, train=True, rngs=rngs)).flat) == {0, 4}
+
+
+def test_frozen_changes_nothing_in_evaluation_and_only_the_stages_named_in_training():
+    assert ROW.apply({}, jnp.zeros(()), frozen=("stem",)) == 123
+    assert ROW.apply({}, jnp.zeros(()), train=True, frozen=("stage1",)) == 2 * (10 * 22 + 3)
+    assert ROW.apply({}, jnp.zeros(()), train=True, frozen=ROW.names) == 123
+
+
+def test_an_unknown_frozen_stage_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="unknown stage 'stage'. Did you mean 'stage1'"):
+        ROW.apply({}, jnp.zeros(()), train=True, frozen=("stem", "stage"))
+
+
+# Images that do not fit
+
+
+class Layer(nn.Module):
+    """A stage of one layer, which leaves what passes beside its images alone."""
+
+    layer: Any
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        return (self.layer(x[0]), *x[1:]) if isinstance(x, tuple) else self.layer(x)
+
+
+SHRINKING = {
+    "max_pool": lambda x: max_pool(x, 3),
+    "max_pool, ceil": lambda x: max_pool(x, 4, 2, ceil=True),
+    "average_pool": lambda x: average_pool(x, 3),
+    "convolution": Conv(2, 3, padding="VALID"),
+    "transposed convolution": ConvTranspose(2, 2, 2, padding=2),
+}
+
+
+@pytest.mark.parametrize("layer", SHRINKING.values(), ids=SHRINKING)
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_stage_that_shrinks_images_to_nothing_is_named_with_what_it_gets(layer, beside):
+    row = models.Network((("stem", Layer(lambda x: max_pool(x, 2))), ("stage1", Layer(layer))))
+
+    def start(size):
+        images = jnp.zeros((1, size, size + 1, 5))
+        return jax.eval_shape(row.init, jax.random.key(0), (images, 0) if beside else images)
+
+    start(20)
+    said = r"too small: stage 'stage1' shrinks what it gets, 1 x 2 x 5, to nothing \(at 1 x 2 pixel"
+    with pytest.raises(models.TooSmallError, match=said):
+        start(3)
+
+
+@pytest.mark.parametrize("name", ["resnet8", "lenet5", "mlp"])
+def test_images_of_other_channels_than_at_the_start_are_refused_where_they_meet_a_kernel(name):
+    network = models.create(name, 3)
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    said = {
+        "resnet8": "stem/conv was made for 3 channels.* got an input .1, 16, 16, 1.",
+        "lenet5": "stem/conv was made for 3 channels",
+        "mlp": "stage1/dense was made for 768 inputs.* got an input .1, 256.",
+    }
+    with pytest.raises(ValueError, match=said[name]):
+        jax.eval_shape(network.apply, variables, jnp.zeros((1, 16, 16, 1)))
+
+
+@pytest.mark.parametrize(("name", "layer"), [("lenet5", "stage2/dense"), ("linear", "head/dense")])
+def test_images_of_another_size_than_at_the_start_are_refused_by_the_dense_layer(name, layer):
+    network = models.create(name, 3)
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+    with pytest.raises(ValueError, match=f"{layer} was made for .* inputs"):
+        jax.eval_shape(network.apply, variables, jnp.zeros((1, 32, 32, 1)))
+
+
+def test_a_net_without_dense_layers_takes_images_of_any_size():
+    network = models.create("resnet8", 3, width=2)
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    logits = jax.eval_shape(network.apply, variables, jnp.zeros((2, 9, 30, 3)))
+    assert logits.shape == (2, 3)
