@@ -1,0 +1,96 @@
+"""The study of initialisations, from Python and from the command line."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from experiments import init_study
+
+LSUV = "lsuv:examples=20"
+TINY = init_study.Config(
+    lecture=False,
+    dataset="synthetic:60:6x6x1:3",
+    model_options=("widths=(8,8)",),
+    inits=("constant", LSUV),
+    examples=30,
+    epochs=2,
+    batch_size=15,
+    seeds=2,
+    quiet=True,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    return directory, init_study.run(dataclasses.replace(TINY, run_dir=directory))
+
+
+def test_a_study_leaves_its_figures_and_its_result(finished):
+    directory, result = finished
+    title = "mlp on synthetic:60:6x6x1:3"
+    layers = result["layers"][title]
+    assert set(layers) == set(result["learning"]) == set(TINY.inits)
+    assert [row["layer"] for row in layers[LSUV]] == ["stage1/dense", "stage2/dense", "head/dense"]
+    std = layers[LSUV][1]["reads_std"]
+    assert len(std["values"]) == 2 and std["standard_error"] > 0
+    drawn = {path.name for path in (directory / "figures").iterdir()}
+    name = "mlp-on-synthetic-60-6x6x1-3"
+    assert drawn == {f"histograms-{name}.png", f"layers-{name}.png", "learning.png"}
+    for path in (directory / "figures").iterdir():
+        assert path.read_bytes().startswith(b"\x89PNG")
+    stored = json.loads((directory / "result.json").read_text())
+    assert stored["learning"][LSUV]["last"] == result["learning"][LSUV]["last"]
+    assert stored["environment"]["versions"]["jax"]
+
+
+def test_what_is_measured_is_what_is_claimed(finished):
+    _, result = finished
+    layers = result["layers"]["mlp on synthetic:60:6x6x1:3"]
+    distinct = {name: found["distinct_units"] for name, found in result["learning"].items()}
+    assert distinct["constant"]["first_seed"] == {"stage1/dense": [1, 8], "stage2/dense": [1, 8]}
+    assert distinct[LSUV]["fraction"]["mean"] == 1
+    # LSUV looks at 20 images, the statistics are of these and ten more.
+    given = [row["gives_std"]["mean"] for row in layers[LSUV]]
+    np.testing.assert_allclose(given, 1, rtol=0.3)
+    curve = result["learning"][LSUV]["curves"]["train/loss"]
+    assert np.shape(curve) == (2, 2) and np.mean(curve[1]) < np.mean(curve[0])
+
+
+def test_a_divergence_is_a_result(tmp_path):
+    config = dataclasses.replace(
+        TINY,
+        inits=("gaussian:std=50.0",),
+        model_options=("widths=(8,)",),
+        learning_rate=1e30,
+        run_dir=tmp_path / "run",
+    )
+    found = init_study.run(config)["learning"]["gaussian:std=50.0"]
+    assert found["diverged"]["step"] >= 0 and found["last"] is None
+
+
+def test_an_initialisation_in_words():
+    assert str(init_study.parse_init("gaussian:std=0.05")) == "gaussian(std=0.05)"
+    assert init_study.parse_init("data:balance=0,examples=9").examples == 9
+    with pytest.raises(ValueError, match="Did you mean 'std'"):
+        init_study.parse_init("gaussian:stdd=1")
+    with pytest.raises(ValueError, match="NAME=VALUE"):
+        init_study.parse_init("gaussian:0.05")
+
+
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path):
+    for change in ({"inits": ("hee",)}, {"model": "mpl"}, {"dataset": "digist"}):
+        config = dataclasses.replace(TINY, run_dir=tmp_path / "run", **change)
+        with pytest.raises(ValueError, match="Did you mean"):
+            init_study.run(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_imports_no_jax():
+    code = "import sys, experiments.init_study; print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,355 @@
+"""Initialisations: their variances, what data-dependent ones reach, Fixup's zero branches."""
+
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+from flax.traverse_util import flatten_dict
+from jax import numpy as jnp
+
+from cnnlab import models
+from cnnlab.diagnose import activations, hidden_units
+from cnnlab.losses import softmax_cross_entropy
+from cnnlab.models import init, init_kernels
+from cnnlab.models.resnet_cifar import Block
+
+IMAGES = jax.random.normal(jax.random.key(5), (96, 6, 6, 2)) + 0.5
+LABELS = jnp.arange(96) % 3
+
+
+@pytest.fixture(scope="module")
+def start(quick_jit):
+    """``start(init, network, seed=0, images=IMAGES) -> variables``, compiled."""
+
+    def draw(chosen, network, seed=0, images=IMAGES):
+        return quick_jit(chosen, static_argnums=0)(network, jax.random.key(seed), images)
+
+    return draw
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """One dense layer 200 -> 300 and a head 300 -> 3: enough numbers to measure a variance."""
+    return models.mlp(3, widths=(300,)), jnp.zeros((1, 1, 200, 1))
+
+
+VARIANCES = {
+    "gaussian": ({"std": 0.05}, 0.05**2),
+    "lecun": ({}, 1 / 200),
+    "lecun uniform": ({"distribution": "uniform"}, 1 / 200),
+    "glorot": ({}, 2 / 500),
+    "glorot normal": ({"distribution": "normal"}, 2 / 500),
+    "he": ({}, 2 / 200),
+    "he out": ({"fan": "fan_out"}, 2 / 300),
+    "random_walk": ({}, 2 * np.exp(2.4 / (300 - 2.4)) / 300),
+    "random_walk in": ({"fan": "fan_in"}, 2 * np.exp(2.4 / (200 - 2.4)) / 200),
+    "random_walk linear": ({"activation": "linear"}, np.exp(1 / 300) / 300),
+    "random_walk tanh": ({"gain": 1.1}, 1.1**2 / 300),
+}
+
+
+@pytest.mark.parametrize("case", VARIANCES)
+def test_kernels_have_the_variance_of_the_formula(start, wide, case):
+    options, variance = VARIANCES[case]
+    kernel = start(init.create(case.split()[0], **options), wide[0], images=wide[1])
+    kernel = np.asarray(kernel["params"]["stage1"]["dense"]["kernel"], np.float64)
+    # The relative error of a variance is sqrt(2 / n) for normal numbers: 0.6 % here; five of them.
+    assert kernel.var() == pytest.approx(variance, rel=0.03)
+    assert abs(kernel.mean()) < 5 * np.sqrt(variance / kernel.size)
+    uniform = case.endswith("uniform") or case == "glorot"
+    bound = np.sqrt(3 * variance)
+    assert (np.abs(kernel).max() <= 1.0001 * bound) == uniform
+
+
+def test_the_fan_of_a_convolution_counts_its_window(start):
+    network = models.create("resnet8", num_classes=3, width=24)
+    params = start(init.create("he"), network)["params"]
+    kernel = np.asarray(params["stage3"]["block0"]["conv2"]["kernel"])
+    assert kernel.shape == (3, 3, 96, 96)
+    assert kernel.var() == pytest.approx(2 / (9 * 96), rel=0.03)
+
+
+def test_constant_and_the_default(start, quick_jit, wide):
+    network, images = wide
+    params = start(init.create("constant", value=0.3), network, images=images)["params"]
+    assert np.unique(params["head"]["dense"]["kernel"]).tolist() == [np.float32(0.3)]
+    found = start(init.create("default"), network, 2, images)
+    wanted = quick_jit(network.init)(jax.random.key(2), images)
+    jax.tree.map(np.testing.assert_array_equal, found, dict(wanted))
+
+
+def test_orthogonal_kernels_are_orthonormal_up_to_the_gain(start):
+    network = models.create("resnet8", num_classes=3, width=2)
+    params = start(init.create("orthogonal", gain=1.5), network)["params"]
+    for path, kernel in flatten_dict(params).items():
+        if path[-1] == "kernel":
+            flat = np.asarray(kernel).reshape(-1, kernel.shape[-1])
+            tall = flat if flat.shape[0] >= flat.shape[1] else flat.T
+            np.testing.assert_allclose(tall.T @ tall, 2.25 * np.eye(tall.shape[1]), atol=1e-4)
+
+
+def test_what_is_no_kernel_starts_as_the_layers_say_and_biases_at_zero(start):
+    network = models.mlp(3, widths=(5, 4), norm="batch")
+    found = start(init.create("he"), network)
+    fresh = start(init.create("default"), network)
+    assert jax.tree.structure(found) == jax.tree.structure(fresh)
+    wanted = flatten_dict(fresh)
+    for path, leaf in flatten_dict(found).items():
+        if path[-1] == "kernel":
+            assert not np.array_equal(leaf, wanted[path])
+        else:
+            np.testing.assert_array_equal(leaf, wanted[path])
+    assert not np.any(found["params"]["head"]["dense"]["bias"])
+
+
+def test_a_layers_draw_does_not_depend_on_the_other_layers(start):
+    he = init.create("he")
+    long = start(he, models.mlp(3, widths=(7, 7, 7, 7)))["params"]
+    short = start(he, models.mlp(3, widths=(9, 7, 7)))["params"]
+    np.testing.assert_array_equal(
+        long["stage3"]["dense"]["kernel"], short["stage3"]["dense"]["kernel"]
+    )
+    assert not np.array_equal(long["stage3"]["dense"]["kernel"], long["stage4"]["dense"]["kernel"])
+
+
+@pytest.mark.parametrize("name", ["he", "lsuv"])
+def test_mapped_over_keys_each_network_is_the_one_of_its_key(start, quick_jit, name):
+    network, chosen = models.mlp(3, widths=(6, 5)), init.create(name)
+    keys = jax.vmap(jax.random.key)(jnp.arange(3))
+    many = quick_jit(jax.vmap(lambda key: chosen(network, key, IMAGES)))(keys)
+    one = start(chosen, network, 1)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-3, atol=1e-5), many, one)
+    kernels = many["params"]["stage1"]["dense"]["kernel"]
+    assert not np.array_equal(kernels[0], kernels[1])
+
+
+@pytest.fixture(scope="module")
+def measure(quick_jit):
+    """``measure(network, variables) -> [LayerStatistics]`` for IMAGES."""
+
+    def layers(network, variables):
+        return quick_jit(lambda v: activations(network, v, IMAGES))(variables)
+
+    return layers
+
+
+def conv_net(norm):
+    return models.create("resnet8", num_classes=3, width=3, norm=norm)
+
+
+@pytest.mark.parametrize("norm", ["batch", "none"])
+def test_lsuv_ends_with_unit_variance_in_every_layer(start, measure, norm):
+    network = conv_net(norm)
+    layers = measure(network, start(init.create("lsuv", examples=96), network))
+    assert len(layers) == 8
+    stds = np.array([layer.gives.std for layer in layers])
+    np.testing.assert_allclose(stds, 1, rtol=1e-3)
+
+
+def test_lsuv_scales_orthonormal_kernels_as_the_papers_algorithm_does(start):
+    network = models.mlp(3, widths=(12, 10))
+    found = start(init.create("lsuv", examples=96), network)["params"]
+    params = flatten_dict(start(init.create("orthogonal"), network)["params"])
+    x = np.asarray(IMAGES, np.float64).reshape(96, -1)
+    for stage in ("stage1", "stage2", "head"):  # algorithm 1, with as many rounds as it takes
+        kernel = np.asarray(params[stage, "dense", "kernel"], np.float64)
+        while abs((x @ kernel).var() - 1) > 1e-9:
+            kernel = kernel / (x @ kernel).std()
+        np.testing.assert_allclose(found[stage]["dense"]["kernel"], kernel, rtol=1e-4, atol=1e-6)
+        x = np.maximum(x @ kernel, 0)
+
+
+def test_lsuv_leaves_a_layer_alone_whose_output_does_not_vary(start):
+    network = models.mlp(3, widths=(4,))
+    images = jnp.zeros((8, 2, 2, 1))
+    found = start(init.create("lsuv"), network, images=images)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+def outputs(network, variables):
+    """What each dense layer of a perceptron gives: [N, C] each."""
+    x, found = IMAGES.reshape(96, -1), []
+    for name in network.names[1:]:
+        layer = variables["params"][name]["dense"]
+        found.append(np.asarray(x @ layer["kernel"] + layer["bias"]))
+        x = jnp.maximum(found[-1], 0)
+    return found
+
+
+def test_data_dependent_channels_have_the_mean_that_is_asked_for_and_unit_variance(start):
+    network = models.mlp(3, widths=(8, 6))
+    variables = start(init.create("data", examples=96, balance=0, bias=0.1), network)
+    for output in outputs(network, variables):
+        np.testing.assert_allclose(output.mean(0), 0.1, atol=1e-4)
+        np.testing.assert_allclose(output.std(0), 1, rtol=1e-3)
+
+
+def rates(network, params, quick_jit):
+    """Krähenbühl's C_k by its definition: a gradient for each image and each random direction."""
+
+    @quick_jit
+    def each(params, directions):
+        def score(params, image, direction):
+            return network.apply({"params": params}, image[None], train=True)[0] @ direction
+
+        return jax.vmap(jax.grad(score), (None, 0, 0))(params, IMAGES, directions)
+
+    directions = jax.random.normal(jax.random.key(8), (96, 3))
+    gradients, kernels = flatten_dict(each(params, directions)), flatten_dict(params)
+    return np.array(
+        [
+            np.sqrt(np.sum(gradients[path] ** 2) / 96 / np.sum(kernels[path] ** 2))
+            for path in kernels
+            if path[-1] == "kernel"
+        ]
+    )
+
+
+def test_balanced_layers_change_at_equal_rates_and_stay_centred(start, quick_jit):
+    network = models.mlp(3, widths=(40, 6, 20))
+    before = start(init.create("data", examples=96, balance=0), network)
+    after = start(init.create("data", examples=96), network)
+    found = [rates(network, variables["params"], quick_jit) for variables in (before, after)]
+    assert found[0].max() > 1.7 * found[0].min()
+    # The initialisation averages over its own directions, so the rates agree up to their noise.
+    assert found[1].max() < 1.3 * found[1].min()
+    for output in outputs(network, after):
+        np.testing.assert_allclose(output.mean(0), 0, atol=1e-4)
+        np.testing.assert_allclose(output.std(0), output.std(0).mean(), rtol=1e-3)
+    np.testing.assert_allclose(outputs(network, after)[-1].std(0), 1, rtol=0.05)
+
+
+@pytest.mark.slow
+def test_the_data_dependent_one_takes_networks_with_blocks_and_norms(start, measure):
+    network = conv_net("batch")
+    layers = measure(network, start(init.create("data", balance=2), network))
+    assert all(np.isfinite(layer.gives.std) and layer.gives.std > 0 for layer in layers)
+
+
+def test_fixup_starts_with_zero_logits_and_blocks_that_pass_their_input_on(start, quick_jit):
+    network = conv_net("none")
+    params = start(init.create("fixup"), network)["params"]
+    logits = quick_jit(network.apply)({"params": params}, IMAGES)
+    np.testing.assert_array_equal(logits, 0)
+    x = jnp.abs(IMAGES[..., :1]) * jnp.ones(3)
+    block = Block(3, norm="none")
+    np.testing.assert_array_equal(block.apply({"params": params["stage1"]["block0"]}, x), x)
+
+
+def test_fixup_scales_the_branches_by_their_number_and_depth(start):
+    network = conv_net("none")
+    shapes = jax.eval_shape(network.init, jax.random.key(0), IMAGES[:1])["params"]
+    blocks = init_kernels.residual_blocks(network, shapes)
+    assert len(blocks) == 3 and set(blocks.values()) == {2}
+    he = start(init.create("he"), network)["params"]
+    fixup = start(init.create("fixup"), network)["params"]
+    inner = ("stage2", "block0", "conv1", "kernel")
+    scaled, whole = flatten_dict(fixup)[inner], flatten_dict(he)[inner]
+    np.testing.assert_allclose(scaled, whole * 3**-0.5, rtol=1e-5)  # L^(-1 / (2 m - 2)), m = 2
+    np.testing.assert_array_equal(fixup["stem"]["conv"]["kernel"], he["stem"]["conv"]["kernel"])
+    assert not np.any(fixup["stage3"]["block0"]["conv2"]["kernel"])
+
+
+@pytest.mark.parametrize("name", ["plain8", "mlp", "lenet5"])
+def test_fixup_says_that_there_is_no_residual_block(name):
+    network = models.create(name, num_classes=3)
+    fixup = init.create("fixup")
+    with pytest.raises(ValueError, match="fixup needs residual blocks"):
+        jax.eval_shape(lambda: fixup(network, jax.random.key(0), jnp.zeros((1, 32, 32, 1))))
+
+
+def test_equal_weights_stay_equal(start, quick_jit):
+    network = models.mlp(3, widths=(6, 5))
+    optimizer = optax.sgd(0.1)
+
+    @quick_jit
+    def train(params):
+        def loss(params):
+            logits = network.apply({"params": params}, IMAGES, train=True)
+            return softmax_cross_entropy(logits, LABELS).mean()
+
+        def step(_, carry):
+            params, state = carry
+            updates, state = optimizer.update(jax.grad(loss)(params), state)
+            return optax.apply_updates(params, updates), state
+
+        return jax.lax.fori_loop(0, 50, step, (params, optimizer.init(params)))[0]
+
+    same = start(init.create("constant", value=0.1), network)["params"]
+    learnt = train(same)
+    assert not np.allclose(learnt["stage1"]["dense"]["kernel"], 0.1, atol=1e-3)
+    assert hidden_units(network, learnt) == {"stage1/dense": [1, 6], "stage2/dense": [1, 5]}
+    other = train(start(init.create("he"), network)["params"])
+    assert hidden_units(network, other) == {"stage1/dense": [6, 6], "stage2/dense": [5, 5]}
+
+
+def test_names_options_and_equality():
+    assert set(init.names()) >= {"default", "he", "lsuv", "fixup", "data", "random_walk"}
+    he = init.create("he")
+    assert he == init.create("he", fan="fan_in") and hash(he) == hash(init.create("he"))
+    assert he != init.create("he", fan="fan_out")
+    assert str(init.create("gaussian", std=0.05)) == "gaussian(std=0.05)"
+    assert (he.examples, init.create("lsuv", examples=7).examples) == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("kaiming", {}, "unknown initialisation 'kaiming'"),
+        ("glorott", {}, "Did you mean 'glorot'"),
+        ("he", {"fann": 1}, "Did you mean 'fan'"),
+        ("he", {"fan": "fan_on"}, "unknown fan 'fan_on'. Did you mean"),
+        ("glorot", {"distribution": "normall"}, "Did you mean 'normal'"),
+        ("gaussian", {"std": 0}, "std must be > 0, got 0"),
+        ("constant", {"value": "x"}, "value must be a finite number"),
+        ("orthogonal", {"gain": float("nan")}, "gain must be a finite number"),
+        ("random_walk", {"activation": "tanh"}, "unknown activation 'tanh'"),
+        ("random_walk", {"gain": -1.0}, "gain must be > 0"),
+        ("lsuv", {"examples": 1}, "examples must be an integer >= 2"),
+        ("data", {"balance": -1}, "balance must be at least 0"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        init.create(name, **options)
+
+
+def test_one_image_is_not_enough_to_measure_a_variance():
+    with pytest.raises(ValueError, match="images must be at least 2"):
+        init.create("lsuv")(models.mlp(3), jax.random.key(0), IMAGES[:1])
+
+
+def trained_losses(name, seed):
+    """Losses of 60 updates of a 110-layer net without normalisation on 64 images."""
+    network = models.create("resnet110", num_classes=3, width=4, norm="none")
+    labels = LABELS[:64]
+    images = IMAGES[:64] + (labels - 1.0)[:, None, None, None]  # classes differ in brightness
+    optimizer = optax.sgd(0.05, momentum=0.9)
+
+    def loss(params):
+        logits = network.apply({"params": params}, images, train=True)
+        return softmax_cross_entropy(logits, labels).mean()
+
+    @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    def train(key):
+        params = init.create(name)(network, key, images)["params"]
+
+        def step(carry, _):
+            params, state = carry
+            value, gradients = jax.value_and_grad(loss)(params)
+            updates, state = optimizer.update(gradients, state)
+            return (optax.apply_updates(params, updates), state), value
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), length=60)[1]
+
+    return np.asarray(train(jax.random.key(seed)))
+
+
+@pytest.mark.slow
+def test_fixup_trains_110_layers_without_normalisation_and_he_does_not():
+    fixup, he = trained_losses("fixup", 0), trained_losses("he", 0)
+    assert fixup[0] == pytest.approx(np.log(3), rel=1e-5)
+    assert fixup[-1] < 0.8 * fixup[0]
+    assert not np.isfinite(he).all() or he[-1] > 0.95 * np.log(3)
