@@ -7,7 +7,6 @@ and Ito's palette, which colour-blind readers can tell apart; lines differ in da
 
 from __future__ import annotations
 
-import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,19 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import calibration as calibration_lib
+from cnnlab.report.drawing import (
+    PathLike,
+    epoch_ticks,
+    log_scale,
+    over_seeds,
+    save,
+    spans,
+    tidy,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-PathLike = str | os.PathLike[str]
 
 _BLUE, _VERMILLION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
 _PARTS = (
@@ -48,7 +54,7 @@ def curves(
     Returns:
       The path.
     """
-    return _save(draw_curves(records, title=title, band=band), path)
+    return save(draw_curves(records, title=title, band=band), path)
 
 
 def draw_curves(
@@ -100,8 +106,8 @@ def draw_curves(
         axes = figure.add_subplot(1, len(panels), i)
         draw(axes, found, band)
         axes.set_xlabel("epoch")
-        _epoch_ticks(axes, rows)
-        _tidy(axes)
+        epoch_ticks(axes, float(rows[0]["epoch"]), float(rows[-1]["epoch"]))
+        tidy(axes)
     return figure
 
 
@@ -130,9 +136,9 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> Series | None:
 def _loss_panel(axes: Axes, found: Mapping[str, Series], band: str) -> None:
     _lines(axes, found, band, "{:.3g}")
     values = np.concatenate([series[1].ravel() for series in found.values()])
-    log = _spans(values, 30)
+    log = spans(values, 30)
     if log:
-        _log_scale(axes, values)
+        log_scale(axes, values)
     axes.set_ylabel("loss, mean over examples" + (" (log scale)" if log else ""))
     axes.set_title("Loss", fontsize=11)
 
@@ -156,8 +162,8 @@ def _rate_panel(axes: Axes, found: Mapping[str, Series], band: str) -> None:
     for seed in range(values.shape[1]):
         axes.plot(epochs, values[:, seed], color=_GREEN, linewidth=1.6, **_markers(epochs, "o"))
     steps = 2 * len(np.unique(values)) <= len(values)
-    if steps and _spans(values, 5):
-        _log_scale(axes, values)
+    if steps and spans(values, 5):
+        log_scale(axes, values)
         axes.set_ylabel("learning rate (log scale)")
     else:
         axes.set_ylim(bottom=0)
@@ -173,7 +179,7 @@ def _lines(axes: Axes, found: Mapping[str, Series], band: str, number: str, unit
             continue
         epochs, values = found[part]
         several = max(several, values.shape[1])
-        mean, low, high = _over_seeds(values, band)
+        mean, low, high = over_seeds(values, band)
         shown = np.flatnonzero(np.isfinite(mean))
         last = ""
         if shown.size:
@@ -199,45 +205,6 @@ def _lines(axes: Axes, found: Mapping[str, Series], band: str, number: str, unit
     axes.legend(fontsize=8.5, title=title, title_fontsize=8.5, framealpha=0.85, alignment="left")
 
 
-def _over_seeds(values: np.ndarray, band: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and band of [E, M]; a seed that is NaN makes a gap rather than a rosier mean."""
-    mean = values.mean(1)
-    if values.shape[1] == 1:
-        return mean, mean, mean
-    if band == "range":
-        return mean, values.min(1), values.max(1)
-    error = values.std(1, ddof=1) / np.sqrt(values.shape[1])
-    return mean, mean - error, mean + error
-
-
-def _spans(values: np.ndarray, factor: float) -> bool:
-    """Whether the finite values are positive and span so large a factor."""
-    known = values[np.isfinite(values)]
-    return bool(known.size and known.min() > 0 and known.max() / known.min() > factor)
-
-
-def _log_scale(axes: Axes, values: np.ndarray) -> None:
-    """A logarithmic axis with plain numbers, at 1, 2 and 5 unless that would crowd it."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if _spans(values, 3e3) else (1, 2, 5)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _epoch_ticks(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    first, last = float(rows[0]["epoch"]), float(rows[-1]["epoch"])
-    if first == last:
-        axes.set_xlim(first - 0.5, last + 0.5)
-        axes.set_xticks([first], [f"{first:g}"])
-    elif last - first >= 1:
-        steps = [1, 2, 5, 10]
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=steps, min_n_ticks=1))
-
-
 def _markers(epochs: np.ndarray, marker: str) -> dict[str, Any]:
     return {"marker": marker, "markersize": 4} if len(epochs) <= 15 else {}
 
@@ -253,7 +220,7 @@ def confusion_matrix(
     Returns:
       The path.
     """
-    return _save(draw_confusion_matrix(counts, class_names, title=title), path)
+    return save(draw_confusion_matrix(counts, class_names, title=title), path)
 
 
 def draw_confusion_matrix(
@@ -336,7 +303,7 @@ def reliability(
     Returns:
       The path.
     """
-    return _save(draw_reliability(calibration, title=title), path)
+    return save(draw_reliability(calibration, title=title), path)
 
 
 def draw_reliability(calibration: calibration_lib.Calibration, *, title: str = "") -> Figure:
@@ -409,31 +376,5 @@ def draw_reliability(calibration: calibration_lib.Calibration, *, title: str = "
     lower.set_ylabel("examples (%)")
     lower.set_xlabel("confidence (%)")
     for axes in (upper, lower):
-        _tidy(axes)
+        tidy(axes)
     return figure
-
-
-# Both ----------------------------------------------------------------------------------------
-
-
-def _tidy(axes: Axes) -> None:
-    axes.grid(True, color="#E4E4E4", linewidth=0.7)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-
-
-def _save(figure: Figure, path: PathLike) -> pathlib.Path:
-    """Saves as a PNG, atomically; the suffix must say so."""
-    import io
-
-    from cnnlab.train.records import write_bytes
-
-    path = pathlib.Path(path)
-    if path.suffix.lower() != ".png":
-        raise ValueError(f"a figure's path must end in .png, got {str(path)!r}.")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
-    return path

@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlab.report.figures import PathLike, _save, _tidy
+from cnnlab.report.drawing import COLOURS, PathLike, save, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from cnnlab.diagnose import LayerStatistics, Values
 
-# Okabe and Ito's eight, yellow for grey, and two darker ones.
-_COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F"),
-    *("#882255", "#117733"),
-)
 _DASHES = ("-", "--", "-.", ":")
 _MARKERS = "osD^vP*X"
 _MOST_COLUMNS = 11
@@ -69,12 +64,12 @@ def histograms(
         for j, column in enumerate(shown):
             axes, value = grid[i, j], values[column]
             edges, counts = np.asarray(value.edges, np.float64), np.asarray(value.counts)
-            axes.stairs(counts, edges, fill=True, color=_COLOURS[0])
+            axes.stairs(counts, edges, fill=True, color=COLOURS[0])
             axes.set_ylim(0, _height(counts))
             if float(value.zeros) > 0.01:
                 text = f"{100 * float(value.zeros):.0f} % zero"
                 place = {"transform": axes.transAxes, "ha": "right", "va": "top"}
-                axes.text(0.96, 0.94, text, fontsize=7, color=_COLOURS[1], **place)
+                axes.text(0.96, 0.94, text, fontsize=7, color=COLOURS[1], **place)
             head = f"{_short(columns[column])}\n" if i == 0 else ""
             axes.set_title(f"{head}{_number(value.mean)} ± {_number(value.std)}", fontsize=7.5)
             axes.set_yticks([])
@@ -82,7 +77,7 @@ def histograms(
             axes.tick_params(labelsize=6.5)
             axes.margins(x=0.02)
         grid[i, 0].set_ylabel(label.replace(":", "\n"), fontsize=9)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def layers(
@@ -170,7 +165,7 @@ def by_layer(
         axes.set_xticks(
             ticks, [_short(columns[i]) for i in ticks], rotation=45, ha="right", fontsize=8
         )
-        _tidy(axes)
+        tidy(axes)
     seeds = len(next(iter(next(iter(panels.values())).values())))
     grid[-1].legend(
         fontsize=8.5,
@@ -180,7 +175,7 @@ def by_layer(
         title_fontsize=8.5,
         alignment="left",
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def learning(
@@ -227,7 +222,7 @@ def learning(
         _scale(axes, name)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-        _tidy(axes)
+        tidy(axes)
     grid[-1].legend(
         fontsize=8.5,
         loc="upper left",
@@ -236,7 +231,7 @@ def learning(
         title_fontsize=8.5,
         alignment="left",
     )
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _height(counts: np.ndarray) -> float:
@@ -256,9 +251,9 @@ def _scale(axes: Axes, name: str) -> None:
 
 def _style(number: int, marked: bool) -> dict[str, Any]:
     # Where the colours come round again, dashes and markers are other ones.
-    turn = number + number // len(_COLOURS)
+    turn = number + number // len(COLOURS)
     style: dict[str, Any] = {
-        "color": _COLOURS[number % len(_COLOURS)],
+        "color": COLOURS[number % len(COLOURS)],
         "linestyle": _DASHES[turn % len(_DASHES)],
         "linewidth": 1.6,
     }

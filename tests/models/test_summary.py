@@ -1,12 +1,18 @@
 """The table of a network against closed forms and counts made by hand."""
 
+import importlib
+
 import flax.linen as nn
 import jax
 import pytest
 from jax import numpy as jnp
 
 from cnnlab import models
-from cnnlab.models.layers import Conv, average_pool, max_pool
+from cnnlab.models.layers import Conv, ConvTranspose
+from cnnlab.models.norms import norm
+from cnnlab.models.pooling import average_pool, max_pool
+
+summary = importlib.import_module("cnnlab.models.summary")  # the function has the same name
 
 
 def column(table, name):
@@ -82,6 +88,70 @@ def test_reduced_precision_and_unusual_depth_have_the_same_table(resnet8):
     assert models.summary(short, (40, 32, 3)) == resnet8
 
 
+# Networks at their published size
+
+
+def fields(network, image_shape):
+    table = models.summary(network, image_shape)
+    return {stage.name: stage.receptive_field[0] for stage in table.stages}
+
+
+def test_the_receptive_field_of_vgg16_is_the_published_one():
+    """212 before the dense layers: Araujo, Norris and Sim, Distill 2019, table of networks."""
+    found = fields(models.create("vgg16", 1000), (224, 224, 3))
+    assert list(found.values()) == [6, 16, 44, 100, 212, 224, 224, 224]
+
+
+def test_the_receptive_field_of_alexnet_is_the_published_one():
+    """195 behind the last pooling (Distill 2019)."""
+    found = fields(models.create("alexnet", 1000), (227, 227, 3))
+    assert list(found.values()) == [11, 51, 99, 131, 163, 195, 227, 227, 227]
+
+
+def test_the_receptive_field_of_resnet50_is_the_published_one():
+    """483 before the head with the stride on the 1 x 1 convolution, as published (Distill 2019)."""
+    found = fields(models.create("resnet50", 1000, stride_on="conv1"), (544, 544, 3))
+    assert list(found.values()) == [11, 35, 99, 291, 483, 544]
+
+
+def test_the_receptive_field_of_a_u_net_at_full_size_is_that_of_the_closed_form():
+    """140 at the bottom; every level up adds two convolutions, and lands between its neighbours."""
+    network = models.create("unet", padding="VALID")
+    found = fields(network, (572, 572, 1))
+    assert [found[f"stage{i}"] for i in range(1, 5)] == [14, 32, 68, 140]
+    assert [found[f"up{i}"] for i in range(1, 5)] == [172, 188, 188, 188]
+
+
+@pytest.mark.parametrize("shortcut", ["A", "B"])
+def test_images_that_are_no_squares_have_fields_of_both_sides(shortcut):
+    table = models.summary(models.create("resnet8", width=4, shortcut=shortcut), (12, 40, 3))
+    assert column(table, "receptive_field") == [(3, 3), (7, 7), (12, 13), (12, 25), (12, 40)]
+
+
+def test_trained_coefficients_let_pixels_through():
+    """LeNet's subsampling multiplies by one; Fixup's scalars are biases and multipliers."""
+    table = models.summary(models.lenet5_1998(), (28, 28, 1))
+    assert [field for field, _ in column(table, "receptive_field")] == [6, 16, 28, 28, 28]
+    table = models.summary(models.create("resnet8", width=2, norm="none"), (40, 40, 3))
+    assert [field for field, _ in column(table, "receptive_field")] == [3, 7, 13, 25, 40]
+
+
+def test_what_travels_beside_the_activations_goes_on():
+    tied = models.summary(models.dense_autoencoder(widths=(6, 3)), (4, 5, 1))
+    assert column(tied, "output_shape") == [(20,), (6,), (3,), (6,), (20,), (4, 5, 1)]
+    assert column(tied, "receptive_field") == [(1, 1), *[(4, 5)] * 5]
+
+
+def test_images_that_are_too_small_are_refused_with_the_stage():
+    with pytest.raises(models.TooSmallError, match="stage 'stage5'"):
+        models.summary(models.create("alexnet"), (59, 67, 3))
+
+
+def test_images_in_several_parts_have_the_same_fields(monkeypatch, resnet8):
+    monkeypatch.setattr(summary, "PIXELS", 40 * 32 * 7)
+    assert models.summary(models.create("resnet8", width=2), (40, 32, 3)) == resnet8
+
+
 # Receptive fields of single stages
 
 
@@ -104,6 +174,9 @@ class Stage(nn.Module):
         (lambda x: max_pool(x, 3, 2, 1), (3, 3)),
         (lambda x: average_pool(x, (2, 4)), (2, 4)),
         (lambda x: x.mean((1, 2)), (9, 12)),
+        (lambda x: norm("group")(x), (9, 12)),
+        (lambda x: norm("batch")(x, False), (1, 1)),
+        (ConvTranspose(2, 4, 2, 1), (2, 2)),
         (nn.relu, (1, 1)),
         (jnp.zeros_like, (0, 0)),
     ],

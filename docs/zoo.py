@@ -1,0 +1,102 @@
+"""Writes docs/zoo.md: every network of the zoo beside what its paper says of it.
+
+python docs/zoo.py
+"""
+
+import pathlib
+
+from cnnlab import models
+
+# Name, input, parameters as published (None: not published for this form), where from.
+PUBLISHED: list[tuple[str, dict[str, object], tuple[int, int, int], int | None, str]] = [
+    (
+        "lenet5_1998",
+        {},
+        (28, 28, 1),
+        60_850,
+        "60,000 of LeCun et al. 1998, and a dense layer for the RBF",
+    ),
+    ("lenet5", {}, (28, 28, 1), 61_706, "the form that is taught"),
+    (
+        "alexnet",
+        {"num_classes": 1000, "groups": 2},
+        (227, 227, 3),
+        60_965_224,
+        "two columns; 60 million in Krizhevsky et al. 2012",
+    ),
+    ("alexnet", {"num_classes": 1000}, (227, 227, 3), 62_378_344, "one column"),
+    ("alexnet_small", {}, (32, 32, 3), None, ""),
+    (
+        "vgg11",
+        {"num_classes": 1000},
+        (224, 224, 3),
+        132_863_336,
+        "133 million in Simonyan and Zisserman 2015",
+    ),
+    ("vgg13", {"num_classes": 1000}, (224, 224, 3), 133_047_848, "133 million"),
+    ("vgg16", {"num_classes": 1000}, (224, 224, 3), 138_357_544, "138 million"),
+    ("vgg19", {"num_classes": 1000}, (224, 224, 3), 143_667_240, "144 million"),
+    (
+        "vgg16",
+        {"num_classes": 1000, "norm": "batch"},
+        (224, 224, 3),
+        138_365_992,
+        "torchvision's count",
+    ),
+    ("vgg16_small", {}, (32, 32, 3), None, ""),
+    ("resnet20", {}, (32, 32, 3), 269_722, "He et al. 2016: 0.27 million"),
+    ("resnet32", {}, (32, 32, 3), 464_154, "0.46 million"),
+    ("resnet44", {}, (32, 32, 3), 658_586, "0.66 million"),
+    ("resnet56", {}, (32, 32, 3), 853_018, "0.85 million"),
+    ("resnet110", {}, (32, 32, 3), 1_727_962, "1.7 million"),
+    ("resnet18", {"num_classes": 1000}, (224, 224, 3), 11_689_512, "torchvision's count"),
+    ("resnet34", {"num_classes": 1000}, (224, 224, 3), 21_797_672, "torchvision's count"),
+    ("resnet50", {"num_classes": 1000}, (224, 224, 3), 25_557_032, "torchvision's count"),
+    ("resnet101", {"num_classes": 1000}, (224, 224, 3), 44_549_160, "torchvision's count"),
+    ("resnet152", {"num_classes": 1000}, (224, 224, 3), 60_192_808, "torchvision's count"),
+    ("resnet18", {"small": True}, (32, 32, 3), 11_173_962, "the usual form for CIFAR"),
+    ("squeezenet", {"num_classes": 1000}, (224, 224, 3), 1_248_424, "Iandola et al. 2016, table 1"),
+    ("airbench94", {}, (32, 32, 3), 1_971_640, "Jordan 2024: 1.97 million"),
+    (
+        "unet",
+        {"num_classes": 2, "padding": "VALID"},
+        (572, 572, 1),
+        31_030_658,
+        "counted with PyTorch after Ronneberger et al. 2015",
+    ),
+    ("dense_autoencoder", {}, (28, 28, 1), None, "widths of Hinton and Salakhutdinov 2006"),
+    ("conv_autoencoder", {}, (32, 32, 1), None, ""),
+]
+
+HEAD = """# The zoo
+
+Every network is a row of named stages; `models.create(name, num_classes, **options)` makes it and
+`models.summary(network, image_shape)` prints its table. Names beyond those here are the same
+families at other depths: `models.names()`. Options by name: `models.options("vgg16")`.
+
+This page is written by `python docs/zoo.py`, which stops where a count is not the published one.
+
+| name, options | input | parameters | multiply-adds, million | published |
+| --- | --- | --- | --- | --- |
+"""
+
+
+def main() -> None:
+    """Counts, compares and writes the page."""
+    rows = []
+    for name, options, shape, published, source in PUBLISHED:
+        table = models.summary(models.create(name, **options), shape)  # type: ignore[arg-type]
+        if published is not None and table.parameters != published:
+            raise SystemExit(f"{name}: {table.parameters:,} parameters, published {published:,}.")
+        said = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        size = " x ".join(map(str, shape))
+        told = "" if published is None else f"{published:,}"
+        rows.append(
+            f"| `{name}`{f', {said}' if said else ''} | {size} | {table.parameters:,} | "
+            f"{table.multiply_adds / 1e6:,.1f} | {': '.join(filter(None, (told, source)))} |"
+        )
+    pathlib.Path(__file__).with_suffix(".md").write_text(HEAD + "\n".join(rows) + "\n")
+
+
+if __name__ == "__main__":
+    main()
