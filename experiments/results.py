@@ -32,7 +32,7 @@ class Config:
     add: pathlib.Path | None = None
     """A run directory whose result is kept."""
     name: str | None = None
-    """What the result is called; DATASET-MODEL by default."""
+    """What the result is called; DATASET-MODEL, or such as depth-DATASET, by default."""
     readme: pathlib.Path = ROOT / "README.md"
     """Where the tables are written."""
 
@@ -48,7 +48,7 @@ def run(config: Config) -> str:
     """
     if config.add is not None:
         _keep(config.add, config.name)
-    tables = "\n\n".join([_trainings(), *_benchmarks()])
+    tables = "\n\n".join([_trainings(), *_depths(), *_benchmarks()])
     text = config.readme.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -65,35 +65,77 @@ def _keep(directory: pathlib.Path, name: str | None) -> None:
     result = json.loads(path.read_text())
     config = {key: value for key, value in result["config"].items() if key not in LOCAL}
     result = {key: value for key, value in result.items() if key not in LOCAL} | {"config": config}
-    kept = name or f"{result['dataset'].partition(':')[0]}-{result['model']}"
+    dataset, experiment = result["dataset"].partition(":")[0], result.get("experiment", "train")
+    default = f"{dataset}-{result['model']}" if experiment == "train" else f"{experiment}-{dataset}"
+    kept = name or default
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / f"{kept}.json").write_text(json.dumps(result, indent=1) + "\n")
     shutil.copy(directory / "figures" / "curves.png", RESULTS / f"{kept}.png")
 
 
+def _kept(experiment: str) -> list[tuple[pathlib.Path, dict[str, Any]]]:
+    """The kept results of an experiment."""
+    found = [(path, json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
+    return [each for each in found if each[1].get("experiment", "train") == experiment]
+
+
 def _trainings() -> str:
     from cnnlab.report.statistics import percent
 
-    rows = []
-    for path in sorted(RESULTS.glob("*.json")):
-        result = json.loads(path.read_text())
-        here = result["environment"]
-        device = f"{here['device_count']} x {here['device_kind']}"
-        if here["platform"] == "cpu":
-            device = f"{here['cpu_count']} CPU cores"
-        rows.append(
-            [
-                result["dataset"],
-                result["model"],
-                str(result["config"]["epochs"]),
-                percent(result["test"]["accuracy"]),
-                f"{result['seconds']:.0f}",
-                device,
-                f"[config](results/{path.name}), [curves](results/{path.stem}.png)",
-            ]
-        )
+    rows = [
+        [
+            result["dataset"],
+            result["model"],
+            str(result["config"]["epochs"]),
+            percent(result["test"]["accuracy"]),
+            f"{result['seconds']:.0f}",
+            _device(result),
+            f"[config](results/{path.name}), [curves](results/{path.stem}.png)",
+        ]
+        for path, result in _kept("train")
+    ]
     head = ["data set", "model", "epochs", "test accuracy", "seconds", "device", "all of it"]
     return _table(head, rows)
+
+
+def _device(result: dict[str, Any]) -> str:
+    here = result["environment"]
+    if here["platform"] == "cpu":
+        return f"{here['cpu_count']} CPU cores"
+    return f"{here['device_count']} x {here['device_kind']}"
+
+
+def _depths() -> list[str]:
+    from cnnlab.report.statistics import percent
+
+    tables = []
+    for path, result in _kept("depth"):
+        config = result["config"]
+        images = f", {100 * config['fraction']:g} % of the images" if config["fraction"] else ""
+        tables.append(
+            f"`python -m experiments.depth` on {result['dataset']}{images} (width "
+            f"{config['width']}, {config['epochs']} epochs, {result['seconds']:.0f} s on "
+            f"{_device(result)}; [config](results/{path.name}), "
+            f"[curves](results/{path.stem}.png)); differences in points with 95 % intervals:"
+        )
+        rows = [
+            [name, percent(each["train_error"]), percent(each["test_error"])]
+            for name, each in result["architectures"].items()
+        ]
+        rows += [
+            [f"{claim}: {parts['difference']}", _claim(parts["train"]), _claim(parts["test"])]
+            for claim, parts in result["claims"].items()
+        ]
+        tables.append(_table(["network or claim", "training error", "test error"], rows))
+    return tables
+
+
+def _claim(figure: dict[str, Any]) -> str:
+    difference = f"{100 * figure['mean']:+.2f}"
+    if figure["interval"] is not None:
+        low, high = (f"{100 * end:+.2f}" for end in figure["interval"])
+        difference += f" ({low} to {high})"
+    return f"{difference}: {figure['verdict']}"
 
 
 def _benchmarks() -> list[str]:

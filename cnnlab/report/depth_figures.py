@@ -80,7 +80,8 @@ def draw_errors(panels: Mapping[str, Mapping[str, Curves]], *, title: str = "") 
     # A root scale: an error of 1 % can be read off beside one of 80 %.
     grid[0].set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
     grid[0].set_yticks([0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100])
-    grid[0].set_ylim(bottom=0)
+    lowest = min(np.min(c) for lines in panels.values() for f in lines.values() for c in f.values())
+    grid[0].set_ylim(bottom=max(0, 100 * lowest - 20))
     grid[0].set_ylabel("error (%), square-root scale")
     return figure
 

@@ -46,6 +46,28 @@ def test_a_kept_result_stands_in_the_table_and_names_no_path_of_the_machine(plac
     assert readme.read_text() == once
 
 
+def test_depths_have_a_table_of_their_own_with_what_became_of_the_claims(place):
+    run, readme = place
+    error = {"mean": 0.0752, "standard_error": 0.0107, "values": [0.0752] * 5}
+    lost = {**error, "mean": 0.68, "interval": [0.59, 0.77], "verdict": "reproduced"}
+    alone = {**error, "mean": -0.01, "interval": None, "verdict": "one seed cannot tell"}
+    depth = {
+        **{name: value for name, value in result(0, 0).items() if name not in ("model", "test")},
+        "experiment": "depth",
+        "config": {"epochs": 20, "width": 8, "fraction": 0.12, "data_dir": "/somebody/s/files"},
+        "architectures": {"plain20": {"train_error": error, "test_error": error}},
+        "claims": {"depth harms": {"difference": "a - b", "train": lost, "test": alone}},
+    }
+    (run / "result.json").write_text(json.dumps(depth))
+    text = results.run(results.Config(add=run, readme=readme))
+    assert "on digits, 12 % of the images (width 8, 20 epochs, 61 s on 2 CPU cores;" in text
+    assert "| plain20 | 7.52 ± 1.07 % (5 seeds) | 7.52 ± 1.07 % (5 seeds) |" in text
+    wanted = "+68.00 (+59.00 to +77.00): reproduced | -1.00: one seed cannot tell |"
+    assert f"| depth harms: a - b | {wanted}" in text
+    kept = (results.RESULTS / "depth-digits.json").read_text()
+    assert "somebody" not in kept and "/else" not in kept
+
+
 def test_an_unfinished_run_or_a_readme_without_a_place_is_refused(place, tmp_path):
     run, readme = place
     with pytest.raises(ValueError, match="not finished"):

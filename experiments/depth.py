@@ -1,0 +1,400 @@
+"""Plain against residual networks, shallow against deep (He et al., CVPR 2016, section 4.2).
+
+Claim: a plain network gets worse with depth, on the training images too, so it is no overfitting;
+with shortcuts around every two layers the deeper network is the better one.
+Published: CIFAR-10, test error of ResNet-20/32/44/56/110 8.75/7.51/7.17/6.97/6.43 %; plain nets of
+20 to 56 layers get worse with depth on both parts (figures 1 and 6, table 6).
+Measured: see results/depth-*.json (written by this module).
+
+    python -m experiments.depth
+    python -m experiments.depth --dataset cifar10 --data-dir DIR --width 16 --epochs 160 \
+        --batch-size 128 --flip --crop 4
+    python -m experiments.depth --resume runs/depth-digits-1
+
+All networks have the same settings, and a seed gives them the same order of the images. The test
+part is looked at after each epoch, to draw it; nothing is chosen by it. A network that diverges
+counts as guessing. Each architecture's folder in the run directory is a run of experiments.train.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from experiments import launch
+from experiments.config import from_plain, load_data, make_recipe, plain
+from experiments.train import Config as TrainConfig
+from experiments.train import agreeing, open_run
+
+if TYPE_CHECKING:
+    from cnnlab.data import Splits
+
+_DEPTHS = (8, 20, 32, 44, 56, 110)
+_MODELS = {"plain": "plain", "residual": "resnet"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Config(TrainConfig):
+    """Train plain and residual networks of several depths, and compare them."""
+
+    depths: tuple[int, ...] = (20, 56)
+    """Weighted layers, of 8, 20, 32, 44, 56, 110; the smallest is compared with the largest."""
+    width: int = 8
+    """Maps of the first stage; 16 in the paper."""
+
+    # The paper's settings, but for the length; no part of the training images is held out.
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "sgd"
+    schedule: Literal["constant", "step", "cosine"] = "step"
+    weight_decay: float = 1e-4
+    seeds: int = 5
+    model: tyro.conf.Suppress[str] = ""
+    model_options: tyro.conf.Suppress[tuple[str, ...]] = ()
+    validation: tyro.conf.Suppress[float | int | None] = None
+
+    def architectures(self) -> dict[tuple[str, int], "Config"]:
+        """(kind, depth) -> the config that trains this one; shallow ones first."""
+        depths = sorted(set(self.depths))
+        if len(depths) < 2 or not set(depths) <= set(_DEPTHS):
+            known = ", ".join(map(str, _DEPTHS))
+            raise ValueError(f"depths must be at least two of {known}, got {self.depths}.")
+        options = (f"width={self.width}",)
+        return {
+            (kind, depth): dataclasses.replace(
+                self, model=f"{prefix}{depth}", model_options=options, resume=None
+            )
+            for depth, (kind, prefix) in itertools.product(depths, _MODELS.items())
+        }
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Trains the architectures one after the other, and writes the run directory.
+
+    Returns:
+      What result.json holds: ``architectures`` (name -> the errors of the trained networks on the
+      training images, without augmentation, and the test part) and ``claims``, as ``compare``
+      gives them.
+
+    Raises:
+      ValueError: for settings that cannot be, with what can.
+      Interrupted: after SIGTERM or Ctrl-C; what was trained so far is saved.
+    """
+    if config.resume is not None:
+        config = resumed(config)
+    from cnnlab.train import records
+    from cnnlab.train.recorder import Interrupted
+    from cnnlab.train.run import ENVIRONMENT, numbered
+
+    splits = load_data(config)
+    for each in config.architectures().values():  # refuses, before anything is written
+        make_recipe(each, splits.train)
+    if config.resume is None and config.run_dir is None:
+        name = f"depth-{config.dataset}".replace("/", "-").replace(":", "-")
+        config = dataclasses.replace(config, run_dir=numbered(config.runs, name))
+    whole = open_run(config)
+    say = (lambda text: None) if config.quiet else print
+    say(f"{splits.notes}\nrun directory: {whole.directory}")
+    say("shown as validation, but nothing is chosen by it: the test part after each epoch")
+    environment = records.read_json(whole.directory / ENVIRONMENT)
+    found = {}
+    for place, each in config.architectures().items():
+        say(f"\n{each.model}, {config.seeds} seeds:")
+        try:
+            found[place] = train_or_read(each, whole.directory / each.model, splits, environment)
+        except Interrupted as error:
+            error.directory = whole.directory  # that is what can be resumed
+            raise
+        say(_line(each.model, found[place]))
+    _draw(config, found, whole.directory)
+    claims = compare(found)
+    result = {
+        "experiment": "depth",
+        "dataset": config.dataset,
+        "data": splits.notes,
+        "seeds": config.all_seeds,
+        "architectures": {
+            each.model: _summary(*place, found[place])
+            for place, each in config.architectures().items()
+        },
+        "claims": claims,
+        "seconds": round(sum(each["seconds"] for each in found.values()), 1),
+        "config": plain(config),
+        "environment": environment,
+        "run_dir": str(whole.directory),
+    }
+    whole.finish(result)
+    say("\n".join(["", *_claim_lines(claims), f"see {whole.directory}"]))
+    return result
+
+
+# Training ------------------------------------------------------------------------------------
+
+
+def train_or_read(
+    config: TrainConfig, directory: pathlib.Path, splits: "Splits", environment: dict[str, Any]
+) -> dict[str, Any]:
+    """The errors of one architecture, trained now or, where it is finished, before.
+
+    If a seed diverges, each is trained alone: the others do not suffer from it.
+
+    Returns:
+      ``errors`` ("train", "test" -> [M], at the end), ``curves`` (the same -> [E][M], those of the
+      training with augmentation, while it went on), ``diverged`` (seeds) and ``seconds``.
+    """
+    from cnnlab.train import DivergedError, records
+    from cnnlab.train.run import RESULT
+
+    if (directory / RESULT).is_file():
+        return records.read_json(directory / RESULT)
+    try:
+        found = _train(config, directory, splits, environment)
+    except DivergedError as error:
+        print(f"{config.model}, seeds {', '.join(map(str, config.all_seeds))}: {error}")
+        if config.seeds == 1:
+            found = _guessing(config, splits.train.num_classes)
+        else:
+            alone = [dataclasses.replace(config, seed=s, seeds=1) for s in config.all_seeds]
+            folders = [directory.with_name(f"{directory.name}-seed{s.seed}") for s in alone]
+            parts = [
+                train_or_read(one, folder, splits, environment)
+                for one, folder in zip(alone, folders, strict=True)
+            ]
+            found = _together(parts)
+    records.write_json(directory / RESULT, found)
+    return found
+
+
+def _train(
+    config: TrainConfig, directory: pathlib.Path, splits: "Splits", environment: dict[str, Any]
+) -> dict[str, Any]:
+    from cnnlab.mesh import make_mesh
+    from cnnlab.report.progress import Progress
+    from cnnlab.train import evaluate, records
+    from cnnlab.train.recorder import Interrupted
+    from cnnlab.train.run import CONFIG, Run
+
+    recipe = make_recipe(config, splits.train)
+    mesh = make_mesh(len(config.all_seeds), member_axis=config.member_axis)
+    if (directory / CONFIG).is_file():
+        opening = Run.resume(directory, keep=config.keep)
+    else:
+        opening = Run.create(directory, plain(config), environment, keep=config.keep)
+    with opening as opened:
+        step = 0
+        for at in opened.fit(
+            recipe,
+            splits.train,
+            splits.test,
+            epochs=config.epochs,
+            clock=time.perf_counter,
+            wall_clock=time.time,
+            seeds=config.all_seeds,
+            display=None if config.quiet else Progress,
+            checkpoint_steps=config.checkpoint_steps,
+            mesh=mesh,
+            batch_size=config.batch_size,
+            remainder=config.remainder,
+            stream=config.stream,
+            steps_per_call=config.steps_per_call,
+        ):
+            step = at.step
+        if opened.stop():  # asked for in the last epoch: the next architecture must not begin
+            raise Interrupted(directory, step, opened.stop.received)
+        shape = splits.train.image_shape
+        _, states = opened.load(recipe, shape, members=len(config.all_seeds), mesh=mesh)
+        trained = evaluate(recipe, states, splits.train, mesh=mesh)
+        lines = records.read_metrics(directory / records.METRICS_FILE)
+    curves = {
+        part: [_errors(line[f"{name}/accuracy"]) for line in lines if "epoch" in line]
+        for part, name in (("train", "train"), ("test", "validation"))
+    }
+    return {
+        "errors": {"train": (1 - trained["accuracy"]).tolist(), "test": curves["test"][-1]},
+        "curves": curves,
+        "diverged": [],
+        "seconds": opened.seconds,
+    }
+
+
+def _errors(accuracy: float | list[float]) -> list[float]:
+    return [1 - each for each in (accuracy if isinstance(accuracy, list) else [accuracy])]
+
+
+def _guessing(config: TrainConfig, classes: int) -> dict[str, Any]:
+    """What a network that diverged counts as."""
+    chance = 1 - 1 / classes
+    parts = ("train", "test")
+    return {
+        "errors": {part: [chance] for part in parts},
+        "curves": {part: [[chance]] * config.epochs for part in parts},
+        "diverged": [config.seed],
+        "seconds": 0.0,
+    }
+
+
+def _together(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What networks trained one by one would have been together."""
+
+    def joined(rows: Sequence[list[float]]) -> list[float]:
+        return list(itertools.chain.from_iterable(rows))
+
+    return {
+        "errors": {name: joined([p["errors"][name] for p in parts]) for name in ("train", "test")},
+        "curves": {
+            name: [joined(rows) for rows in zip(*(p["curves"][name] for p in parts), strict=True)]
+            for name in ("train", "test")
+        },
+        "diverged": joined([p["diverged"] for p in parts]),
+        "seconds": sum(p["seconds"] for p in parts),
+    }
+
+
+# Comparison ----------------------------------------------------------------------------------
+
+
+def compare(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What the errors say about the claims.
+
+    Args:
+      found: (kind, depth) -> ``errors`` of the seeds, "train" and "test".
+
+    Returns:
+      claim -> "train", "test" -> a difference of errors, as ``paired`` gives it, that the claim
+      says is positive (``difference`` names it), and ``verdict``: "reproduced" if the whole 95 %
+      interval is.
+    """
+    import numpy as np
+
+    from cnnlab.report.statistics import paired
+
+    shallow, deep = min(depth for _, depth in found), max(depth for _, depth in found)
+    lost, gained = f"plain{deep} - plain{shallow}", f"resnet{shallow} - resnet{deep}"
+    claims: dict[str, dict[str, Any]] = {}
+    for part in ("train", "test"):
+        error = {place: np.asarray(each["errors"][part]) for place, each in found.items()}
+        plain_deep, plain_shallow = error["plain", deep], error["plain", shallow]
+        deep_net, shallow_net = error["residual", deep], error["residual", shallow]
+        harm = "depth does a plain network more harm than a residual one"
+        for claim, difference, ours, theirs in (
+            ("a plain network gets worse with depth", lost, plain_deep, plain_shallow),
+            ("a residual network gets better with depth", gained, shallow_net, deep_net),
+            (harm, f"({lost}) + ({gained})", plain_deep - plain_shallow, deep_net - shallow_net),
+            (
+                f"at {deep} layers shortcuts help",
+                f"plain{deep} - resnet{deep}",
+                plain_deep,
+                deep_net,
+            ),
+        ):
+            figure = paired(ours, theirs)
+            claims.setdefault(claim, {"difference": difference})[part] = {
+                **figure,
+                "verdict": verdict(figure["interval"]),
+            }
+    return claims
+
+
+def verdict(interval: Sequence[float] | None) -> str:
+    """What an interval of a difference says about the claim that the difference is positive."""
+    if interval is None:
+        return "one seed cannot tell"
+    if interval[0] > 0:
+        return "reproduced"
+    found = "the opposite was found" if interval[1] < 0 else "no difference was found"
+    return f"not reproduced at this size: {found}"
+
+
+# What is said and drawn ----------------------------------------------------------------------
+
+
+def _summary(kind: str, depth: int, found: Mapping[str, Any]) -> dict[str, Any]:
+    from cnnlab.report.statistics import over_seeds
+
+    return {
+        "kind": kind,
+        "depth": depth,
+        **{f"{part}_error": over_seeds(values) for part, values in found["errors"].items()},
+        "diverged": found["diverged"],
+        "seconds": round(found["seconds"], 1),
+    }
+
+
+def _line(model: str, found: Mapping[str, Any]) -> str:
+    from cnnlab.report.statistics import over_seeds, percent
+
+    train, test = (percent(over_seeds(found["errors"][part])) for part in ("train", "test"))
+    line = f"{model}: training error {train}, test error {test}, {found['seconds']:.0f} s"
+    if found["diverged"]:
+        line += f"; diverged, counted as guessing: seeds {', '.join(map(str, found['diverged']))}"
+    return line
+
+
+def _claim_lines(claims: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    names = {"train": "training", "test": "test"}
+    lines = []
+    for claim, parts in claims.items():
+        lines.append(f"{claim}: {parts['difference']}")
+        for part, name in names.items():
+            figure = parts[part]
+            ends = ""
+            if figure["interval"] is not None:
+                low, high = (100 * end for end in figure["interval"])
+                ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
+            said = f"{100 * figure['mean']:+.2f} points{ends}: {figure['verdict']}"
+            lines.append(f"  {name} error {said}")
+    return lines
+
+
+def _draw(
+    config: Config, found: Mapping[tuple[str, int], Mapping[str, Any]], folder: pathlib.Path
+) -> None:
+    import jax
+
+    from cnnlab.report import depth_figures
+
+    if jax.process_index() > 0:
+        return
+    panels: dict[str, dict[str, Any]] = {kind: {} for kind in _MODELS}
+    for (kind, depth), each in found.items():
+        note = f", {len(each['diverged'])} diverged" if each["diverged"] else ""
+        panels[kind][f"{depth} layers{note}"] = each["curves"]
+    title = f"{config.dataset}, width {config.width}"
+    depth_figures.errors(panels, folder / "figures" / "curves.png", title=title)
+
+
+# The command line ----------------------------------------------------------------------------
+
+
+def resumed(config: Config) -> Config:
+    """The config of the run that ``config.resume`` names; see ``experiments.train.resumed``."""
+    from cnnlab.train.run import read_config
+
+    assert config.resume is not None
+    stored = from_plain(Config, read_config(config.resume))
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != field.default
+    }
+    config = dataclasses.replace(stored, **changed)
+    agreeing(config, stored)
+    return config
+
+
+def main() -> None:
+    """The command line."""
+    launch.prepare()
+    with launch.speaking_plainly("experiments.depth"):
+        config = tyro.cli(Config, args=sys.argv[1:], description=__doc__)
+        launch.join_processes(config.coordinator, config.processes, config.process_id)
+        run(config)
+
+
+if __name__ == "__main__":
+    main()
