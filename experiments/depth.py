@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from experiments import launch
-from experiments.config import from_plain, load_data, make_recipe, plain
+from experiments.config import load_data, make_recipe, plain
+from experiments.resuming import parse, resumed
 from experiments.train import Config as TrainConfig
-from experiments.train import agreeing, open_run
+from experiments.train import open_run
 
 if TYPE_CHECKING:
     from cnnlab.data import Splits
@@ -371,27 +372,11 @@ def _draw(
 # The command line ----------------------------------------------------------------------------
 
 
-def resumed(config: Config) -> Config:
-    """The config of the run that ``config.resume`` names; see ``experiments.train.resumed``."""
-    from cnnlab.train.run import read_config
-
-    assert config.resume is not None
-    stored = from_plain(Config, read_config(config.resume))
-    changed = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != field.default
-    }
-    config = dataclasses.replace(stored, **changed)
-    agreeing(config, stored)
-    return config
-
-
 def main() -> None:
     """The command line."""
     launch.prepare()
     with launch.speaking_plainly("experiments.depth"):
-        config = tyro.cli(Config, args=sys.argv[1:], description=__doc__)
+        config = parse(Config, sys.argv[1:], __doc__)
         launch.join_processes(config.coordinator, config.processes, config.process_id)
         run(config)
 

@@ -48,7 +48,7 @@ def run(config: Config) -> str:
     """
     if config.add is not None:
         _keep(config.add, config.name)
-    tables = "\n\n".join([_trainings(), *_depths(), *_benchmarks()])
+    tables = "\n\n".join([_trainings(), *_depths(), *_init_studies(), *_benchmarks()])
     text = config.readme.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -69,8 +69,34 @@ def _keep(directory: pathlib.Path, name: str | None) -> None:
     default = f"{dataset}-{result['model']}" if experiment == "train" else f"{experiment}-{dataset}"
     kept = name or default
     RESULTS.mkdir(exist_ok=True)
+    if experiment == "init_study":
+        result["layers"] = _without_seeds(result["layers"])
     (RESULTS / f"{kept}.json").write_text(json.dumps(result, indent=1) + "\n")
-    shutil.copy(directory / "figures" / "curves.png", RESULTS / f"{kept}.png")
+    for figure in sorted((directory / "figures").glob("*.png")):
+        rest = "" if figure.stem in ("curves", "learning") else f"-{figure.stem}"
+        if rest == "" or experiment == "init_study":
+            shutil.copy(figure, RESULTS / f"{kept}{rest}.png")
+
+
+def _without_seeds(layers: dict[str, Any]) -> dict[str, Any]:
+    """Each layer's means and standard errors only: what each seed gave fills a megabyte."""
+    kept = ("mean", "standard_error")
+    return {
+        setting: {
+            name: [
+                {
+                    key: {k: float(f"{figure[k]:.4g}") for k in kept if figure[k] is not None}
+                    if isinstance(figure, dict)
+                    else figure
+                    for key, figure in layer.items()
+                    if key in ("layer", "reads_std", "gradient_std", "gradient_to_weight")
+                }
+                for layer in found
+            ]
+            for name, found in starts.items()
+        }
+        for setting, starts in layers.items()
+    }
 
 
 def _kept(experiment: str) -> list[tuple[pathlib.Path, dict[str, Any]]]:
@@ -127,6 +153,39 @@ def _depths() -> list[str]:
             for claim, parts in result["claims"].items()
         ]
         tables.append(_table(["network or claim", "training error", "test error"], rows))
+    return tables
+
+
+def _init_studies() -> list[str]:
+    from cnnlab.report.statistics import percent
+
+    tables = []
+    for path, result in _kept("init_study"):
+        config = result["config"]
+        tables.append(
+            f"`python -m experiments.init_study` (learning: {result['model']} on "
+            f"{result['dataset']}, {config['epochs']} epochs, {result['seconds']:.0f} s on "
+            f"{_device(result)} for all; [config](results/{path.name}), "
+            f"[learning](results/{path.stem}.png)); the standard deviation that layers read:"
+        )
+        rows = [
+            [setting, name, " ".join(f"{layer['reads_std']['mean']:.3g}" for layer in layers[1:])]
+            for setting, starts in result["layers"].items()
+            for name, layers in starts.items()
+            if setting != f"{result['model']} on {result['dataset']}"
+        ]
+        tables.append(_table(["network", "init", "layer 2, 3 … and the last"], rows))
+        rows = [
+            [name, "diverged", ""]
+            if found["diverged"] is not None
+            else [
+                name,
+                f"{found['last']['train/loss']['mean']:.3g}",
+                percent(found["last"]["validation/accuracy"]),
+            ]
+            for name, found in result["learning"].items()
+        ]
+        tables.append(_table(["init", "training loss", "validation accuracy"], rows))
     return tables
 
 

@@ -14,18 +14,11 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments import launch
-from experiments.config import (
-    Training,
-    disagreements,
-    from_plain,
-    load_data,
-    make_recipe,
-    plain,
-)
+from experiments.config import Training, load_data, make_recipe, plain
+from experiments.resuming import parse, resumed
 
 if TYPE_CHECKING:
     from cnnlab.train.run import Run
@@ -93,43 +86,6 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
-def resumed(config: Config) -> Config:
-    """The config of the run that ``config.resume`` names.
-
-    Fields of ``config`` that are at their defaults say nothing; others must agree.
-
-    Raises:
-      ResumeError: if there is no run, or a field disagrees (it says which).
-    """
-    from cnnlab.train.run import read_config
-
-    assert config.resume is not None
-    stored = from_plain(Config, read_config(config.resume))
-    changed = {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(config)
-        if getattr(config, field.name) != field.default
-    }
-    return agreeing(dataclasses.replace(stored, **changed), stored)
-
-
-def agreeing(config: Config, stored: Config) -> Config:
-    """``config``, where it agrees with the ``stored`` one of the run that it resumes.
-
-    Raises:
-      ResumeError: if a field that the numbers depend on disagrees.
-    """
-    from cnnlab.train.run import ResumeError
-
-    lines = disagreements(config, stored)
-    if lines:
-        raise ResumeError(
-            f"the run in {config.resume} cannot go on with other settings: {'; '.join(lines)}. "
-            "Leave them out, or start a new run."
-        )
-    return config
-
-
 def open_run(config: Training) -> "Run":
     """A new run in the config's directory, or the one that it resumes."""
     from cnnlab.train import records
@@ -194,30 +150,11 @@ def _summary(config: Config, result: dict[str, Any]) -> str:
     )
 
 
-def parse(arguments: Sequence[str]) -> Config:
-    """The config that the command line says; with ``--resume``, that of the run which goes on.
-
-    Raises:
-      ResumeError: if there is no run to resume, or an option disagrees with it.
-    """
-    import tyro
-
-    directory = launch.option_value(arguments, "--resume")
-    if directory is None:
-        return tyro.cli(Config, args=arguments, description=__doc__)
-    from cnnlab.train.run import read_config
-
-    stored = from_plain(Config, read_config(pathlib.Path(directory)))
-    # The processes are those of today, not those that the run began with.
-    stored = dataclasses.replace(stored, coordinator=None, processes=None, process_id=None)
-    return agreeing(tyro.cli(Config, args=arguments, default=stored), stored)
-
-
 def main() -> None:
     """The command line."""
     launch.prepare()
     with launch.speaking_plainly("experiments.train"):
-        config = parse(sys.argv[1:])
+        config = parse(Config, sys.argv[1:], __doc__)
         launch.join_processes(config.coordinator, config.processes, config.process_id)
         run(config)
 

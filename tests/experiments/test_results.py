@@ -75,3 +75,32 @@ def test_an_unfinished_run_or_a_readme_without_a_place_is_refused(place, tmp_pat
     (tmp_path / "other.md").write_text("no place")
     with pytest.raises(ValueError, match="must hold the lines"):
         results.run(results.Config(readme=tmp_path / "other.md"))
+
+
+def test_a_study_of_initialisations_is_kept_without_each_seeds_statistics(place, tmp_path):
+    run, readme = place
+    std = {"mean": 0.21345678, "standard_error": 0.001, "values": [0.21] * 5}
+    layers = [
+        {"layer": "stage1/dense", "reads_std": {**std, "mean": 1.0}, "reads_mean": std},
+        {"layer": "head/dense", "reads_std": std, "reads_mean": std},
+    ]
+    last = {"train/loss": {"mean": 0.0123}, "validation/accuracy": {**std, "mean": 0.953}}
+    study = {
+        **{name: value for name, value in result(0, 0).items() if name != "test"},
+        "experiment": "init_study",
+        "layers": {"10 x 500 tanh": {"gaussian:std=0.01": layers}, "resnet8 on digits": {}},
+        "learning": {"he": {"last": last, "diverged": None}, "bad": {"diverged": "at step 1"}},
+    }
+    (run / "result.json").write_text(json.dumps(study))
+    for name in ("learning", "histograms-10-x-500-tanh"):
+        (run / f"figures/{name}.png").write_bytes(b"picture")
+    results.run(results.Config(add=run, readme=readme))
+    text = readme.read_text()
+    assert "| 10 x 500 tanh | gaussian:std=0.01 | 0.213 |" in text
+    assert "| he | 0.0123 | 95.30 ± 0.10 % (5 seeds) |" in text and "| bad | diverged |  |" in text
+    kept = json.loads((tmp_path / "results/init_study-digits.json").read_text())
+    first, second = kept["layers"]["10 x 500 tanh"]["gaussian:std=0.01"]
+    assert set(first) == {"layer", "reads_std"}
+    assert second["reads_std"] == {"mean": 0.2135, "standard_error": 0.001}
+    figures = {path.name for path in (tmp_path / "results").glob("*.png")}
+    assert figures == {"init_study-digits.png", "init_study-digits-histograms-10-x-500-tanh.png"}

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.kill_and_resume import kill_and_resume
 from cnnlab.train.run import ResumeError
-from experiments import evaluate, launch, train
+from experiments import evaluate, launch, resuming, train
 from experiments.config import from_plain, plain
 
 
@@ -66,20 +66,20 @@ def test_a_config_survives_json(tiny_config):
 
 
 def test_a_resume_needs_nothing_but_the_directory(finished, tiny_config):
-    config = train.resumed(train.Config(resume=finished[0]))
+    config = resuming.resumed(train.Config(resume=finished[0]))
     assert dataclasses.replace(config, resume=None, run_dir=None) == tiny_config
     assert train.run(train.Config(resume=finished[0]))["step"] == finished[1]["step"]
 
 
 def test_a_resume_with_another_setting_names_the_field(finished):
     with pytest.raises(ResumeError, match="epochs was 2, and is now 7"):
-        train.resumed(train.Config(resume=finished[0], epochs=7))
+        resuming.resumed(train.Config(resume=finished[0], epochs=7))
     with pytest.raises(ResumeError, match=r"learning_rate was 0\.1, and is now 0\.3"):
-        train.parse(["--resume", str(finished[0]), "--learning-rate", "0.3"])
+        resuming.parse(train.Config, ["--resume", str(finished[0]), "--learning-rate", "0.3"])
     # From the command line a default counts, too, where it was given.
     with pytest.raises(ResumeError, match="epochs was 2, and is now 40"):
-        train.parse([f"--resume={finished[0]}", "--epochs", "40"])
-    assert train.parse(["--resume", str(finished[0])]).epochs == 2
+        resuming.parse(train.Config, [f"--resume={finished[0]}", "--epochs", "40"])
+    assert resuming.parse(train.Config, ["--resume", str(finished[0])]).epochs == 2
 
 
 @pytest.mark.parametrize(

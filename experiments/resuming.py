@@ -1,0 +1,70 @@
+"""The settings of a run that goes on: those of its directory, with which nothing may disagree."""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from experiments import launch
+from experiments.config import Training, disagreements, from_plain
+
+AnyConfig = TypeVar("AnyConfig", bound=Training)
+
+
+def parse(kind: type[AnyConfig], arguments: Sequence[str], description: str | None) -> AnyConfig:
+    """The config that the command line says; with ``--resume``, that of the run which goes on.
+
+    Args:
+      kind: the class of the config.
+      arguments: of the command line.
+      description: above the options in the help.
+
+    Raises:
+      ResumeError: if there is no run to resume, or an option disagrees with it.
+    """
+    import tyro
+
+    directory = launch.option_value(arguments, "--resume")
+    if directory is None:
+        return tyro.cli(kind, args=arguments, description=description)
+    stored = _stored(kind, pathlib.Path(directory))
+    # The processes are those of today, not those that the run began with.
+    stored = dataclasses.replace(stored, coordinator=None, processes=None, process_id=None)
+    return _agreeing(tyro.cli(kind, args=arguments, default=stored), stored)
+
+
+def resumed(config: AnyConfig) -> AnyConfig:
+    """The config of the run that ``config.resume`` names.
+
+    Fields of ``config`` that are at their defaults say nothing; others must agree.
+
+    Raises:
+      ResumeError: if there is no run, or a field disagrees (it says which).
+    """
+    assert config.resume is not None
+    stored = _stored(type(config), config.resume)
+    changed = {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != field.default
+    }
+    return _agreeing(dataclasses.replace(stored, **changed), stored)
+
+
+def _stored(kind: type[AnyConfig], directory: pathlib.Path) -> Any:
+    from cnnlab.train.run import read_config
+
+    return from_plain(kind, read_config(directory))
+
+
+def _agreeing(config: AnyConfig, stored: AnyConfig) -> AnyConfig:
+    """``config``, where nothing that the numbers depend on disagrees with the ``stored`` one."""
+    from cnnlab.train.run import ResumeError
+
+    lines = disagreements(config, stored)
+    if lines:
+        raise ResumeError(
+            f"the run in {config.resume} cannot go on with other settings: {'; '.join(lines)}. "
+            "Leave them out, or start a new run."
+        )
+    return config
