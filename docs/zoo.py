@@ -25,6 +25,13 @@ PUBLISHED: list[tuple[str, dict[str, object], tuple[int, int, int], int | None, 
         "two columns; 60 million in Krizhevsky et al. 2012",
     ),
     ("alexnet", {"num_classes": 1000}, (227, 227, 3), 62_378_344, "one column"),
+    (
+        "alexnet_torchvision",
+        {"num_classes": 1000},
+        (224, 224, 3),
+        61_100_840,
+        "torchvision's count",
+    ),
     ("alexnet_small", {}, (32, 32, 3), None, ""),
     (
         "vgg11",
@@ -68,6 +75,28 @@ PUBLISHED: list[tuple[str, dict[str, object], tuple[int, int, int], int | None, 
     ("conv_autoencoder", {}, (32, 32, 1), None, ""),
 ]
 
+TAIL = """
+## Other people's weights
+
+`models.weights.load(file, variables)` finds out by the names in it whose file it is, and refuses
+one that is not this network's. What the names cannot tell has to be said when the network is made,
+in Python or by `--model` and `--model-options` of `experiments.evaluate` and `experiments.classify`:
+
+| file | network | normalisation |
+| --- | --- | --- |
+| torchvision's ResNet-18 … 152, VGG-11 … 19 | `resnet18` …, `vgg11` … (`norm=batch` for `vgg11_bn` …) | torchvision |
+| a ResNet with the stride in the first 1 x 1 convolution, as published | `stride_on=conv1` | its own |
+| torchvision's AlexNet | `alexnet_torchvision` | torchvision |
+| torchvision's SqueezeNet 1.0 | `squeezenet` | torchvision |
+| the authors' Caffe SqueezeNet 1.0 | `squeezenet`, `head_padding=1`; 227 pixels | caffe |
+| Idelbayev's CIFAR-10 ResNet-20 … 110 | `resnet20` … | torchvision |
+| Jordan's airbench94 | `airbench94` | its own |
+| milesial's U-Net | `unet`, `norm=batch` | unit |
+
+CIFAR-10 test accuracy of Idelbayev's ResNet-20, 32 and 44, read without PyTorch: 91.73, 92.62 and
+93.11 % (published 91.73, 92.63, 93.10).
+"""
+
 HEAD = """# The zoo
 
 Every network is a row of named stages; `models.create(name, num_classes, **options)` makes it and
@@ -95,7 +124,7 @@ def main() -> None:
             f"| `{name}`{f', {said}' if said else ''} | {size} | {table.parameters:,} | "
             f"{table.multiply_adds / 1e6:,.1f} | {': '.join(filter(None, (told, source)))} |"
         )
-    pathlib.Path(__file__).with_suffix(".md").write_text(HEAD + "\n".join(rows) + "\n")
+    pathlib.Path(__file__).with_suffix(".md").write_text(HEAD + "\n".join(rows) + "\n" + TAIL)
 
 
 if __name__ == "__main__":

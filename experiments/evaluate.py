@@ -7,6 +7,7 @@ python -m experiments.evaluate --weights FILE.th --model resnet20 --dataset cifa
 """
 
 import dataclasses
+import hashlib
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -60,6 +61,7 @@ class Subject(NamedTuple):
     directory: pathlib.Path
     title: str
     step: int | None
+    about: dict[str, Any]
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -82,10 +84,12 @@ def run(config: Config) -> dict[str, Any]:
 
     from cnnlab.report import calibration, figures
     from cnnlab.train import predict
+    from cnnlab.train.environment import environment
     from cnnlab.train.records import write_json
 
     if (config.run is None) == (config.weights is None):
         raise ValueError("give a run directory or --weights FILE, one of the two.")
+    _check_options(config)
     subject = _of_run(config) if config.run is not None else _of_weights(config)
     dataset, folder = subject.dataset, subject.directory / "figures"
     logits = predict(subject.recipe, subject.states, dataset, batch_size=config.batch_size)
@@ -111,6 +115,8 @@ def run(config: Config) -> dict[str, Any]:
         "part": config.part,
         "examples": len(dataset),
         "step": subject.step,
+        **subject.about,
+        "environment": environment(pathlib.Path(__file__).resolve().parent),
         **_figures(logits, probabilities, labels, counts, dataset.class_names, config.bins),
         "figures": [str(folder / f"{kind}-{name}.png") for kind in ("confusion", "reliability")],
     }
@@ -135,11 +141,12 @@ def _of_run(config: Config) -> Subject:
         step, states = opened.load(recipe, dataset.image_shape, members=members, best=config.best)
         directory = opened.directory
     if config.recalibrate:
-        states = recalibrate(recipe, states, own.train)
+        states = recalibrate(recipe, states, own.train, batch_size=config.batch_size)
     title = f"{trained.model} on {dataset.name}, {config.part} part, step {step:,}"
     if members > 1:
         title += f", {members} seeds together"
-    return Subject(recipe, states, dataset, directory, title, step)
+    about = {"run": config.run.name, "model": trained.model}
+    return Subject(recipe, states, dataset, directory, title, step, about)
 
 
 def _of_weights(config: Config) -> Subject:
@@ -160,7 +167,29 @@ def _of_weights(config: Config) -> Subject:
     print(loaded.report)
     directory = numbered(config.runs, f"evaluate-{dataset.name}-{config.model}")
     title = f"{config.model} on {dataset.name}, {config.part} part"
-    return Subject(loaded.recipe, loaded.states, dataset, directory, title, None)
+    assert config.weights is not None
+    about = {
+        "weights": config.weights.name,
+        "sha256": hashlib.sha256(config.weights.read_bytes()).hexdigest(),
+        "mapping": loaded.report.mapping,
+        "loaded": f"{loaded.report.loaded} of {loaded.report.total}",
+        "model": config.model,
+        "model_options": config.model_options,
+        "normalization": config.normalization,
+    }
+    return Subject(loaded.recipe, loaded.states, dataset, directory, title, None, about)
+
+
+def _check_options(config: Config) -> None:
+    """Refuses what would be passed over: options of a run with weights, and the other way round."""
+    foreign = ("model", "model_options", "mapping", "normalization", "image_size")
+    of_run = ("best", "recalibrate")
+    names, what = (foreign, "--weights") if config.run is not None else (of_run, "a run directory")
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    given = [name for name in names if getattr(config, name) != defaults[name]]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"{options}: only with {what}. Leave it out.")
 
 
 def _part(config: Config, trained: TrainConfig, own: Any) -> Any:

@@ -45,11 +45,13 @@ def run(config: Config) -> dict[str, Any]:
         config = resumed(config)
     from cnnlab.mesh import make_mesh
     from cnnlab.report.progress import Progress
-    from cnnlab.train import evaluate
+    from cnnlab.train import check_fits, evaluate
 
     splits = load_data(config)
     recipe = make_recipe(config, splits.train)
     mesh = make_mesh(len(config.all_seeds), member_axis=config.member_axis)
+    if config.resume is None:
+        check_fits(recipe, splits.train)
     with open_run(config) as opened:
         say = (lambda text: None) if config.quiet else print
         say(f"{splits.notes}\nrun directory: {opened.directory}")

@@ -315,6 +315,6 @@ def _opened(path: Path) -> PIL.Image.Image:
 def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = "no image that Pillow knows" if "identify" in str(error) else str(error)
     return ValueError(
-        f"{path} cannot be read as an image: {reason}. Mend or remove the file, or leave such "
-        "files out with on_unreadable='skip'."
+        f"{path} cannot be read as an image: {reason}. Mend or remove the file; of an "
+        "image folder, on_unreadable='skip' leaves such files out."
     )

@@ -34,6 +34,9 @@ _MAKERS: dict[str, Callable[..., Network]] = {
     "lenet5": lenet5,
     "lenet5_1998": lenet5_1998,
     "alexnet": alexnet,
+    "alexnet_torchvision": functools.partial(
+        alexnet, widths=(64, 192, 384, 256, 256), norm="none", stem_padding=2
+    ),
     "alexnet_small": alexnet_small,
     **_depths(vgg, "vgg{}", _VGG),
     **_depths(vgg_small, "vgg{}_small", _VGG),

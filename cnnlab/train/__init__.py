@@ -8,6 +8,7 @@ for epoch in train.fit(recipe, splits.train, splits.validation, epochs=10, seeds
 from cnnlab.train.evaluate import evaluate, predict
 from cnnlab.train.fit import DivergedError, Position, fit, member, steps
 from cnnlab.train.metrics import Sums, means
+from cnnlab.train.program import check_fits, init_examples
 from cnnlab.train.recalibrate import recalibrate
 from cnnlab.train.state import Average, Recipe, TrainState, init_state, states_of
 from cnnlab.train.step import eval_step, predict_step, train_step
@@ -19,9 +20,11 @@ __all__ = [
     "Recipe",
     "Sums",
     "TrainState",
+    "check_fits",
     "eval_step",
     "evaluate",
     "fit",
+    "init_examples",
     "init_state",
     "means",
     "member",

@@ -5,6 +5,7 @@ on a CPU, where a vmapped convolution becomes a grouped one and costs up to 2.5 
 in either way spread over the ``member`` axis of the mesh.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +20,7 @@ from cnnlab.data.dataset import Dataset
 from cnnlab.keys import run_key
 from cnnlab.mesh import DATA, MEMBER, place, run_once_options, sharding
 from cnnlab.models import multiply_adds, multiply_adds_of
+from cnnlab.models.init import Init
 from cnnlab.train.metrics import Sums, add, zero_sums
 from cnnlab.train.state import Recipe, TrainState, init_state, state_shapes
 from cnnlab.train.step import eval_step, predict_step, train_step
@@ -65,17 +67,18 @@ def over_members(function: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]
 
 
 @functools.lru_cache(maxsize=8)
-def init_program(recipe: Recipe, image_shape: tuple[int, int, int], mesh: Mesh) -> Any:
+def init_program(recipe: Recipe, init: Init, image_shape: tuple[int, int, int], mesh: Mesh) -> Any:
     """``(seeds uint32 [M], examples uint8 [n, H, W, C]) -> states [M, ...]``, to be compiled."""
+    recipe = dataclasses.replace(recipe, init=init)
 
     def one(seed: jax.Array, examples: jax.Array) -> TrainState:
         return init_state(recipe, run_key(seed), image_shape, examples)
 
-    def init(seeds: jax.Array, examples: jax.Array) -> TrainState:
+    def call(seeds: jax.Array, examples: jax.Array) -> TrainState:
         return over_members(one, mesh)((seeds,), examples)
 
     options = run_once_options(mesh.devices.flat[0].platform)
-    return jax.jit(init, out_shardings=sharding(mesh, MEMBER), compiler_options=options)
+    return jax.jit(call, out_shardings=sharding(mesh, MEMBER), compiler_options=options)
 
 
 @functools.lru_cache(maxsize=8)
@@ -161,8 +164,24 @@ def initialise(
 ) -> tuple[TrainState, int]:
     """Fresh states ``[M, ...]``, and the multiply-adds of a network for one image.
 
-    An initialisation that looks at images gets as many training images as it wants, spread evenly
-    over the data set.
+    An initialisation that looks at images is shown ``init_examples``.
+    """
+    examples = init_examples(recipe, train)
+    traced = init_program(recipe, recipe.init, train.image_shape, mesh).trace(seeds, examples)
+    # Most initialisations run the network once, on one image: their trace tells what that costs.
+    alone = len(examples) == 1
+    cost = multiply_adds_of(traced.jaxpr.jaxpr) // seeds.shape[0] if alone else 0
+    states = traced.lower().compile()(seeds, place(examples, sharding(mesh)))
+    return states, cost or forward_cost(recipe, train.image_shape)
+
+
+def init_examples(recipe: Recipe, train: Dataset) -> np.ndarray:
+    """What ``recipe.init`` is shown: uint8 ``[n, H, W, C]``, spread evenly over the data set.
+
+    Where only the shape matters, one image of zeros.
+
+    Raises:
+      ValueError: if it wants more images than there are.
     """
     count = recipe.init.examples
     if count > len(train):
@@ -170,14 +189,32 @@ def initialise(
             f"the initialisation {recipe.init.name!r} looks at {count} images, but {train.name} "
             f"has {len(train)} to train on: give it fewer, examples=."
         )
-    chosen = np.linspace(0, len(train) - 1, count).astype(np.int64)
-    examples = train.images[chosen] if count > 1 else np.zeros((1, *train.image_shape), np.uint8)
-    traced = init_program(recipe, train.image_shape, mesh).trace(seeds, examples)
-    # Most initialisations run the network once, on one image: their trace tells what that costs.
-    alone = count == 1
-    cost = multiply_adds_of(traced.jaxpr.jaxpr) // seeds.shape[0] if alone else 0
-    states = traced.lower().compile()(seeds, place(examples, sharding(mesh)))
-    return states, cost or forward_cost(recipe, train.image_shape)
+    if count == 1:
+        return np.zeros((1, *train.image_shape), np.uint8)
+    return train.images[np.linspace(0, len(train) - 1, count).astype(np.int64)]
+
+
+def check_fits(recipe: Recipe, train: Dataset) -> None:
+    """Refuses, before anything is computed, what could not be trained on ``train``.
+
+    Raises:
+      ValueError: if the network cannot take such images or does not tell the data set's classes
+        apart, or the initialisation cannot start it.
+    """
+    examples = init_examples(recipe, train)
+    images = jax.ShapeDtypeStruct((2, *train.image_shape), jnp.uint8)
+
+    def logits(key: jax.Array, examples: jax.Array, images: jax.Array) -> jax.Array:
+        state = init_state(recipe, key, train.image_shape, examples)
+        return predict_step(recipe, state, images)
+
+    found = jax.eval_shape(logits, run_key(0), examples, images)
+    if getattr(found, "shape", None) != (2, train.num_classes):
+        raise ValueError(
+            f"the network must give logits [N, {train.num_classes}] for the classes of "
+            f"{train.name}, got {jax.tree.map(lambda x: x.shape, found)} for two images. It is no "
+            "classifier: choose another model."
+        )
 
 
 def forward_cost(recipe: Recipe, image_shape: tuple[int, int, int]) -> int:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from cnnlab.data.batches import training_plan
 from cnnlab.data.dataset import Dataset
 from cnnlab.keys import stream_key
-from cnnlab.mesh import MEMBER, check_divides, make_mesh, sharding
+from cnnlab.mesh import DATA, MEMBER, make_mesh, sharding
 from cnnlab.models.norms import MOMENTS
 from cnnlab.train.evaluate import as_source
 from cnnlab.train.program import BatchAt, over_members, spread_over
@@ -38,8 +38,8 @@ def recalibrate(
       recipe: how the states were trained.
       states: ``[M, ...]``, as ``fit`` yields them.
       dataset: what to run on, in a fixed shuffled order; the last partial batch is left out.
-      batch_size: examples at a time, no more than there are; a layer's inputs depend on the
-        statistics of the batch in the layers before it.
+      batch_size: examples at a time; brought down to how many there are, and to a multiple of the
+        devices. A layer's inputs depend on the statistics of the batch in the layers before it.
       mesh: all devices by default.
 
     Returns:
@@ -50,8 +50,10 @@ def recalibrate(
     if "batch_stats" not in network.model_state:
         return states
     mesh = make_mesh(members) if mesh is None else mesh
-    batch_size = min(batch_size, len(dataset))
-    check_divides(mesh, batch_size)
+    devices = mesh.shape[DATA]
+    batch_size = min(batch_size, len(dataset)) // devices * devices
+    if not batch_size:
+        raise ValueError(f"{len(dataset)} examples are too few for {devices} devices.")
     source = as_source(dataset, mesh)
     plan = training_plan(len(dataset), batch_size, (0,) * members, 0, "drop")
     program = moments_program(recipe, source.batch_at, mesh)

@@ -69,7 +69,8 @@ class Recipe:
     schedule: Schedule | None = None
     accumulate: int = 1
     ema_decay: float | None = None
-    init: Init = create_init("default")  # noqa: RUF009 a frozen value
+    # Not compared: programs are compiled once for recipes that differ in nothing but their start.
+    init: Init = dataclasses.field(default=create_init("default"), compare=False)
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:

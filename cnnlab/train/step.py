@@ -14,6 +14,7 @@ from jax import numpy as jnp
 
 from cnnlab.data.batches import Batch
 from cnnlab.keys import stream_key
+from cnnlab.models.network import activations
 from cnnlab.train.metrics import Sums, add, batch_sums, zero_sums
 from cnnlab.train.state import Average, Recipe, TrainState
 
@@ -85,7 +86,7 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
         return out
 
     first_stage = functools.partial(forward, stop=recipe.network.names[0])
-    parts = _cache_sized_parts(images.shape[0], jax.eval_shape(first_stage, images))
+    parts = _cache_sized_parts(images.shape[0], activations(jax.eval_shape(first_stage, images)))
     if parts == 1:
         return forward(images)
     return jax.lax.platform_dependent(
@@ -93,7 +94,7 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     )
 
 
-def _cache_sized_parts(size: int, given: jax.ShapeDtypeStruct) -> int:
+def _cache_sized_parts(size: int, given: jax.Array | jax.ShapeDtypeStruct) -> int:
     """Into how many parts a batch is cut so that its first stage gives a megabyte for each."""
     least = max(8, CACHE_BYTES * size // (given.size * given.dtype.itemsize))
     return max(

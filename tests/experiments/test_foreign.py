@@ -1,5 +1,7 @@
 """Weights from elsewhere: evaluated on a data set, shown photographs, and handed on."""
 
+import hashlib
+
 import jax
 import numpy as np
 import PIL.Image
@@ -55,6 +57,8 @@ def test_evaluation_of_weights_is_that_of_the_network(network, variables, file, 
     accuracy = (np.asarray(logits).argmax(-1) == test.labels).mean()
     assert found["accuracy"]["mean"] == pytest.approx(accuracy)
     assert found["examples"] == len(test) and found["step"] is None
+    assert found["weights"] == file.name and found["loaded"] == "23 of 23"
+    assert found["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert "loaded" in capsys.readouterr().out
     assert len(list(tmp_path.glob("evaluate-*-resnet8-1/figures/*.png"))) == 2
 
@@ -85,6 +89,11 @@ def test_photographs_are_classified(network, variables, file, tmp_path, capsys):
     assert f"{paths[0]}: {found[str(paths[0])][0][0]}" in capsys.readouterr().out
 
 
+def test_a_run_takes_no_options_of_weights(finished):
+    with pytest.raises(ValueError, match="--model, --normalization: only with --weights"):
+        evaluate.run(evaluate.Config(finished[0], model="vgg16", normalization="caffe"))
+
+
 def test_imagenets_classes_are_where_they_should_be():
     names = weights.imagenet_classes()
     assert len(names) == 1000
@@ -106,6 +115,7 @@ def test_imagenets_classes_are_where_they_should_be():
         ({"dataset": "synthetic:60:8x8x1:4"}, "3 channels, these have 1.*unit"),
         ({"weights": None}, "a run directory or --weights"),
         ({"model_options": ("width",)}, "NAME=VALUE"),
+        ({"best": True, "recalibrate": True}, "--best, --recalibrate: only with a run directory"),
     ],
 )
 def test_what_does_not_fit_is_told(file, tmp_path, change, said):
@@ -146,7 +156,11 @@ def test_a_run_is_exported_as_weights_and_as_a_program(finished, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "seed", "said"),
-    [("x.pth", 0, ".safetensors or .stablehlo"), ("x.safetensors", 7, "0, 1")],
+    [
+        ("x.pth", 0, ".safetensors or .stablehlo"),
+        ("x.safetensors", 7, "0, 1"),
+        ("nowhere/x.safetensors", 0, "there is no folder"),
+    ],
 )
 def test_an_export_that_cannot_be_is_told(finished, tmp_path, name, seed, said):
     with pytest.raises(ValueError, match=said):

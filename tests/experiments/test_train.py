@@ -65,6 +65,11 @@ def test_a_config_survives_json(tiny_config):
     assert plain(back) == plain(config) and back.milestones == (0.5, 0.75)
 
 
+def test_a_config_of_before_a_field_was_there_has_its_default(tiny_config):
+    fields = {name: value for name, value in plain(tiny_config).items() if "init" not in name}
+    assert from_plain(train.Config, fields) == tiny_config
+
+
 def test_a_resume_needs_nothing_but_the_directory(finished, tiny_config):
     config = resuming.resumed(train.Config(resume=finished[0]))
     assert dataclasses.replace(config, resume=None, run_dir=None) == tiny_config
@@ -75,11 +80,11 @@ def test_a_resume_with_another_setting_names_the_field(finished):
     with pytest.raises(ResumeError, match="epochs was 2, and is now 7"):
         resuming.resumed(train.Config(resume=finished[0], epochs=7))
     with pytest.raises(ResumeError, match=r"learning_rate was 0\.1, and is now 0\.3"):
-        resuming.parse(train.Config, ["--resume", str(finished[0]), "--learning-rate", "0.3"])
+        resuming.parse(train.Config, ["--resume", str(finished[0]), "--learning-rate", "0.3"], None)
     # From the command line a default counts, too, where it was given.
     with pytest.raises(ResumeError, match="epochs was 2, and is now 40"):
-        resuming.parse(train.Config, [f"--resume={finished[0]}", "--epochs", "40"])
-    assert resuming.parse(train.Config, ["--resume", str(finished[0])]).epochs == 2
+        resuming.parse(train.Config, [f"--resume={finished[0]}", "--epochs", "40"], None)
+    assert resuming.parse(train.Config, ["--resume", str(finished[0])], None).epochs == 2
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,13 @@ def test_a_resume_with_another_setting_names_the_field(finished):
         ({"seeds": 0}, "at least 1"),
         ({"warmup_epochs": 2.0}, "warm-up"),
         ({"ema_decay": 1.5}, "ema_decay"),
+        ({"model_options": ("norm=bach",)}, "unknown norm 'bach'.*'batch'"),
+        ({"model_options": ("activation=rleu",)}, "unknown activation 'rleu'.*'relu'"),
+        ({"init": "lsvu"}, "unknown initialisation 'lsvu'.*'lsuv'"),
+        ({"init": "fixup"}, "needs residual blocks"),
+        ({"init": "lsuv", "init_options": ("examples=500",)}, "looks at 500 images"),
+        ({"model": "vgg11", "model_options": ()}, "too small: stage"),
+        ({"model": "unet", "model_options": ("depth=1", "width=1")}, "It is no classifier"),
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_written(

@@ -12,7 +12,7 @@ def test_the_published_nets_are_there():
     depths["plain{}"] += (8, 20, 32, 44, 56, 110)
     named = {name.format(depth) for name in depths for depth in depths[name]}
     single = "linear mlp lenet5 lenet5_1998 alexnet alexnet_small squeezenet airbench94 unet"
-    named |= {*single.split(), "conv_autoencoder", "dense_autoencoder"}
+    named |= {*single.split(), "alexnet_torchvision", "conv_autoencoder", "dense_autoencoder"}
     assert set(models.names()) == named
 
 

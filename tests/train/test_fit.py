@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cnnlab import augment, data, models, optim, schedules, train
+from cnnlab.keys import run_key
 from cnnlab.mesh import make_mesh
 from cnnlab.train.program import forward_cost, initialise, steps_in_a_call
 
@@ -180,3 +181,45 @@ def test_calls_are_longer_for_smaller_networks(recipe, splits):
     assert steps_in_a_call(small, 32, mesh) >= 15 * steps_in_a_call(larger, 32, mesh) >= 15
     _, cost = initialise(recipe, splits.train, np.arange(2, dtype=np.uint32), make_mesh(2))
     assert cost == small
+
+
+def test_a_start_that_looks_at_images_is_that_of_each_seed_alone(recipe, splits):
+    """Of two members at once, streamed or not, and of the state that is made by hand."""
+    recipe = dataclasses.replace(recipe, init=models.init.create("lsuv", examples=8))
+    examples = train.init_examples(recipe, splits.train)
+    assert examples.shape == (8, 8, 8, 1) and (examples[-1] == splits.train.images[-1]).all()
+
+    def first(seeds, **options):
+        positions = train.steps(
+            recipe, splits.train, epochs=1, batch_size=25, seeds=seeds, **options
+        )
+        return next(positions).states.params
+
+    together = first((4, 9))
+    for index, seed in enumerate((4, 9)):
+        alone = train.init_state(recipe, run_key(seed), (8, 8, 1), examples).params
+        for found, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(found[index], wanted, rtol=2e-3, atol=2e-4)
+
+
+def test_a_start_that_wants_more_images_than_there_are_is_refused(recipe, splits):
+    recipe = dataclasses.replace(recipe, init=models.init.create("lsuv", examples=500))
+    with pytest.raises(ValueError, match="'lsuv' looks at 500 images, but .* give it fewer"):
+        train.init_examples(recipe, splits.train)
+    with pytest.raises(ValueError, match="looks at 500 training images, got 1"):
+        train.init_state(recipe, run_key(0), (8, 8, 1))
+
+
+def test_programs_are_shared_by_recipes_that_only_start_otherwise(recipe):
+    other = dataclasses.replace(recipe, init=models.init.create("he"))
+    assert other == recipe and hash(other) == hash(recipe) and other.init != recipe.init
+
+
+def test_what_could_not_be_trained_is_told_before_anything_is_computed(recipe, splits):
+    train.check_fits(recipe, splits.train)
+    unet = dataclasses.replace(recipe, network=models.unet(3, width=1, depth=1))
+    with pytest.raises(ValueError, match=r"logits \[N, 3\].*\(2, 8, 8, 3\).*no classifier"):
+        train.check_fits(unet, splits.train)
+    more = dataclasses.replace(recipe, network=models.mlp(4))
+    with pytest.raises(ValueError, match=r"logits \[N, 3\].*got \(2, 4\)"):
+        train.check_fits(more, splits.train)

@@ -22,23 +22,30 @@ def two(tiny, tiny_state):
     return jax.tree.map(lambda leaf: jnp.stack([leaf, leaf / 2]), tiny_state)
 
 
-def of_everything(recipe, params, model_state, images):
+@pytest.fixture(scope="module")
+def of_everything(tiny, quick_jit):
     """The moments of every layer when all images are one batch, by the network itself."""
-    x = recipe.prepare(jax.random.key(0), jnp.asarray(images))
-    variables = {"params": params, **model_state}
-    _, changed = recipe.network.apply(variables, x, train=True, mutable=["batch_stats", MOMENTS])
-    return changed[MOMENTS]
+
+    @quick_jit
+    def moments(params, model_state, images):
+        x = tiny.prepare(jax.random.key(0), images)
+        variables = {"params": params, **model_state}
+        return tiny.network.apply(variables, x, train=True, mutable=["batch_stats", MOMENTS])[1]
+
+    return lambda *args: moments(*args)[MOMENTS]
 
 
 def close(found, wanted, **tolerance):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), found, dict(wanted))
 
 
-def test_one_batch_of_everything_gives_its_moments_for_each_member(tiny, two, images):
+def test_one_batch_of_everything_gives_its_moments_for_each_member(
+    tiny, two, images, of_everything
+):
     found = train.recalibrate(tiny, two, images, batch_size=10_000)
     for index in range(2):
         one = train.member(two, index)
-        wanted = of_everything(tiny, one.params, one.model_state, images.images)
+        wanted = of_everything(one.params, one.model_state, images.images)
         stats = train.member(found, index).model_state["batch_stats"]
         close(stats, wanted, rtol=1e-4, atol=1e-5)
     changed = [a is not b for a, b in zip(found, two, strict=True)]
@@ -54,13 +61,13 @@ def test_batches_add_up_within_and_between(tiny, two, images):
     close(found["stage1"], whole["stage1"], rtol=0.3, atol=0.1)
 
 
-def test_the_moving_average_is_what_is_recalibrated(tiny, two, images):
+def test_the_moving_average_is_what_is_recalibrated(tiny, two, images, of_everything):
     recipe = dataclasses.replace(tiny, ema_decay=0.9)
     average = train.Average(jax.tree.map(lambda p: p + 0.1, two.params), two.model_state)
     found = train.recalibrate(recipe, two._replace(average=average), images)
     assert found.model_state is two.model_state and found.average.params is average.params
     params = jax.tree.map(lambda p: p[0], average.params)
-    wanted = of_everything(recipe, params, train.member(two, 0).model_state, images.images)
+    wanted = of_everything(params, train.member(two, 0).model_state, images.images)
     stats = jax.tree.map(lambda s: s[0], found.average.model_state["batch_stats"])
     close(stats, wanted, rtol=1e-4, atol=1e-5)
 
