@@ -80,12 +80,13 @@ TAIL = """
 
 `models.weights.load(file, variables)` finds out by the names in it whose file it is, and refuses
 one that is not this network's. What the names cannot tell has to be said when the network is made,
-in Python or by `--model` and `--model-options` of `experiments.evaluate` and `experiments.classify`:
+in Python or by `--model` and `--model-options` of `experiments.evaluate` and `classify`:
 
 | file | network | normalisation |
 | --- | --- | --- |
-| torchvision's ResNet-18 … 152, VGG-11 … 19 | `resnet18` …, `vgg11` … (`norm=batch` for `vgg11_bn` …) | torchvision |
-| a ResNet with the stride in the first 1 x 1 convolution, as published | `stride_on=conv1` | its own |
+| torchvision's ResNet-18 … 152 | `resnet18` … | torchvision |
+| torchvision's VGG-11 … 19 | `vgg11` …, for `vgg11_bn` … `norm=batch` | torchvision |
+| a ResNet with the stride in a block's first convolution | `stride_on=conv1` | its own |
 | torchvision's AlexNet | `alexnet_torchvision` | torchvision |
 | torchvision's SqueezeNet 1.0 | `squeezenet` | torchvision |
 | the authors' Caffe SqueezeNet 1.0 | `squeezenet`, `head_padding=1`; 227 pixels | caffe |

@@ -15,30 +15,20 @@ Measured: see result.json and figures/ in the run directory.
 """
 
 import dataclasses
-import functools
 import os
 import pathlib
 import sys
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
 from experiments import launch
 from experiments.config import Training, load_data, make_recipe
-from experiments.config import options as parse_options
+from experiments.init_settings import lecture_settings, model_setting, parse_init
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from cnnlab.diagnose import LayerStatistics
-    from cnnlab.models import Network
-    from cnnlab.models.init import Init
-
-# What result.json holds of each layer, of the fields of LayerStatistics and its Values.
-_KERNEL = ("kernel_std", "gradient_std", "kernel_gradient_std", "gradient_to_weight")
-_VALUES = ("mean", "std", "zeros", "dead", "saturated")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +60,7 @@ class Config:
     per_class: int | None = None
     """Train on so many images a class only."""
     examples: int = 256
-    """How many training images the statistics are taken of."""
+    """How many training images the statistics are taken of; all, where there are fewer."""
 
     epochs: int = 15
     """How long each network then trains; 0 for not at all."""
@@ -123,30 +113,26 @@ def run(config: Config) -> dict[str, Any]:
       90 % training accuracy, whether it diverged, distinct units), the config and the environment.
 
     Raises:
-      ValueError: for settings that cannot be, with what can.
+      ValueError: for settings that cannot be, with what can, before anything is written.
+      FileExistsError: if the run directory is there already.
     """
     from cnnlab.train.environment import environment
     from cnnlab.train.records import write_json
-    from cnnlab.train.run import numbered
 
     began = time.perf_counter()
     say = (lambda text: None) if config.quiet else print
+    _check(config)
+    seeds = config.training.all_seeds
     inits = {text: parse_init(text) for text in config.inits}
     splits = load_data(config.training)
     recipe = make_recipe(config.training, splits.train)
-    name = f"init_study-{config.dataset}-{config.model}".replace("/", "-").replace(":", "-")
-    if config.run_dir is not None:
-        config.run_dir.mkdir(parents=True)
-    folder = config.run_dir or numbered(config.runs, name)
-    (folder / "figures").mkdir()
+    title = f"{config.model} on {config.dataset}"
+    measured = model_setting(title, recipe, inits, splits.train, config.examples)
+    folder = _folder(config)
 
     layers = {}
-    if config.lecture:
-        for setting in lecture_settings():
-            layers[setting.name] = setting.study(config.training.all_seeds, folder, say)
-    title = f"{config.model} on {config.dataset}"
-    measured = Setting(title, recipe.network, inits, *_shown(config, recipe, splits.train))
-    layers[title] = measured.study(config.training.all_seeds, folder, say)
+    for setting in [*(lecture_settings() if config.lecture else []), measured]:
+        layers[setting.name] = setting.study(seeds, folder, say)
     learning = {}
     if config.epochs:
         for label, init in inits.items():
@@ -159,7 +145,7 @@ def run(config: Config) -> dict[str, Any]:
         "dataset": config.dataset,
         "data": splits.notes,
         "model": config.model,
-        "seeds": config.training.all_seeds,
+        "seeds": seeds,
         "layers": layers,
         "learning": learning,
         "seconds": round(time.perf_counter() - began, 1),
@@ -172,85 +158,31 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
-def parse_init(text: str) -> "Init":
-    """The initialisation that ``NAME:OPTION=VALUE,OPTION=VALUE`` says.
-
-    Raises:
-      ValueError: if it is unknown, or its options are.
-    """
-    from cnnlab.models import init
-
-    name, _, options = text.partition(":")
-    return init.create(name, **parse_options([part for part in options.split(",") if part]))
-
-
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """A network, the initialisations to compare, and what it is shown."""
-
-    name: str
-    network: "Network"
-    inits: "dict[str, Init]"
-    images: Any  # (key, count) -> float32 [count, H, W, C]
-    labels: Any  # int32 [N] of the N images that are measured
-    wide: bool = False  # drawing the weights takes longer than compiling how
-
-    def study(self, seeds: Sequence[int], folder: pathlib.Path, say: Any) -> dict[str, Any]:
-        """The statistics of each initialisation over the seeds, drawn into ``folder``."""
-        import jax
-
-        from cnnlab.diagnose import activations
-        from cnnlab.keys import run_key, stream_key
-        from cnnlab.mesh import run_once_options
-        from cnnlab.report import init_figures
-
-        quick = run_once_options(jax.default_backend())
-        thorough = None if self.wide else quick
-
-        @functools.partial(jax.jit, compiler_options=quick)
-        def measure(variables: Any, images: Any) -> "list[LayerStatistics]":
-            return activations(self.network, variables, images, self.labels)
-
-        found: dict[str, list[list[LayerStatistics]]] = {}
-        for label, init in self.inits.items():
-            draw = jax.jit(functools.partial(init, self.network), compiler_options=thorough)
-            found[label] = []
-            for seed in seeds:
-                key = stream_key(run_key(seed), "images")
-                variables = draw(stream_key(run_key(seed), "init"), self.images(key, init.examples))
-                images = self.images(key, len(self.labels))
-                found[label].append(jax.device_get(measure(variables, images)))
-            stds = [f"{float(layer.reads.std):.3g}" for layer in found[label][0]]
-            say(f"{self.name}, {label}: std of what each layer reads: {' '.join(stds)}")
-        init_figures.layers(found, folder / "figures", self.name)
-        return {label: _summary(runs) for label, runs in found.items()}
-
-
-def lecture_settings() -> list[Setting]:
-    """The two of the lecture: 10 x 500 tanh on 1000 inputs, 7 x 4096 ReLU on 16."""
-    import jax
-    import numpy as np
-
-    from cnnlab import models
-
-    def setting(
-        activation: str, depth: int, width: int, examples: int, inits: list[str]
-    ) -> Setting:
-        network = models.mlp(10, widths=(width,) * depth, activation=activation)
-        return Setting(
-            f"{depth} x {width} {activation}",
-            network,
-            {text: parse_init(text) for text in inits},
-            lambda key, count: jax.random.normal(key, (count, 1, width, 1)),
-            np.arange(examples, dtype=np.int32) % 10,
-            wide=width > 1000,
+def _check(config: Config) -> None:
+    """Refuses what no data set and no model could mend."""
+    if not config.inits:
+        raise ValueError(
+            "inits must be at least one initialisation, got none: name some, as in he."
+        )
+    for name, least in (("examples", 1), ("epochs", 0)):
+        if getattr(config, name) < least:
+            raise ValueError(f"{name} must be at least {least}, got {getattr(config, name)}.")
+    if config.run_dir is not None and os.path.lexists(config.run_dir):
+        raise FileExistsError(
+            f"the run directory {config.run_dir} exists already: choose another one."
         )
 
-    small = ["gaussian:std=0.01", "gaussian:std=0.05"]
-    return [
-        setting("tanh", 10, 500, 1000, [*small, "glorot", "he"]),
-        setting("relu", 7, 4096, 16, [*small, "glorot", "he"]),
-    ]
+
+def _folder(config: Config) -> pathlib.Path:
+    """Makes the run directory."""
+    from cnnlab.train.run import numbered
+
+    name = f"init_study-{config.dataset}-{config.model}".replace("/", "-").replace(":", "-")
+    if config.run_dir is not None:
+        config.run_dir.mkdir(parents=True)
+    folder = config.run_dir or numbered(config.runs, name)
+    (folder / "figures").mkdir()
+    return folder
 
 
 def learn(config: Config, recipe: Any, splits: Any) -> dict[str, Any]:
@@ -306,40 +238,6 @@ def _distinct(units: list[dict[str, list[int]]]) -> dict[str, Any] | None:
     counts = [[sum(column) for column in zip(*each.values(), strict=True)] for each in units]
     fraction = over_seeds([distinct / total for distinct, total in counts])
     return {"fraction": fraction, "first_seed": units[0]}
-
-
-def _shown(config: Config, recipe: Any, train: Any) -> tuple[Any, Any]:
-    """Training images, prepared as in training, for any count of them; and labels to measure by.
-
-    They are spread evenly over the data set, as those are that a training starts from.
-    """
-    import jax
-    import numpy as np
-
-    def chosen(count: int) -> Any:
-        return np.linspace(0, len(train) - 1, count).astype(np.int64)
-
-    def images(key: Any, count: int) -> Any:
-        del key  # the same for every seed
-        return recipe.prepare(jax.random.key(0), np.asarray(train.images[chosen(count)]))
-
-    return images, np.asarray(train.labels)[chosen(min(config.examples, len(train)))]
-
-
-def _summary(runs: "list[list[LayerStatistics]]") -> list[dict[str, Any]]:
-    """Every layer's statistics over the seeds."""
-    from cnnlab.report.statistics import over_seeds
-
-    table = []
-    for calls in zip(*runs, strict=True):  # of one layer, one for each seed
-        row: dict[str, Any] = {"layer": calls[0].name}
-        for side in ("reads", "gives"):
-            for name in _VALUES:
-                row[f"{side}_{name}"] = over_seeds([getattr(getattr(c, side), name) for c in calls])
-        for name in _KERNEL:
-            row[name] = over_seeds([getattr(call, name) for call in calls])
-        table.append(row)
-    return table
 
 
 def _draw_learning(learning: dict[str, Any], folder: pathlib.Path, title: str) -> None:

@@ -17,6 +17,9 @@
 | lsuv | orthonormal, then unit variance of every output | Mishkin and Matas, ICLR 2016 |
 | data | unit variance of every channel, equal rates | Krähenbühl et al., ICLR 2016 |
 | airbench | that of the speed-run network | Jordan, 2024 |
+| xavier | another name for glorot | |
+| kaiming | another name for he | |
+| krahenbuhl, data_dependent | other names for data | |
 
 Biases start at zero; normalisations start as fresh ones, and so do parameters that are neither.
 """
@@ -24,7 +27,8 @@ Biases start at zero; normalisations start as fresh ones, and so do parameters t
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -33,14 +37,6 @@ from cnnlab.models import init_data, init_kernels
 from cnnlab.models.init_kernels import Draw, Variables
 from cnnlab.models.network import Network
 from cnnlab.spelling import unknown
-
-
-def _airbench() -> Draw:
-    """See :func:`cnnlab.models.airbench.airbench_init`."""
-    from cnnlab.models.airbench import airbench_init
-
-    return airbench_init
-
 
 _MAKERS: dict[str, Callable[..., Draw]] = {
     "default": init_kernels.default,
@@ -54,12 +50,15 @@ _MAKERS: dict[str, Callable[..., Draw]] = {
     "fixup": init_kernels.fixup,
     "lsuv": init_data.lsuv,
     "data": init_data.data,
-    "airbench": _airbench,
+    "airbench": init_data.airbench,
 }
 
-# How many images an initialisation without the option ``examples`` looks at; elsewhere only their
-# shape matters.
-_EXAMPLES = {"airbench": 5000}
+_ALIASES = {
+    "kaiming": "he",
+    "xavier": "glorot",
+    "krahenbuhl": "data",
+    "data_dependent": "data",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +66,7 @@ class Init:
     """One way to start a network. Made by ``create``; equal ones compare and hash as equal.
 
     Attributes:
-      name: one of ``names()``.
+      name: one of ``names()``, also where ``create`` was given another name for it.
       options: ``(name, value)`` of all its options, in the order of their declaration.
     """
 
@@ -77,7 +76,7 @@ class Init:
     @property
     def examples(self) -> int:
         """How many images it looks at; with 1, nothing but their shape matters."""
-        return dict(self.options).get("examples", _EXAMPLES.get(self.name, 1))
+        return dict(self.options).get("examples", 1)
 
     def __call__(self, network: Network, key: jax.Array, images: jax.Array) -> Variables:
         """Fresh variables for ``network``; pure, to be jitted or mapped over keys.
@@ -102,28 +101,26 @@ class Init:
 
 
 def names() -> tuple[str, ...]:
-    """The names that ``create`` knows."""
+    """The names that ``create`` knows, without the other names for the same."""
     return tuple(_MAKERS)
 
 
 @functools.cache
-def defaults(name: str) -> dict[str, Any]:
-    """The options of an initialisation and their defaults.
+def defaults(name: str) -> Mapping[str, Any]:
+    """The options of an initialisation and their defaults, read-only.
 
     Raises:
       ValueError: for an unknown name.
     """
-    if name not in _MAKERS:
-        raise ValueError(unknown("initialisation", name, _MAKERS))
-    parameters = inspect.signature(_MAKERS[name]).parameters.values()
-    return {parameter.name: parameter.default for parameter in parameters}
+    parameters = inspect.signature(_MAKERS[_canonical(name)]).parameters.values()
+    return types.MappingProxyType({each.name: each.default for each in parameters})
 
 
 def create(name: str, **options: Any) -> Init:
     """Makes the initialisation called ``name``.
 
     Args:
-      name: one of ``names()``.
+      name: one of ``names()``, or another name of the table above.
       **options: of the function of that name in ``init_kernels`` or ``init_data``, such as
         ``std=0.05`` of "gaussian", ``fan="fan_out"`` of "he", ``examples=64`` of "lsuv".
 
@@ -133,6 +130,7 @@ def create(name: str, **options: Any) -> Init:
     Example:
       >>> variables = create("lsuv", examples=64)(network, jax.random.key(0), images)
     """
+    name = _canonical(name)
     known = defaults(name)
     for option in options:
         if option not in known:
@@ -140,3 +138,10 @@ def create(name: str, **options: Any) -> Init:
     chosen = {**known, **options}
     _MAKERS[name](**chosen)  # says what is wrong with a value, if anything is
     return Init(name, tuple(chosen.items()))
+
+
+def _canonical(name: str) -> str:
+    name = _ALIASES.get(name, name)
+    if name not in _MAKERS:
+        raise ValueError(unknown("initialisation", name, [*_MAKERS, *_ALIASES]))
+    return name

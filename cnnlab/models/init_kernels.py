@@ -28,6 +28,8 @@ Kernel = Callable[[Path, jax.Array, tuple[int, ...], Any], jax.Array]
 Distribution = Literal["uniform", "normal"]
 Fan = Literal["fan_in", "fan_out"]
 
+_LARGEST = 3e38  # what float32 holds, and no more
+
 
 def default() -> Draw:
     """What the layers themselves declare: ``network.init``."""
@@ -44,12 +46,12 @@ def constant(value: float = 0.01) -> Draw:
     Args:
       value: of every weight; with 0 nothing but the last bias learns.
     """
-    return _each(initializers.constant(_finite("value", value)))
+    return _each(initializers.constant(finite("value", value)))
 
 
 def gaussian(std: float = 0.01) -> Draw:
     """Normal with mean 0 and the same standard deviation ``std`` > 0 in every layer."""
-    return _each(initializers.normal(_positive("std", std)))
+    return _each(initializers.normal(positive("std", std)))
 
 
 def lecun(distribution: Distribution = "normal") -> Draw:
@@ -90,7 +92,7 @@ def orthogonal(gain: float = 1.0) -> Draw:
 
     Source: Saxe et al., ICLR 2014.
     """
-    return _each(initializers.orthogonal(_positive("gain", gain)))
+    return _each(initializers.orthogonal(positive("gain", gain)))
 
 
 def random_walk(
@@ -116,7 +118,7 @@ def random_walk(
     _choice("activation", activation, ("relu", "linear"))
     _choice("fan", fan, ("fan_in", "fan_out"))
     if gain is not None:
-        _positive("gain", gain)
+        gain = positive("gain", gain)
 
     def factor(width: int) -> float:
         if gain is not None:
@@ -225,13 +227,24 @@ def _choice(name: str, value: str, known: tuple[str, ...]) -> str:
     return value
 
 
-def _finite(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+def finite(name: str, value: float) -> float:
+    """The option ``name`` as a float; ValueError unless float32 holds it."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    # Python's comparison takes integers of any size; it is false for NaN.
+    if not number or not abs(value) <= _LARGEST:
         raise ValueError(f"{name} must be a finite number, got {value!r}.")
-    return value
+    return float(value)
 
 
-def _positive(name: str, value: float) -> float:
-    if _finite(name, value) <= 0:
+def positive(name: str, value: float) -> float:
+    """The option ``name`` as a float; ValueError unless it is finite and > 0."""
+    if finite(name, value) <= 0:
         raise ValueError(f"{name} must be > 0, got {value!r}.")
+    return float(value)
+
+
+def at_least(name: str, value: int, least: int) -> int:
+    """The option ``name``; ValueError unless it is an integer >= ``least``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}.")
     return value

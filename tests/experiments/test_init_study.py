@@ -1,14 +1,21 @@
 """The study of initialisations, from Python and from the command line."""
 
 import dataclasses
+import functools
 import json
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
+from jax import numpy as jnp
 
-from experiments import init_study
+from cnnlab.keys import run_key, stream_key
+from cnnlab.mesh import make_mesh
+from cnnlab.train.program import initialise
+from experiments import init_settings, init_study
+from experiments.config import load_data, make_recipe
 
 LSUV = "lsuv:examples=20"
 TINY = init_study.Config(
@@ -74,20 +81,66 @@ def test_a_divergence_is_a_result(tmp_path):
 
 
 def test_an_initialisation_in_words():
-    assert str(init_study.parse_init("gaussian:std=0.05")) == "gaussian(std=0.05)"
-    assert init_study.parse_init("data:balance=0,examples=9").examples == 9
+    assert str(init_settings.parse_init("gaussian:std=0.05")) == "gaussian(std=0.05)"
+    assert init_settings.parse_init("data:balance=0,examples=9").examples == 9
     with pytest.raises(ValueError, match="Did you mean 'std'"):
-        init_study.parse_init("gaussian:stdd=1")
+        init_settings.parse_init("gaussian:stdd=1")
     with pytest.raises(ValueError, match="NAME=VALUE"):
-        init_study.parse_init("gaussian:0.05")
+        init_settings.parse_init("gaussian:0.05")
 
 
-def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path):
-    for change in ({"inits": ("hee",)}, {"model": "mpl"}, {"dataset": "digist"}):
-        config = dataclasses.replace(TINY, run_dir=tmp_path / "run", **change)
-        with pytest.raises(ValueError, match="Did you mean"):
-            init_study.run(config)
-    assert not (tmp_path / "run").exists()
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"inits": ("he", "hee")}, "Did you mean 'he'"),
+        ({"model": "mpl"}, "Did you mean"),
+        ({"dataset": "digist"}, "Did you mean"),
+        ({"inits": ("he", "fixup")}, "fixup needs residual blocks"),
+        ({"inits": ("he", "lsuv:examples=500")}, "looks at 500 images, but .* has 54 to train on"),
+        ({"inits": ("he", "airbench:examples=9")}, "Use this initialisation for airbench"),
+        ({"inits": ("data:balance=2.5",)}, "balance must be an integer"),
+        ({"inits": ()}, "inits must be at least one"),
+        ({"model": "vgg16", "model_options": ()}, "the images are too small"),
+        ({"examples": 0}, "examples must be at least 1"),
+        ({"epochs": -1}, "epochs must be at least 0"),
+        ({"seeds": 0}, "seeds must be at least 1"),
+    ],
+)
+@pytest.mark.parametrize("place", ["run_dir", "runs"])
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(
+    tmp_path, change, message, place
+):
+    config = dataclasses.replace(TINY, **{place: tmp_path / "run"}, **change)
+    with pytest.raises(ValueError, match=message):
+        init_study.run(config)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_directory_that_is_there_is_refused_first(tmp_path):
+    config = dataclasses.replace(TINY, run_dir=tmp_path, dataset="digist")
+    with pytest.raises(FileExistsError, match="exists already: choose another one") as caught:
+        init_study.run(config)
+    assert caught.value.errno is None  # the study's own message, not the system's
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["he", LSUV, "data:examples=54,balance=1"])
+def test_what_is_measured_starts_as_what_is_trained(text, quick_jit):
+    splits = load_data(TINY.training)
+    chosen = init_settings.parse_init(text)
+    recipe = dataclasses.replace(make_recipe(TINY.training, splits.train), init=chosen)
+    # More images are measured than there are, which does not change what the start is made from.
+    setting = init_settings.model_setting("", recipe, {text: chosen}, splits.train, examples=999)
+    key = stream_key(run_key(7), "init")
+    shown = setting.start_images(chosen, key)
+    found = quick_jit(functools.partial(chosen, recipe.network))(key, shown)["params"]
+    states, _ = initialise(recipe, splits.train, jnp.uint32([7]), make_mesh(1))
+    trained = jax.tree.map(lambda leaf: leaf[0], states.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, trained
+    )
+    assert setting.images(key).shape == (len(splits.train), 6, 6, 1)
+    assert setting.labels.tolist() == splits.train.labels.tolist()
 
 
 def test_help_imports_no_jax():

@@ -13,6 +13,7 @@ from cnnlab import models
 from cnnlab.diagnose import activations, hidden_units
 from cnnlab.losses import softmax_cross_entropy
 from cnnlab.models import init, init_kernels
+from cnnlab.models.airbench import whitening
 from cnnlab.models.resnet_cifar import Block
 
 IMAGES = jax.random.normal(jax.random.key(5), (96, 6, 6, 2)) + 0.5
@@ -285,35 +286,16 @@ def test_equal_weights_stay_equal(start, quick_jit):
     assert hidden_units(network, other) == {"stage1/dense": [6, 6], "stage2/dense": [5, 5]}
 
 
-def test_names_options_and_equality():
-    assert set(init.names()) >= {"default", "he", "lsuv", "fixup", "data", "random_walk"}
-    he = init.create("he")
-    assert he == init.create("he", fan="fan_in") and hash(he) == hash(init.create("he"))
-    assert he != init.create("he", fan="fan_out")
-    assert str(init.create("gaussian", std=0.05)) == "gaussian(std=0.05)"
-    assert (he.examples, init.create("lsuv", examples=7).examples) == (1, 7)
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "message"),
-    [
-        ("kaiming", {}, "unknown initialisation 'kaiming'"),
-        ("glorott", {}, "Did you mean 'glorot'"),
-        ("he", {"fann": 1}, "Did you mean 'fan'"),
-        ("he", {"fan": "fan_on"}, "unknown fan 'fan_on'. Did you mean"),
-        ("glorot", {"distribution": "normall"}, "Did you mean 'normal'"),
-        ("gaussian", {"std": 0}, "std must be > 0, got 0"),
-        ("constant", {"value": "x"}, "value must be a finite number"),
-        ("orthogonal", {"gain": float("nan")}, "gain must be a finite number"),
-        ("random_walk", {"activation": "tanh"}, "unknown activation 'tanh'"),
-        ("random_walk", {"gain": -1.0}, "gain must be > 0"),
-        ("lsuv", {"examples": 1}, "examples must be an integer >= 2"),
-        ("data", {"balance": -1}, "balance must be at least 0"),
-    ],
-)
-def test_what_cannot_be_is_said_at_once(name, options, message):
-    with pytest.raises(ValueError, match=message):
-        init.create(name, **options)
+def test_airbench_looks_at_as_many_images_as_it_is_told(start):
+    network = models.airbench(3)
+    images = jax.random.normal(jax.random.key(3), (6, 32, 32, 3))
+    assert init.create("airbench").examples == 5000
+    chosen = init.create("airbench", examples=4)
+    assert chosen.examples == 4
+    found = start(chosen, network, images=images)["params"]["stem"]["conv"]["kernel"]
+    for other, same in ((images[:4], True), (images, False)):
+        wanted = whitening(other).astype(found.dtype)
+        assert np.allclose(found, wanted, rtol=1e-3, atol=1e-4) == same
 
 
 def test_one_image_is_not_enough_to_measure_a_variance():
@@ -348,8 +330,13 @@ def trained_losses(name, seed):
 
 
 @pytest.mark.slow
-def test_fixup_trains_110_layers_without_normalisation_and_he_does_not():
-    fixup, he = trained_losses("fixup", 0), trained_losses("he", 0)
-    assert fixup[0] == pytest.approx(np.log(3), rel=1e-5)
-    assert fixup[-1] < 0.8 * fixup[0]
-    assert not np.isfinite(he).all() or he[-1] > 0.95 * np.log(3)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fixup_trains_110_layers_without_normalisation_and_he_does_not(seed):
+    fixup, he = trained_losses("fixup", seed), trained_losses("he", seed)
+    chance = np.log(3)
+    assert fixup[0] == pytest.approx(chance, rel=1e-5)
+    assert fixup[-1] < 0.1 * chance
+    # With He each of 54 blocks about doubles the variance. Where the loss then goes is chaotic; but
+    # it starts far above that of guessing and never gets down to it (53 at the least, of 3 seeds).
+    assert he[0] > 100 * chance
+    assert not np.any(he <= chance)  # true of NaN as well
