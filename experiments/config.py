@@ -49,7 +49,7 @@ class Training:
     model_options: tuple[str, ...] = ()
     """Further settings of the model, such as shortcut=B width=32 norm=group."""
     init: str = "default"
-    """How the weights start: default, he, glorot, orthogonal, lsuv, fixup, data …"""
+    """How the weights start: default, he (kaiming), glorot (xavier), orthogonal, lsuv, fixup …"""
     init_options: tuple[str, ...] = ()
     """Further settings of the initialisation, such as std=0.05."""
     precision: Literal["float32", "bfloat16"] = "float32"

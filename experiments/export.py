@@ -57,8 +57,7 @@ def run(config: Config) -> pathlib.Path:
 
     if config.to.suffix not in KINDS:
         raise ValueError(f"the file must end with {' or '.join(KINDS)}, got {config.to}.")
-    if not config.to.parent.is_dir():
-        raise ValueError(f"there is no folder {config.to.parent} for {config.to.name}: make it.")
+    weights.check_writable(config.to)
     trained = from_plain(TrainConfig, read_config(config.run))
     seeds = trained.all_seeds
     seed = seeds[0] if config.seed is None else config.seed

@@ -7,6 +7,8 @@ program = weights.export(network, variables, (32, 32, 3))  # bytes, for any numb
 """
 
 from cnnlab.models.weights.exporting import (
+    PLATFORMS,
+    check_writable,
     export,
     export_function,
     load_exported,
@@ -19,7 +21,9 @@ from cnnlab.models.weights.loading import Report, load
 from cnnlab.models.weights.mapping import mappings
 
 __all__ = [
+    "PLATFORMS",
     "Report",
+    "check_writable",
     "export",
     "export_function",
     "imagenet_classes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,32 @@ import numpy as np
 from flax import traverse_util
 from flax.core import unfreeze
 from jax import numpy as jnp
+
+from cnnlab.spelling import unknown
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+"""Where an exported program can run."""
+
+
+def check_writable(path: str | Path) -> None:
+    """Refuses a file that could not be written; worth asking before long work for it.
+
+    Raises:
+      FileNotFoundError: if its folder is missing.
+      ValueError: if it is itself a folder, or lies in something that is none.
+      PermissionError: if its folder may not be written to.
+    """
+    path = Path(path)
+    if not path.parent.exists():
+        raise FileNotFoundError(
+            f"{path} must lie in a folder that is there, but there is no {path.parent}. "
+            "Create it first."
+        )
+    if path.is_dir() or not path.parent.is_dir():
+        kind = "a folder" if path.is_dir() else f"in {path.parent}, which is no folder"
+        raise ValueError(f"{path} must be a file to write, but is {kind}. Name another.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise PermissionError(f"{path} must be writable, but is not. Name another.")
 
 
 def save_safetensors(
@@ -26,12 +53,14 @@ def save_safetensors(
       metadata: text by name, put at the head of the file.
 
     Raises:
+      FileNotFoundError: if there is no such folder, see :func:`check_writable`.
       ValueError: if the extension is not .safetensors, or there is nothing to write.
     """
     import safetensors.numpy
 
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"the file must end with .safetensors, got {path}.")
+    check_writable(path)
     flat = traverse_util.flatten_dict(unfreeze(dict(variables)), sep="/")
     if not flat:
         raise ValueError("variables must hold arrays, got none. Take those of network.init.")
@@ -55,7 +84,7 @@ def export(
       network: called as ``network.apply(variables, images, train=False)``.
       variables: of the network; they become part of the program.
       image_shape: height, width and channels.
-      platforms: where the program shall run.
+      platforms: where the program shall run, of ``PLATFORMS``.
       batch: how many images the program takes; any number where None.
 
     Returns:
@@ -63,7 +92,7 @@ def export(
       gives. JAX promises to read it for at least six months after the version that wrote it.
 
     Raises:
-      ValueError: if the shape is not that of an image.
+      ValueError: if the shape is not that of an image, or a platform is unknown.
     """
 
     def forward(images: jax.Array) -> Any:
@@ -88,16 +117,21 @@ def export_function(
       function: of images ``[n, H, W, C]`` of ``dtype``; what it holds becomes part of the program.
       image_shape: height, width and channels.
       dtype: of the images.
-      platforms: where the program shall run.
+      platforms: where the program shall run, of ``PLATFORMS``.
       batch: how many images the program takes; any number where None.
 
     Raises:
-      ValueError: if the shape is not that of an image.
+      ValueError: if the shape is not that of an image, or a platform is unknown.
     """
     from jax import export as jax_export
 
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape must be (H, W, C), each >= 1, got {tuple(image_shape)}.")
+    if isinstance(platforms, str) or not platforms:
+        raise ValueError(f"platforms must be one or more of {PLATFORMS}, got {platforms!r}.")
+    for platform in platforms:
+        if platform not in PLATFORMS:
+            raise ValueError(unknown("platform", platform, PLATFORMS))
     size = jax_export.symbolic_shape("n")[0] if batch is None else batch
     images = jax.ShapeDtypeStruct((size, *image_shape), dtype)
     exported = jax_export.export(jax.jit(function), platforms=tuple(platforms))(images)
@@ -105,7 +139,12 @@ def export_function(
 
 
 def save_exported(path: str | Path, exported: bytes) -> None:
-    """Writes what :func:`export` gave."""
+    """Writes what :func:`export` gave.
+
+    Raises:
+      FileNotFoundError: if there is no such folder, see :func:`check_writable`.
+    """
+    check_writable(path)
     Path(path).write_bytes(exported)
 
 

@@ -14,7 +14,7 @@ from flax.core import unfreeze
 from jax import numpy as jnp
 
 from cnnlab.models.weights import files
-from cnnlab.models.weights.mapping import Fit, fit, mappings
+from cnnlab.models.weights.mapping import Fit, fit, kinship, mappings
 
 Named = tuple[tuple[str, str], ...]
 """Names, each with a reason."""
@@ -32,7 +32,8 @@ class Report:
       skipped: what was in the file and is not needed, with the reason.
       missing: leaves of the network that kept their values, with the reason; all in the head.
       unused: names in the file that the mapping has no place for; none unless the head was
-        replaced, they are then taken for another head.
+        replaced. They are then of the head there: they lie beside the part of it that was found or,
+        where none was, outside all modules that hold a part of the body.
     """
 
     path: str
@@ -70,7 +71,8 @@ def load(
       mapping: whose names the file has, one of ``mappings()``; the one that matches most leaves
         where None.
       replace_head: whether a head that is missing from the file or has another shape keeps the
-        values of ``variables``, as a whole. Without, that is an error.
+        values of ``variables``, as a whole. Without, that is an error. The body must fit in any
+        case, and nothing of the body there may be left over.
 
     Returns:
       The variables, in the dtypes of ``variables``, and the report.
@@ -91,8 +93,8 @@ def load(
     tried = fit(contents.tensors, ours, mapping)
     problems = _Problems.of(contents.tensors, ours, tried)
     fresh = {name for name in ours if _in_head(name)} if replace_head and problems.head else set()
-    if problems.remain(fresh, allow_unplaced=replace_head):
-        raise ValueError(problems.message(path, tried, len(ours), fresh, replace_head))
+    if problems.remain(fresh):
+        raise ValueError(problems.message(path, tried, len(ours), fresh))
 
     values = {name: _value(path, name, leaf, tried, fresh) for name, leaf in ours.items()}
     head = "the head here is another one, and keeps its values"
@@ -118,6 +120,7 @@ class _Problems:
     shapes: dict[str, str]  # here
     homeless: list[str]  # there: their place is not in this network
     unplaced: list[str]  # there: the mapping knows no place
+    foreign: list[str]  # there: those of the unplaced that can be no part of a head
     needless: list[tuple[str, str]]  # there: not a problem, with the reason
 
     @staticmethod
@@ -144,22 +147,28 @@ class _Problems:
         counters = [key for key in rest if key.endswith("num_batches_tracked")]
         needless += [(key, "a counter that nothing here uses") for key in counters]
         unplaced = [key for key in rest if key not in counters]
-        return _Problems(missing, shapes, homeless, unplaced, needless)
+        foreign = _no_head(unplaced, arrays, tried)
+        return _Problems(missing, shapes, homeless, unplaced, foreign, needless)
 
     @property
     def head(self) -> dict[str, str]:
         """Those of the head."""
         return {k: v for k, v in (self.missing | self.shapes).items() if _in_head(k)}
 
-    def remain(self, fresh: Iterable[str], allow_unplaced: bool) -> bool:
+    def left_over(self, fresh: Iterable[str]) -> list[str]:
+        """Names there that nothing here takes when the leaves ``fresh`` need not be found."""
+        return [*self.homeless, *(self.foreign if fresh else self.unplaced)]
+
+    def remain(self, fresh: Iterable[str]) -> bool:
         """Whether anything is left when the leaves ``fresh`` need not be found."""
         here = set(self.missing) | set(self.shapes)
-        return bool(here - set(fresh) or self.homeless or (self.unplaced and not allow_unplaced))
+        return bool(here - set(fresh) or self.left_over(fresh))
 
-    def message(self, path: Any, tried: Fit, total: int, fresh: set[str], replaced: bool) -> str:
+    def message(self, path: Any, tried: Fit, total: int, fresh: set[str]) -> str:
+        """What remains; ``fresh`` is empty where the head is not to be replaced."""
         missing = [name for name in self.missing if name not in fresh]
         shapes = [reason for name, reason in self.shapes.items() if name not in fresh]
-        there = [*self.homeless, *([] if replaced else self.unplaced)]
+        there = self.left_over(fresh)
         lines = [
             f"{path} holds another network: read by the mapping {tried.name!r}, {tried.matched} of "
             f"{total} leaves of this one were found with the right shape."
@@ -171,13 +180,20 @@ class _Problems:
         ):
             if names:
                 lines.append(f"  {what} ({len(names)}): {_some(names, 10)}")
-        body = [k for k in (*self.missing, *self.shapes) if not _in_head(k)]
-        if not body and not self.homeless and not replaced:
+        if not self.remain(self.head):
             lines.append("Only the head differs: replace_head=True keeps the fresh one.")
         else:
             known = ", ".join(mappings())
             lines.append(f"Create the network that the file is of, or name a mapping: {known}.")
         return "\n".join(lines)
+
+
+def _no_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str]:
+    """Those of the unplaced names that cannot be of the head there."""
+    kin = kinship(arrays)
+    body = {kin[key] for name, (key, _) in tried.found.items() if not _in_head(name)}
+    head = {kin[key] for name, (key, _) in tried.found.items() if _in_head(name)}
+    return [key for key in unplaced if kin[key] in body or (head and kin[key] not in head)]
 
 
 def _harmless(name: str, value: np.ndarray) -> str | None:

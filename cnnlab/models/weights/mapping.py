@@ -86,6 +86,16 @@ def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit
     return max(fits, key=lambda tried: (tried.matched, len(tried.found)))
 
 
+def kinship(keys: Iterable[str]) -> dict[str, str]:
+    """What the outermost module of every key is called, without its number.
+
+    ``layer2.0.conv1.weight`` is of ``layer``, ``module.fc1.bias`` of ``fc``: two keys of one name
+    are taken for parts of the same side, body or head, of a network.
+    """
+    outer = {key: re.split(r"[./]", name)[0] for key, name in _without_prefixes(keys).items()}
+    return {key: re.split(r"[^a-z]", name.lower())[0] for key, name in outer.items()}
+
+
 def cnnlab(arrays: Arrays, ours: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
     """Our own names."""
     collections = ("params/", "batch_stats/")
@@ -178,7 +188,8 @@ def unet(theirs: Modules, ours: Modules) -> dict[str, str]:
 def _by_order(theirs: Modules, ours: Modules, pattern: str) -> dict[str, str]:
     """The n-th layer of every kind there is the n-th of its kind here.
 
-    The last dense layer is always the last, also where dense layers before it are fewer here.
+    The last dense layer is always the last, also where dense layers before it are fewer here; those
+    too many get a place that no network has, so that they are seen to be left over.
     """
     theirs = {name: tensors for name, tensors in theirs.items() if re.fullmatch(pattern, name)}
     places = {}
@@ -186,7 +197,7 @@ def _by_order(theirs: Modules, ours: Modules, pattern: str) -> dict[str, str]:
         names = [name for name in _ordered(theirs) if _kind(theirs[name]) == kind]
         paths = [path for path in _ordered(ours) if _kind(ours[path]) == kind]
         if kind == "dense" and 0 < len(paths) < len(names):
-            names = [*names[: len(paths) - 1], names[-1]]
+            names = [*names[: len(paths) - 1], names[-1], *names[len(paths) - 1 : -1]]
         for index, name in enumerate(names):
             places[name] = paths[index] if index < len(paths) else f"{kind} {index + 1}"
     return places
@@ -236,17 +247,21 @@ def _modules(
     arrays: Arrays,
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[tuple[str, str], str]]:
     """Arrays by layer and name, without the prefixes that all names have; and their full names."""
-    short = {key: key for key in arrays}
-    while short and (prefix := _common_prefix(short.values())):
-        short = {key: name.removeprefix(prefix) for key, name in short.items()}
     modules: dict[str, dict[str, np.ndarray]] = {}
     keys = {}
-    for key, name in short.items():
+    for key, name in _without_prefixes(arrays).items():
         layer, _, tensor = name.replace("/", ".").rpartition(".")
         tensor = {"w": "weight", "b": "bias"}.get(tensor, tensor)
         modules.setdefault(layer, {})[tensor] = arrays[key]
         keys[layer, tensor] = key
     return modules, keys
+
+
+def _without_prefixes(keys: Iterable[str]) -> dict[str, str]:
+    short = {key: key for key in keys}
+    while short and (prefix := _common_prefix(short.values())):
+        short = {key: name.removeprefix(prefix) for key, name in short.items()}
+    return short
 
 
 def _common_prefix(names: Collection[str]) -> str:

@@ -20,6 +20,8 @@ from cnnlab.models.weights.unpickler import RefusedError, Storage, Tensor
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
+_LONGEST = 1000
+
 # What training scripts call the network's tensors when they save more than those.
 _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "state_dict_ema",
              "model_ema")  # fmt: skip
@@ -192,6 +194,8 @@ def _flatten(
     seen.add(id(found))
     for key, value in found.items():
         name = f"{prefix}{key if isinstance(key, (str, int)) else type(key).__name__}"
+        if len(name) > _LONGEST:  # of long names within long names a few bytes make gigabytes
+            raise RefusedError(f"a name must have at most {_LONGEST} letters, got {name[:40]!r}….")
         if isinstance(value, Tensor) and name not in tensors:
             tensors[name] = value.numpy()
         elif isinstance(value, dict) and id(value) not in seen:  # every dictionary once: no loops

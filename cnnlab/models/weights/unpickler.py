@@ -3,16 +3,21 @@
 A pickle can call any function that it names. Tensors need few names; each is here a stand-in that
 checks what it is given and cannot be altered, and every other name is refused. The bytes of the
 tensors lie beside the pickle or behind it; who reads the container hands them over as ``Storage``.
+
+A pickle can also name one object many times, so that a few bytes mean much work: the hash of a
+tuple of twice the same tuple, forty levels deep, takes hours. Keys are therefore text or plain
+numbers, calls and shapes are short, and no list is read twice: the work grows with the bytes.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import math
 import pickle
 import pickletools
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import ml_dtypes
 import numpy as np
@@ -53,6 +58,16 @@ _STORAGES = {
 }
 
 
+_DIMENSIONS = 64
+"""The most axes that an array can have (NumPy's limit)."""
+
+_ARGUMENTS = 16
+"""The most that a permitted name is called with; PyTorch's has 8."""
+
+_WHOLE = 2**63
+"""No offset, size or key comes up to this."""
+
+
 class RefusedError(pickle.UnpicklingError):
     """The file asks for what tensors have no need of, or holds something else."""
 
@@ -82,8 +97,10 @@ class Tensor:
     __slots__ = ("_dtype", "_offset", "_storage", "_strides", "shape")
 
     def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, dtype: Any) -> None:
-        numbers = [offset, *shape, *strides]
-        if not isinstance(storage, Storage) or any(type(n) is not int or n < 0 for n in numbers):
+        axes = [len(n) if isinstance(n, (tuple, list)) else _WHOLE for n in (shape, strides)]
+        if axes[0] != axes[1] or axes[0] > _DIMENSIONS:
+            raise RefusedError(f"a tensor must have as many strides as axes, <= {_DIMENSIONS}.")
+        if not isinstance(storage, Storage) or not all(map(_whole, [offset, *shape, *strides])):
             raise RefusedError("a tensor must be a view of a storage by whole numbers >= 0.")
         self.shape = tuple(shape)
         self._dtype = np.dtype(dtype or storage.dtype)
@@ -110,6 +127,10 @@ class Tensor:
         row = row[: len(row) // size * size].view(self._dtype)[self._offset :]
         strides = [step * size for step in self._strides]
         return np.lib.stride_tricks.as_strided(row, self.shape, strides, writeable=False)
+
+
+def _whole(number: Any) -> bool:
+    return type(number) is int and 0 <= number < _WHOLE
 
 
 class _StandIn:
@@ -184,22 +205,54 @@ def _rebuild_of_dtype(
     return Tensor(storage, offset, shape, strides, dtype.dtype)
 
 
+def _ordered_dict(items: Any = None) -> _Dict:
+    """Python 2 wrote the items as a list of pairs, later versions set them one by one."""
+    made = _Dict()
+    if items is None:
+        return made
+    if type(items) is not list or any(type(p) not in (list, tuple) or len(p) != 2 for p in items):
+        raise RefusedError("an ordered dictionary must be made of pairs.")
+    for key, value in items:
+        _check_key(key)
+        made[key] = value
+    items.clear()  # it was for this one; a pickle that names it again gets no second copy
+    return made
+
+
+def _size(sizes: Any = ()) -> tuple:
+    if type(sizes) not in (list, tuple) or len(sizes) > _DIMENSIONS:
+        raise RefusedError(f"a size must have at most {_DIMENSIONS} axes.")
+    return tuple(sizes)
+
+
+def _check_key(key: Any) -> None:
+    kinds = (str, bytes, bool, float, type(None))
+    if type(key) not in kinds and not (type(key) is int and abs(key) < 2 * _WHOLE):
+        raise RefusedError(
+            f"a key of a dictionary must be text or a number, got a {type(key).__name__}. If you "
+            "made the file yourself, save the tensors alone: torch.save(model.state_dict(), path)."
+        )
+
+
 _PERMITTED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _StandIn(_Dict),
+    ("collections", "OrderedDict"): _StandIn(_ordered_dict),
     ("torch._utils", "_rebuild_tensor"): _StandIn(_rebuild),
     ("torch._utils", "_rebuild_tensor_v2"): _StandIn(_rebuild),
     ("torch._utils", "_rebuild_tensor_v3"): _StandIn(_rebuild_of_dtype),
     ("torch._utils", "_rebuild_parameter"): _StandIn(lambda tensor, *_: _Parameter(tensor)),
     ("torch.nn.parameter", "Parameter"): _Parameter,
     ("torch", "device"): _StandIn(lambda *_: None),
-    ("torch", "Size"): _StandIn(lambda sizes=(): tuple(sizes)),
+    ("torch", "Size"): _StandIn(_size),
     ("torch.storage", "UntypedStorage"): _Kind(np.uint8),
     **{("torch", name): _Kind(dtype) for name, dtype in _DTYPES.items()},
     **{("torch", name): _Kind(_DTYPES[dtype]) for name, dtype in _STORAGES.items()},
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):  # in Python: the one in C cannot be asked to look at keys
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
+    stack: list[Any]  # since the last mark
+
     def __init__(self, data: memoryview, storage: Callable[..., Storage] | None) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
         self._storage = storage
@@ -218,9 +271,36 @@ class _Unpickler(pickle.Unpickler):
         if not isinstance(kind, _Kind) or pid[0] != "storage" or self._storage is None:
             raise RefusedError("the pickle refers to something outside that is no storage.")
         _, _, key, _, count, *view = pid
-        if not isinstance(key, str) or type(count) is not int or count < 0:
+        if not isinstance(key, str) or not _whole(count):
             raise RefusedError("a storage must have a key and a count of elements >= 0.")
         return self._storage(kind.dtype, key, count, *view)
+
+    def load_call(self, load: Callable[[Any], None]) -> None:
+        """Looks at the arguments, which lie on top of what is called."""
+        arguments = self.stack[-1]
+        if type(arguments) is not tuple or len(arguments) > _ARGUMENTS:
+            raise RefusedError(f"a call in the pickle must have at most {_ARGUMENTS} arguments.")
+        load(self)
+
+    def load_item(self, load: Callable[[Any], None]) -> None:
+        """Looks at a key, below its value."""
+        _check_key(self.stack[-2])
+        load(self)
+
+    def load_items(self, load: Callable[[Any], None]) -> None:
+        """Looks at the keys, every other of what was put there since the mark."""
+        for key in self.stack[::2]:
+            _check_key(key)
+        load(self)
+
+    for _opcode, _look in (
+        (pickle.REDUCE, load_call),
+        (pickle.NEWOBJ, load_call),
+        (pickle.SETITEM, load_item),
+        (pickle.SETITEMS, load_items),
+        (pickle.DICT, load_items),
+    ):
+        dispatch[_opcode[0]] = functools.partial(_look, load=dispatch[_opcode[0]])
 
 
 def load(stream: io.BytesIO, storage: Callable[..., Storage] | None = None) -> Any:
@@ -240,9 +320,11 @@ def load(stream: io.BytesIO, storage: Callable[..., Storage] | None = None) -> A
     """
     start = stream.tell()
     for opcode, argument, _ in pickletools.genops(stream):
-        # The C unpickler makes room for any memo index, and looks codes up past ``find_class``.
+        # Unpicklers may make room for any memo index, and look codes up past ``find_class``.
         if "PUT" in opcode.name and isinstance(argument, int) and argument > stream.tell():
             raise RefusedError(f"the pickle has a memo index of {argument}.")
         if opcode.name.startswith("EXT"):
             raise RefusedError("the pickle uses codes of the extension registry.")
+        if opcode.name in ("EMPTY_SET", "ADDITEMS", "FROZENSET", "NEWOBJ_EX"):
+            raise RefusedError("the pickle holds sets or objects, which tensors have no need of.")
     return _Unpickler(stream.getbuffer()[start : stream.tell()], storage).load()

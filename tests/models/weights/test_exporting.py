@@ -68,6 +68,28 @@ def test_a_fixed_batch_and_platform_can_be_asked_for(tmp_path):
         weights.export(network, variables, (2, 2))
 
 
+@pytest.mark.parametrize("platforms", [("cpuu",), ("cpu", "cpuu"), (), "cpu"])
+def test_an_unknown_platform_is_refused(platforms):
+    said = "Did you mean 'cpu'" if "cpuu" in platforms else "must be one or more of"
+    with pytest.raises(ValueError, match=said):
+        weights.export_function(lambda images: images, (2, 2, 1), platforms=platforms)
+
+
+def test_a_file_that_cannot_be_written_is_named_before_the_work(variables, tmp_path):
+    lost = tmp_path / "lost" / "w.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"there is no .*lost. Create it first"):
+        weights.save_safetensors(variables, lost)
+    with pytest.raises(FileNotFoundError, match="Create it first"):
+        weights.save_exported(lost, b"")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ValueError, match="which is no folder"):
+        weights.check_writable(tmp_path / "file" / "w.safetensors")
+    with pytest.raises(ValueError, match="but is a folder"):
+        weights.check_writable(tmp_path)
+    weights.check_writable(tmp_path / "file")
+    weights.check_writable("w.safetensors")
+
+
 def test_a_file_that_is_no_program_is_named(tmp_path):
     path = tmp_path / "net"
     with pytest.raises(FileNotFoundError, match="net must be an exported network"):

@@ -1,5 +1,9 @@
 """Weights of every kind of file, by extension."""
 
+import io
+import re
+import zipfile
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -45,6 +49,101 @@ def test_npz_is_read_without_objects(tmp_path):
     path.write_bytes(b"PK\x03\x04")
     with pytest.raises(ValueError, match="weights.npz is not an .npz file"):
         weights.read(path)
+
+
+@pytest.fixture
+def npz(tmp_path):
+    """Writes an archive of members by name and gives its path."""
+
+    def write(members, compression=zipfile.ZIP_STORED):
+        with zipfile.ZipFile(tmp_path / "weights.npz", "w", compression) as archive:
+            for name, content in members:
+                archive.writestr(name, content)
+        return tmp_path / "weights.npz"
+
+    return write
+
+
+def npy(array, **changed):
+    """The bytes of a .npy file; ``changed``: what its header says."""
+    file = io.BytesIO()
+    header = np.lib.format.header_data_from_array_1_0(array) | changed
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + array.tobytes()
+
+
+ROW = np.arange(6, dtype=np.float32)
+REFUSED = {
+    "huge": (npy(ROW, shape=(10**12,)), "has 4000000000000 bytes, but there are 24"),
+    "long": (npy(ROW) + b"x", "has 24 bytes, but there are 25"),
+    "negative": (npy(ROW, shape=(-2, -3)), "not an .npz file"),
+    "text": (npy(np.array(["cat", "dog"], "<U4")), "array of <U4"),
+    "bytes": (npy(np.array([b"cat"])), "array of |S3"),
+    "fields": (npy(np.zeros(2, [("a", "f4"), ("b", "i4")])), "not of numbers"),
+    "complex": (npy(np.zeros(2, np.complex64)), "array of complex64"),
+    "void": (npy(ARRAYS["a.bias"].view("V2")), "not of numbers"),
+    "dates": (npy(np.zeros(2, "M8[s]")), "not of numbers"),
+    "wide": (npy(ROW.astype(np.longdouble)), "not of numbers of up to 64 bits"),
+    "header": (npy(ROW).replace(b"{", b"("), "not an .npz file"),
+    "dtype": (npy(ROW, descr="<q9"), "not an .npz file"),
+    "version": (npy(ROW).replace(b"NUMPY\x01", b"NUMPY\x03"), "is of version"),
+    "empty": (b"", "not an .npz file"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_npz_holds_numbers_and_as_many_as_it_says(name, npz):
+    content, said = REFUSED[name]
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        weights.read(npz([("good.npy", npy(ROW)), ("w.npy", content)]))
+    assert "weights.npz" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("names", [["w.npy", "notes.txt"], ["w"], ["w.npy", "w.npy"]])
+def test_an_npz_holds_each_array_once_and_nothing_else(names, npz):
+    with pytest.raises(ValueError, match=r"weights.npz is not .* must hold NAME.npy, each once"):
+        weights.read(npz([(name, npy(ROW)) for name in names]))
+
+
+def test_an_npz_is_no_bomb(npz):
+    path = npz([("w.npy", npy(np.zeros(10**6, np.uint8)))], zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="more than 200 times its own"):
+        weights.read(path)
+    path = npz([("w.npy", npy(ROW))], zipfile.ZIP_LZMA)
+    with pytest.raises(ValueError, match="packed by method 14"):
+        weights.read(path)
+
+
+def test_an_npz_of_any_order_is_read(tmp_path):
+    arrays = {
+        "columns": np.asfortranarray(ARRAYS["b.weight"]),
+        "big": np.arange(4, dtype=">f8"),
+        "flags": np.array([[True], [False]]),
+        "none": np.zeros((0, 3), np.int16),
+        "one": np.array(7, np.uint8),
+    }
+    np.savez_compressed(tmp_path / "w.npz", **arrays)
+    found = weights.read(tmp_path / "w.npz")
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype.newbyteorder("=")
+
+
+@pytest.mark.filterwarnings("ignore")  # NumPy's, about odd headers
+def test_no_damage_to_an_npz_goes_further_than_an_error(tmp_path):
+    path = tmp_path / "weights.npz"
+    np.savez(path, a=ARRAYS["b.weight"], b=ROW)
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            weights.read(path)
+        except ValueError as error:
+            assert "weights.npz" in str(error)
 
 
 def test_an_unknown_extension_is_told_the_known(tmp_path):

@@ -144,6 +144,34 @@ def test_a_missing_head_and_a_foreign_one_may_be_replaced(save):
     assert {reason for _, reason in report.missing} == {"not in the file"}
 
 
+@pytest.mark.parametrize("classes", [4, 9])
+@pytest.mark.parametrize("extra", ["layer1.0.se.fc1.weight", "layer1.0.conv2b.weight", "gate.bias"])
+def test_what_is_no_part_of_a_head_is_never_left_out(extra, classes, save):
+    path = save(state_dict(classes) | {extra: np.ones((2, 2), np.float32)})
+    with pytest.raises(ValueError, match=rf"unexpected in the file \(1\): {extra}"):
+        weights.load(path, network_variables(), replace_head=True)
+    with pytest.raises(ValueError) as caught:
+        weights.load(path, network_variables())
+    assert extra in str(caught.value)
+    assert "replace_head=True" not in str(caught.value)  # which would not help
+
+
+def test_parts_of_the_body_are_not_taken_for_a_missing_head(save):
+    theirs = {k: v for k, v in state_dict().items() if not k.startswith("fc")}
+    path = save(theirs | {"layer1.0.se.fc1.weight": np.ones((2, 2), np.float32)})
+    with pytest.raises(ValueError, match=r"\(1\): layer1.0.se.fc1.weight"):
+        weights.load(path, network_variables(), replace_head=True)
+
+
+def test_what_lies_beside_a_replaced_head_goes_with_it(save):
+    path = save(state_dict(classes=9) | {"module.fc.scale_of": np.ones(2, np.float32)})
+    with pytest.raises(ValueError, match=r"module.fc.scale_of"):  # not under the head's name
+        weights.load(path, network_variables(), replace_head=True)
+    path = save(state_dict(classes=9) | {"fc.temperature": np.ones(2, np.float32)})
+    _, report = weights.load(path, network_variables(), replace_head=True)
+    assert (report.loaded, report.unused) == (6, ("fc.temperature",))
+
+
 @pytest.mark.parametrize("replace_head", [False, True])
 def test_a_deeper_or_shallower_net_is_refused(replace_head, save):
     deeper, shallower = save(state_dict(blocks=20)), network_variables()

@@ -279,6 +279,23 @@ def test_a_vgg_gives_the_logits_of_pytorch(tmp_path, reference, quick_jit):
     np.testing.assert_allclose(logits, numbers["logits"], rtol=1e-5)
 
 
+@pytest.mark.parametrize("classes", [3, 4])
+@pytest.mark.parametrize("hidden", [1, 0])
+def test_hidden_layers_are_not_dropped_with_the_head(hidden, classes, tmp_path, reference):
+    module, _ = reference("weights_torch")
+    theirs = module.state_dict()
+    dense = [name for name in theirs if name.startswith("classifier") and name.endswith("weight")]
+    np.savez(tmp_path / "w.npz", **theirs)
+    network = vgg(classes, depth=11, norm="batch", width=1, hidden=module.DENSE[1 : 1 + hidden])
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.asarray(module.images()))
+    with pytest.raises(ValueError) as caught:
+        weights.load(tmp_path / "w.npz", variables, mapping="vgg", replace_head=True)
+    there = str(caught.value).split("unexpected in the file ")[1].splitlines()[0]
+    for name in dense[hidden:-1]:
+        assert name in there
+    assert dense[-1] not in there
+
+
 def test_the_caffe_kernel_is_turned_to_rgb(tmp_path):
     theirs = squeezenet_names(caffe=True)
     theirs["conv1/w"] = np.random.default_rng(0).standard_normal((96, 3, 7, 7)).astype(np.float32)

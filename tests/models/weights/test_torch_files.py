@@ -152,6 +152,68 @@ def test_no_part_of_the_old_format_runs_anything(part, tmp_path, read, torch_for
     assert target.exists()
 
 
+def nested(depth):
+    """A tuple of twice a tuple of twice a tuple: 2 ** depth hashes, in 8 bytes a level."""
+    levels = [b"h%ch%c\x86q%c0" % (i, i, i + 1) for i in range(depth)]
+    return b")q\x000" + b"".join(levels) + b"h%c" % depth
+
+
+def dear(f):
+    """Few bytes that would be hours or gigabytes of work, with what the refusal must name."""
+    pairs = f.named("collections", "OrderedDict")
+    deep = nested(40)
+    yield "setitem", "key of a dictionary", b"}" + deep + b"Ns"
+    yield "setitems", "key of a dictionary", b"}(" + deep + b"Nu"
+    yield "dict", "key of a dictionary", b"(" + deep + b"Nd"
+    yield "subclass", "key of a dictionary", pairs + b")R" + deep + b"Ns"
+    yield "pairs", "key of a dictionary", pairs + b"](" + deep + b"N\x86e\x85R"
+    yield "set", "sets", b"\x8f(" + deep + b"\x90"
+    yield "frozenset", "sets", b"(" + deep + b"\x91"
+    # One long object, named again and again: quadratic where it is copied each time.
+    many = b"(" + 100 * b"N" + b"tq\x00"
+    yield "arguments", "at most 16 arguments", f.named("torch", "device") + many + b"R"
+    yield "size", "at most 64 axes", f.named("torch", "Size") + many + b"\x85R"
+    number = b"}" + b"\x8a\x09" + 9 * b"\x7f" + b"Ns"
+    yield "long", "key of a dictionary", number
+    shaped = f.tensor("0", np.ones(1, np.float32), False, shape=65 * (1,), strides=65 * (1,))
+    yield "axes", "as many strides as axes", shaped
+    yield "name", "at most 1000 letters", b"}" + f.text(1001 * "n") + b"Ns"
+    yield (
+        "names",
+        "at most 1000 letters",
+        b"}" + f.text(600 * "n") + b"}" + f.text(600 * "n") + (b"Nss"),
+    )
+
+
+DEAR = ("setitem", "setitems", "dict", "subclass", "pairs", "set", "frozenset", "arguments",
+        "size", "long", "axes", "name", "names")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_the_work_grows_with_the_bytes(name, read, torch_format):
+    [(said, opcodes)] = [d[1:] for d in dear(torch_format) if d[0] == name]
+    extra = torch_format.text("x") + opcodes
+    data = torch_format.checkpoint({"w": np.ones(1, np.float32)}, "zip", extra=extra)
+    with pytest.raises(ValueError, match=said):
+        read(data)
+
+
+def test_deep_tuples_that_are_no_keys_are_only_dropped(read, torch_format):
+    data = torch_format.checkpoint(ARRAYS, "zip", extra=torch_format.text("x") + nested(40))
+    assert read(data).dropped == {"x": "a tuple, no tensor"}
+
+
+def test_the_dictionaries_of_python_2_are_read_once(read, torch_format):
+    f, array = torch_format, ARRAYS["conv.weight"]
+    pairs = b"](" + f.text("w") + f.tensor("0", array, stream=False) + b"\x86eq\x01"
+    made = f.named("collections", "OrderedDict")
+    data = f.archive(made + pairs + b"\x85R.", {"data/0": array.tobytes()})
+    np.testing.assert_array_equal(read(data).tensors["w"], array)
+    twice = b"(" + made + pairs + b"\x85R" + made + b"h\x01\x85RN0t0}."
+    with pytest.raises(ValueError, match="got nothing"):
+        read(f.archive(twice, {"data/0": array.tobytes()}))
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "changed",
