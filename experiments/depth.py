@@ -20,7 +20,6 @@ import dataclasses
 import itertools
 import pathlib
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,7 +29,7 @@ from experiments import launch
 from experiments.config import load_data, make_recipe, plain
 from experiments.resuming import parse, resumed
 from experiments.train import Config as TrainConfig
-from experiments.train import open_run
+from experiments.train import epochs_of, open_run
 
 if TYPE_CHECKING:
     from cnnlab.data import Splits
@@ -175,7 +174,6 @@ def _train(
     config: TrainConfig, directory: pathlib.Path, splits: "Splits", environment: dict[str, Any]
 ) -> dict[str, Any]:
     from cnnlab.mesh import make_mesh
-    from cnnlab.report.progress import Progress
     from cnnlab.train import evaluate, records
     from cnnlab.train.recorder import Interrupted
     from cnnlab.train.run import CONFIG, Run
@@ -188,22 +186,7 @@ def _train(
         opening = Run.create(directory, plain(config), environment, keep=config.keep)
     with opening as opened:
         step = 0
-        for at in opened.fit(
-            recipe,
-            splits.train,
-            splits.test,
-            epochs=config.epochs,
-            clock=time.perf_counter,
-            wall_clock=time.time,
-            seeds=config.all_seeds,
-            display=None if config.quiet else Progress,
-            checkpoint_steps=config.checkpoint_steps,
-            mesh=mesh,
-            batch_size=config.batch_size,
-            remainder=config.remainder,
-            stream=config.stream,
-            steps_per_call=config.steps_per_call,
-        ):
+        for at in epochs_of(config, opened, recipe, splits.train, splits.test, mesh):
             step = at.step
         if opened.stop():  # asked for in the last epoch: the next architecture must not begin
             raise Interrupted(directory, step, opened.stop.received)

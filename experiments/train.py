@@ -14,6 +14,7 @@ import os
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from experiments import launch
@@ -21,6 +22,10 @@ from experiments.config import Training, load_data, make_recipe, plain
 from experiments.resuming import parse, resumed
 
 if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+    from cnnlab.data import Dataset
+    from cnnlab.train import Position, Recipe
     from cnnlab.train.run import Run
 
 
@@ -44,7 +49,6 @@ def run(config: Config) -> dict[str, Any]:
     if config.resume is not None:
         config = resumed(config)
     from cnnlab.mesh import make_mesh
-    from cnnlab.report.progress import Progress
     from cnnlab.train import check_fits, evaluate
 
     splits = load_data(config)
@@ -55,22 +59,7 @@ def run(config: Config) -> dict[str, Any]:
     with open_run(config) as opened:
         say = (lambda text: None) if config.quiet else print
         say(f"{splits.notes}\nrun directory: {opened.directory}")
-        epochs = opened.fit(
-            recipe,
-            splits.train,
-            splits.validation,
-            epochs=config.epochs,
-            clock=time.perf_counter,
-            wall_clock=time.time,
-            seeds=config.all_seeds,
-            display=None if config.quiet else Progress,
-            checkpoint_steps=config.checkpoint_steps,
-            mesh=mesh,
-            batch_size=config.batch_size,
-            remainder=config.remainder,
-            stream=config.stream,
-            steps_per_call=config.steps_per_call,
-        )
+        epochs = epochs_of(config, opened, recipe, splits.train, splits.validation, mesh)
         try:
             for _ in epochs:
                 pass
@@ -104,6 +93,35 @@ def open_run(config: Training) -> "Run":
     name = config.dataset.replace("/", "-").replace(":", "-")
     directory = config.run_dir or numbered(config.runs, f"{name}-{config.model}")
     return Run.create(directory, plain(config), now, keep=config.keep)
+
+
+def epochs_of(
+    config: Training,
+    opened: "Run",
+    recipe: "Recipe",
+    train: "Dataset",
+    validation: "Dataset | None",
+    mesh: "Mesh",
+) -> Iterator["Position"]:
+    """Trains in the run directory ``opened`` as ``config`` says: what ``Run.fit`` yields."""
+    from cnnlab.report.progress import Progress
+
+    return opened.fit(
+        recipe,
+        train,
+        validation,
+        epochs=config.epochs,
+        clock=time.perf_counter,
+        wall_clock=time.time,
+        seeds=config.all_seeds,
+        display=None if config.quiet else Progress,
+        checkpoint_steps=config.checkpoint_steps,
+        mesh=mesh,
+        batch_size=config.batch_size,
+        remainder=config.remainder,
+        stream=config.stream,
+        steps_per_call=config.steps_per_call,
+    )
 
 
 def _draw(config: Training, opened: "Run") -> None:
