@@ -132,7 +132,7 @@ def test_a_network_of_the_zoo_trains_runs_in_parts_and_as_members(name, quick_ji
     # A linear network starts at zero, whatever it is multiplied by.
     assert finite(other) and (name == "linear" or not np.array_equal(other, whole))
     scale = np.abs(whole).max() + 1e-3
-    np.testing.assert_allclose(found["bfloat16"], whole, atol=0.1 * scale)
+    np.testing.assert_allclose(found["bfloat16"], whole, atol=0.2 * scale)  # eight bits, 50 layers
 
     params, model_state, loss = found["step"]
     assert finite((params, model_state, loss))
