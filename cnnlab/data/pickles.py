@@ -11,10 +11,11 @@ from __future__ import annotations
 import io
 import math
 import pickle
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
+
+from cnnlab.unpickling import RefusedError, StandIn
 
 
 def load(data: bytes, file: str) -> Any:
@@ -32,7 +33,7 @@ def load(data: bytes, file: str) -> Any:
     """
     try:
         return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())
-    except _RefusedError as error:
+    except RefusedError as error:
         raise ValueError(f"{file}: {error}") from None
     except Exception as error:  # a damaged pickle can fail in any of the operations it is made of
         raise ValueError(
@@ -41,32 +42,13 @@ def load(data: bytes, file: str) -> Any:
         ) from error
 
 
-class _RefusedError(pickle.UnpicklingError):
-    pass
-
-
-class _StandIn:
-    """What a permitted name stands for. Its state cannot be set, so a pickle cannot alter it."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise _RefusedError("the pickle sets the state of a function; it was not run.")
-
-
 class _Dtype:
     __slots__ = ("code",)
 
     def __init__(self, code: Any, *_: Any) -> None:
         self.code = code.decode("ascii", "replace") if isinstance(code, bytes) else code
         if self.code not in ("u1", "uint8"):
-            raise _RefusedError(f"arrays must be of bytes (u1), got {self.code!r}.")
+            raise RefusedError(f"arrays must be of bytes (u1), got {self.code!r}.")
 
     def __setstate__(self, state: Any) -> None:
         """The byte order and the like, which bytes have no use for."""
@@ -81,9 +63,9 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         _, shape, dtype, fortran, data = state
         if not isinstance(dtype, _Dtype) or not isinstance(data, bytes):
-            raise _RefusedError("an array in the pickle does not consist of bytes.")
+            raise RefusedError("an array in the pickle does not consist of bytes.")
         if any(not isinstance(n, int) or n < 0 for n in shape) or math.prod(shape) != len(data):
-            raise _RefusedError(f"an array of shape {shape} cannot hold {len(data)} bytes.")
+            raise RefusedError(f"an array of shape {shape} cannot hold {len(data)} bytes.")
         order: Any = "F" if fortran else "C"
         self.value = np.frombuffer(data, np.uint8).reshape(shape, order=order)
 
@@ -91,23 +73,23 @@ class _Array:
 def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
     # How Python 3 writes bytes for the protocols that have none; pickle never uses another codec.
     if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise _RefusedError(f"the pickle encodes text as {encoding!r}; only latin1 is needed.")
+        raise RefusedError(f"the pickle encodes text as {encoding!r}; only latin1 is needed.")
     return text.encode("latin1")
 
 
 _PERMITTED = {
-    ("numpy.core.multiarray", "_reconstruct"): _StandIn(_Array),
-    ("numpy._core.multiarray", "_reconstruct"): _StandIn(_Array),
-    ("numpy", "ndarray"): _StandIn(_Array),
-    ("numpy", "dtype"): _StandIn(_Dtype),
-    ("_codecs", "encode"): _StandIn(_encode),
+    ("numpy.core.multiarray", "_reconstruct"): StandIn(_Array),
+    ("numpy._core.multiarray", "_reconstruct"): StandIn(_Array),
+    ("numpy", "ndarray"): StandIn(_Array),
+    ("numpy", "dtype"): StandIn(_Dtype),
+    ("_codecs", "encode"): StandIn(_encode),
 }
 
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str, /) -> Any:
         if (module, name) not in _PERMITTED:
-            raise _RefusedError(
+            raise RefusedError(
                 f"the pickle asks for {module}.{name}, which a CIFAR batch has no need of; it was "
                 "not run. Do not trust this file: fetch it from its publisher, or use the binary "
                 "version."

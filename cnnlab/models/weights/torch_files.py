@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnnlab.models.weights import unpickler
-from cnnlab.models.weights.unpickler import RefusedError, Storage, Tensor
+from cnnlab.models.weights.unpickler import Storage, Tensor
+from cnnlab.unpickling import RefusedError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001

@@ -22,6 +22,8 @@ from typing import Any, ClassVar, NoReturn
 import ml_dtypes
 import numpy as np
 
+from cnnlab.unpickling import RefusedError, StandIn
+
 _DTYPES = {
     "float64": np.float64,
     "float32": np.float32,
@@ -66,10 +68,6 @@ _ARGUMENTS = 16
 
 _WHOLE = 2**63
 """No offset, size or key comes up to this."""
-
-
-class RefusedError(pickle.UnpicklingError):
-    """The file asks for what tensors have no need of, or holds something else."""
 
 
 class Storage:
@@ -131,21 +129,6 @@ class Tensor:
 
 def _whole(number: Any) -> bool:
     return type(number) is int and 0 <= number < _WHOLE
-
-
-class _StandIn:
-    """What a permitted name stands for. Its state cannot be set, so a pickle cannot alter it."""
-
-    __slots__ = ("_function",)
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._function = function
-
-    def __call__(self, *args: Any) -> Any:
-        return self._function(*args)
-
-    def __setstate__(self, state: Any) -> NoReturn:
-        raise RefusedError("the pickle sets the state of a function; it was not run.")
 
 
 class _Kind:
@@ -235,14 +218,14 @@ def _check_key(key: Any) -> None:
 
 
 _PERMITTED: dict[tuple[str, str], Any] = {
-    ("collections", "OrderedDict"): _StandIn(_ordered_dict),
-    ("torch._utils", "_rebuild_tensor"): _StandIn(_rebuild),
-    ("torch._utils", "_rebuild_tensor_v2"): _StandIn(_rebuild),
-    ("torch._utils", "_rebuild_tensor_v3"): _StandIn(_rebuild_of_dtype),
-    ("torch._utils", "_rebuild_parameter"): _StandIn(lambda tensor, *_: _Parameter(tensor)),
+    ("collections", "OrderedDict"): StandIn(_ordered_dict),
+    ("torch._utils", "_rebuild_tensor"): StandIn(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v2"): StandIn(_rebuild),
+    ("torch._utils", "_rebuild_tensor_v3"): StandIn(_rebuild_of_dtype),
+    ("torch._utils", "_rebuild_parameter"): StandIn(lambda tensor, *_: _Parameter(tensor)),
     ("torch.nn.parameter", "Parameter"): _Parameter,
-    ("torch", "device"): _StandIn(lambda *_: None),
-    ("torch", "Size"): _StandIn(_size),
+    ("torch", "device"): StandIn(lambda *_: None),
+    ("torch", "Size"): StandIn(_size),
     ("torch.storage", "UntypedStorage"): _Kind(np.uint8),
     **{("torch", name): _Kind(dtype) for name, dtype in _DTYPES.items()},
     **{("torch", name): _Kind(_DTYPES[dtype]) for name, dtype in _STORAGES.items()},

@@ -1,0 +1,24 @@
+"""What unpicklers that run nothing share: a refusal, and what permitted names stand for."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+
+class RefusedError(pickle.UnpicklingError):
+    """The file asks for what its kind has no need of, or holds something else."""
+
+
+class StandIn:
+    """What a permitted name stands for. Its state cannot be set, so a pickle cannot alter it."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self._function(*args)
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise RefusedError("the pickle sets the state of a function; it was not run.")
