@@ -62,12 +62,7 @@ class Conv(nn.Module):
             )
         window = pair(self.kernel_size, "kernel_size")
         shape = (*window, x.shape[3] // self.groups, self.features)
-        _check_kernel(self, shape, 2, x.shape)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = _with_weights(self, x, shape, 2)
         y = convolve(x, kernel, self.strides, self.padding, self.groups)
         return y if bias is None else y + bias
 
@@ -118,12 +113,7 @@ class ConvTranspose(nn.Module):
         if x.ndim != 4:
             raise ValueError(f"images must be [N, H, W, C], got shape {x.shape}. Add the axes.")
         shape = (*pair(self.kernel_size, "kernel_size"), x.shape[3], self.features)
-        _check_kernel(self, shape, 2, x.shape)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = _with_weights(self, x, shape, 2)
         y = convolve_transposed(x, kernel, self.strides, self.padding, self.output_padding)
         return y if bias is None else y + bias
 
@@ -157,14 +147,25 @@ class Dense(nn.Module):
           ValueError: if D is not that of the kernel that was given.
         """
         shape = (x.shape[-1], self.features)
-        _check_kernel(self, shape, 0, x.shape)
-        kernel = self.param("kernel", self.kernel_init, shape, self.param_dtype)
-        bias = None
-        if self.use_bias:
-            bias = self.param("bias", self.bias_init, (self.features,), self.param_dtype)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=self.dtype)
+        x, kernel, bias = _with_weights(self, x, shape, 0)
         y = lax.dot_general(x, kernel, (((x.ndim - 1,), (0,)), ((), ())))
         return y if bias is None else y + bias
+
+
+def _with_weights(
+    layer: Conv | ConvTranspose | Dense, x: jax.Array, shape: tuple[int, ...], axis: int
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """The input, the layer's kernel of this shape and its bias, all of the computation's dtype.
+
+    ``axis`` is that of the kernel which the input's channels meet.
+    """
+    _check_kernel(layer, shape, axis, x.shape)
+    kernel = layer.param("kernel", layer.kernel_init, shape, layer.param_dtype)
+    bias = None
+    if layer.use_bias:
+        bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
+    x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias, dtype=layer.dtype)
+    return x, kernel, bias
 
 
 def _check_kernel(

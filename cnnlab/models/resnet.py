@@ -30,11 +30,9 @@ import jax
 from jax import numpy as jnp
 
 from cnnlab.models.activations import activation as activation_of
-from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
-from cnnlab.models.norms import norm as norm_of
 from cnnlab.models.pooling import max_pool
-from cnnlab.models.resnet_cifar import Block, ConvNorm, PooledClassifier, Shortcut, shift
+from cnnlab.models.resnet_cifar import Block, ConvNorm, PooledClassifier, Shortcut
 
 StrideOn = Literal["conv1", "conv2"]
 
@@ -48,29 +46,15 @@ BLOCKS = {
 EXPANSION = 4
 
 
-class Stem(nn.Module):
+class Stem(ConvNorm):
     """7 x 7 convolution, norm, activation, pooling: ``-> [N, ceil(H/4), ceil(W/4), features]``."""
 
-    features: int
-    dtype: jnp.dtype | None = None
-    norm: str = "batch"
-    activation: str = "relu"
+    window: int = 7
+    strides: int = 2
 
-    @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """See the class."""
-        conv = Conv(
-            self.features,
-            7,
-            strides=2,
-            padding=3,
-            use_bias=False,
-            dtype=self.dtype,
-            name="conv",
-        )
-        x = norm_of(self.norm, dtype=self.dtype, name="norm")(conv(x), train)
-        x = activation_of(self.activation)(shift(self, x, "bias") if self.norm == "none" else x)
-        return max_pool(x, 3, 2, padding=1)
+        return max_pool(super().__call__(x, train=train), 3, 2, padding=1)
 
 
 class Bottleneck(Block):

@@ -39,17 +39,27 @@ def shift(module: nn.Module, x: jax.Array, name: str) -> jax.Array:
 
 
 class ConvNorm(nn.Module):
-    """A 3 x 3 convolution without bias, normalisation and activation: the stem."""
+    """A convolution without bias, normalisation and activation: the stem."""
 
     features: int
     dtype: jnp.dtype | None = None
     norm: str = "batch"
     activation: str = "relu"
+    window: int = 3
+    strides: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """``[N, H, W, C] -> [N, H, W, features]``."""
-        x = Conv(self.features, (3, 3), padding=1, use_bias=False, dtype=self.dtype, name="conv")(x)
+        """``[N, H, W, C] -> [N, ceil(H / strides), ceil(W / strides), features]``."""
+        x = Conv(
+            self.features,
+            self.window,
+            strides=self.strides,
+            padding=self.window // 2,
+            use_bias=False,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
         x = norm(self.norm, dtype=self.dtype, name="norm")(x, train)
         return activation(self.activation)(shift(self, x, "bias") if self.norm == "none" else x)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlab.report.drawing import COLOURS, PathLike, save, tidy
+from cnnlab.report.drawing import COLOURS, PathLike, over_seeds, save, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,14 +167,7 @@ def by_layer(
         )
         tidy(axes)
     seeds = len(next(iter(next(iter(panels.values())).values())))
-    grid[-1].legend(
-        fontsize=8.5,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1),
-        title=f"{seeds} seeds: geometric mean,\nsmallest to largest",
-        title_fontsize=8.5,
-        alignment="left",
-    )
+    _legend(grid[-1], f"{seeds} seeds: geometric mean,\nsmallest to largest")
     return save(figure, path)
 
 
@@ -210,28 +203,29 @@ def learning(
             values = np.asarray(curve, np.float64).reshape(len(curve), -1 if len(curve) else 1)
             note = f", {notes[label]}" if notes and label in notes else ""
             style = _style(number, len(values) <= 15)
-            mean, error = values.mean(1), np.zeros(len(values))
-            if values.shape[1] > 1:
-                error = values.std(1, ddof=1) / np.sqrt(values.shape[1])
+            mean, low, high = over_seeds(values, "standard error")
             epochs = np.arange(1, len(values) + 1)
             axes.plot(epochs, mean, label=label + note, **style)
-            axes.fill_between(
-                epochs, mean - error, mean + error, color=style["color"], alpha=0.2, lw=0
-            )
+            axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, lw=0)
             seeds = max(seeds, values.shape[1])
         _scale(axes, name)
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         tidy(axes)
-    grid[-1].legend(
+    _legend(grid[-1], f"mean of {seeds} seeds, ± standard error")
+    return save(figure, path)
+
+
+def _legend(axes: Axes, title: str) -> None:
+    """Beside the last panel, so that it covers no line."""
+    axes.legend(
         fontsize=8.5,
         loc="upper left",
         bbox_to_anchor=(1.01, 1),
-        title=f"mean of {seeds} seeds, ± standard error",
+        title=title,
         title_fontsize=8.5,
         alignment="left",
     )
-    return save(figure, path)
 
 
 def _height(counts: np.ndarray) -> float:
