@@ -1,4 +1,4 @@
-"""What tests of layers share."""
+"""What tests of layers and families share."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from flax import traverse_util
 from jax import numpy as jnp
 
 
@@ -41,3 +42,40 @@ def assert_as_pytorch(reference: Any, quick_jit: Any) -> Callable[..., None]:
                 )
 
     return check
+
+
+@pytest.fixture(scope="session")
+def row() -> Callable[..., Any]:
+    """``row(network, shape)``: the shape behind every stage, and the number of parameters."""
+
+    def of(network: Any, shape: tuple[int, ...]) -> Any:
+        x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        shapes, total = [], 0
+        for _, stage in network.stages:
+            x, variables = jax.eval_shape(stage.init_with_output, jax.random.key(0), x)
+            shapes.append(x.shape[1:])
+            total += sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
+        return shapes, total
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def made() -> Callable[..., Any]:
+    """``made(network, shape)``: shapes of parameters, and of what every layer gives, by path."""
+
+    def of(network: Any, shape: tuple[int, ...]) -> Any:
+        images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        variables = jax.eval_shape(network.init, jax.random.key(0), images)
+
+        def run(variables, images):
+            _, state = network.apply(
+                variables, images, capture_intermediates=True, mutable=["intermediates"]
+            )
+            return state["intermediates"]
+
+        inside = traverse_util.flatten_dict(jax.eval_shape(run, variables, images), sep="/")
+        shapes = {path.removesuffix("/__call__"): x[0].shape[1:] for path, x in inside.items()}
+        return variables["params"], shapes
+
+    return of

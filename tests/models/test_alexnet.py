@@ -15,17 +15,6 @@ KEY = jax.random.key(0)
 TORCHVISION = {"widths": (64, 192, 384, 256, 256), "norm": "none", "stem_padding": 2}
 
 
-def row(network, shape):
-    """The shape behind every stage and the number of parameters, without computing."""
-    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    shapes, total = [], 0
-    for _, stage in network.stages:
-        x, variables = jax.eval_shape(stage.init_with_output, KEY, x)
-        shapes.append(x.shape[1:])
-        total += sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
-    return shapes, total
-
-
 PUBLISHED = [
     (55, 55, 96),
     (27, 27, 256),
@@ -40,11 +29,11 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(("groups", "parameters"), [(1, 62_378_344), (2, 60_965_224)])
-def test_shapes_and_size_are_as_published(groups, parameters):
+def test_shapes_and_size_are_as_published(row, groups, parameters):
     assert row(alexnet(1000, groups=groups), (227, 227, 3)) == (PUBLISHED, parameters)
 
 
-def test_torchvisions_form_has_its_shapes_and_size():
+def test_torchvisions_form_has_its_shapes_and_size(row):
     shapes, parameters = row(alexnet(1000, **TORCHVISION), (224, 224, 3))
     assert shapes[:6] == [
         (55, 55, 64),
@@ -57,7 +46,7 @@ def test_torchvisions_form_has_its_shapes_and_size():
     assert parameters == 61_100_840
 
 
-def test_the_small_form_has_the_shapes_and_size_that_its_table_says():
+def test_the_small_form_has_the_shapes_and_size_that_its_table_says(row):
     shapes, parameters = row(alexnet_small(), (32, 32, 3))
     assert shapes == [
         (32, 32, 64),
@@ -76,7 +65,7 @@ def test_the_small_form_has_the_shapes_and_size_that_its_table_says():
 @pytest.mark.parametrize(
     ("network", "side", "stage"), [(alexnet(), 67, "stage5"), (alexnet_small(), 15, "stage5")]
 )
-def test_the_least_size_works_and_one_pixel_less_names_the_stage(network, side, stage):
+def test_the_least_size_works_and_one_pixel_less_names_the_stage(row, network, side, stage):
     shapes, _ = row(network, (side, side + 9, 1))
     assert shapes[5][0] == 1 and shapes[-1] == (10,)
     with pytest.raises(TooSmallError, match=f"stage '{stage}'"):

@@ -24,28 +24,12 @@ TABLE = (
 )
 
 
-def made(network, shape):
-    """Shapes of the parameters and of what every layer gives, by path, without computing."""
-    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    variables = jax.eval_shape(network.init, KEY, images)
-
-    def run(variables, images):
-        _, state = network.apply(
-            variables, images, capture_intermediates=True, mutable=["intermediates"]
-        )
-        return state["intermediates"]
-
-    inside = traverse_util.flatten_dict(jax.eval_shape(run, variables, images), sep="/")
-    shapes = {path.removesuffix("/__call__"): x[0].shape[1:] for path, x in inside.items()}
-    return variables["params"], shapes
-
-
 def size(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize(("padding", "pixels"), [(2, 28), (0, 32)])
-def test_every_layer_of_1998_has_the_published_shape_and_parameters(padding, pixels):
+def test_every_layer_of_1998_has_the_published_shape_and_parameters(made, padding, pixels):
     params, shapes = made(lenet5_1998(padding=padding), (pixels, pixels, 1))
     assert shapes["stem/conv"] == (28, 28, 6)
     assert shapes["stem/subsampling"] == (14, 14, 6)
@@ -64,7 +48,7 @@ def test_every_layer_of_1998_has_the_published_shape_and_parameters(padding, pix
     assert size(params["head"]) == 84 * 10 + 10
 
 
-def test_larger_images_of_three_channels_leave_c5_more_places():
+def test_larger_images_of_three_channels_leave_c5_more_places(made):
     params, shapes = made(lenet5_1998(7), (32, 32, 3))
     assert shapes["stage2"] == (2, 2, 120)
     assert shapes["head"] == (7,)
@@ -139,7 +123,7 @@ def test_images_too_small_for_1998_are_answered_with_the_stage(side, stage):
 # The modern form
 
 
-def test_options_of_the_modern_form_leave_its_parameters_as_they_were():
+def test_options_of_the_modern_form_leave_its_parameters_as_they_were(made):
     plain, _ = made(models.lenet5(), (28, 28, 1))
     tanh, _ = made(models.lenet5(activation="tanh"), (28, 28, 1))
     normed, _ = made(models.lenet5(norm="batch"), (28, 28, 1))

@@ -12,17 +12,6 @@ from cnnlab.models.resnet import resnet
 KEY = jax.random.key(0)
 
 
-def row(network, shape):
-    """The shape behind every stage and the number of parameters, without computing."""
-    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    shapes, total = [], 0
-    for _, stage in network.stages:
-        x, variables = jax.eval_shape(stage.init_with_output, KEY, x)
-        shapes.append(x.shape[1:])
-        total += sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
-    return shapes, total
-
-
 @pytest.mark.parametrize(
     ("depth", "expansion", "parameters"),
     [
@@ -33,7 +22,7 @@ def row(network, shape):
         (152, 4, 60_192_808),
     ],
 )
-def test_shapes_and_size_are_as_published(depth, expansion, parameters):
+def test_shapes_and_size_are_as_published(row, depth, expansion, parameters):
     shapes, size = row(resnet(1000, depth=depth), (224, 224, 3))
     outputs = [(56 // 2**i, 56 // 2**i, 64 * 2**i * expansion) for i in range(4)]
     assert shapes == [(56, 56, 64), *outputs, (1000,)]
@@ -43,7 +32,9 @@ def test_shapes_and_size_are_as_published(depth, expansion, parameters):
 @pytest.mark.parametrize(
     ("depth", "expansion", "parameters"), [(18, 1, 11_173_962), (50, 4, 23_520_842)]
 )
-def test_the_small_form_has_the_shapes_and_size_that_its_table_says(depth, expansion, parameters):
+def test_the_small_form_has_the_shapes_and_size_that_its_table_says(
+    row, depth, expansion, parameters
+):
     shapes, size = row(resnet(depth=depth, small=True), (32, 32, 3))
     outputs = [(32 // 2**i, 32 // 2**i, 64 * 2**i * expansion) for i in range(4)]
     assert shapes == [(32, 32, 64), *outputs, (10,)]
@@ -96,7 +87,7 @@ def test_logits_are_pytorchs(reference, quick_jit, case):
 
 
 @pytest.mark.parametrize("side", [1, 33])
-def test_images_may_have_any_size(side):
+def test_images_may_have_any_size(row, side):
     for small in (False, True):
         shapes, _ = row(resnet(depth=18, width=1, small=small), (side, side + 4, 1))
         assert shapes[-1] == (10,)

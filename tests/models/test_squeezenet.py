@@ -12,22 +12,6 @@ from cnnlab.models.squeezenet import squeezenet
 KEY = jax.random.key(0)
 
 
-def made(network, shape):
-    """Shapes of the parameters and of what every layer gives, by path, without computing."""
-    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    variables = jax.eval_shape(network.init, KEY, images)
-
-    def run(variables, images):
-        _, state = network.apply(
-            variables, images, capture_intermediates=True, mutable=["intermediates"]
-        )
-        return state["intermediates"]
-
-    inside = traverse_util.flatten_dict(jax.eval_shape(run, variables, images), sep="/")
-    shapes = {path.removesuffix("/__call__"): x[0].shape[1:] for path, x in inside.items()}
-    return variables["params"], shapes
-
-
 TABLE = {
     "stem/conv": (111, 111, 96),
     "stem": (55, 55, 96),
@@ -60,7 +44,7 @@ PARAMETERS = {
 }
 
 
-def test_every_layer_has_the_published_shape_and_size():
+def test_every_layer_has_the_published_shape_and_size(made):
     params, shapes = made(squeezenet(1000), (227, 227, 3))
     assert {path: shapes[path] for path in TABLE} == TABLE
 
@@ -75,7 +59,7 @@ def test_every_layer_has_the_published_shape_and_size():
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 1_248_424
 
 
-def test_224_pixels_and_the_released_padding_have_the_sizes_that_are_known():
+def test_224_pixels_and_the_released_padding_have_the_sizes_that_are_known(made):
     _, shapes = made(squeezenet(1000, head_padding=1), (224, 224, 3))
     assert shapes["stem/conv"] == (109, 109, 96)
     assert shapes["stem"] == (54, 54, 96)
@@ -94,7 +78,7 @@ def test_logits_are_pytorchs(reference, quick_jit, padding):
     np.testing.assert_allclose(logits, numbers[str(padding)], rtol=1e-9, atol=1e-12)
 
 
-def test_the_papers_metaparameters_make_the_widths():
+def test_the_papers_metaparameters_make_the_widths(made):
     """Section 5.1: e_i = base + incr * floor(i / freq), squeezed by SR, a share of it 3 x 3."""
     options = {"base": 16, "increment": 8, "frequency": 3, "squeeze_ratio": 0.25}
     params, _ = made(squeezenet(4, stem_width=5, share_3x3=0.75, **options), (64, 64, 1))
@@ -106,7 +90,7 @@ def test_the_papers_metaparameters_make_the_widths():
     assert params["stem"]["conv"]["kernel"].shape == (7, 7, 1, 5)
 
 
-def test_the_least_size_works_and_one_pixel_less_names_the_stage():
+def test_the_least_size_works_and_one_pixel_less_names_the_stage(made):
     network = squeezenet()
     _, shapes = made(network, (21, 40, 1))
     assert shapes["stage3"][0] == 1

@@ -12,17 +12,6 @@ from cnnlab.models.vgg import vgg, vgg_small
 KEY = jax.random.key(0)
 
 
-def row(network, shape):
-    """The shape behind every stage and the number of parameters, without computing."""
-    x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    shapes, total = [], 0
-    for _, stage in network.stages:
-        x, variables = jax.eval_shape(stage.init_with_output, KEY, x)
-        shapes.append(x.shape[1:])
-        total += sum(leaf.size for leaf in jax.tree.leaves(variables.get("params", {})))
-    return shapes, total
-
-
 PUBLISHED = [
     (112, 112, 64),
     (56, 56, 128),
@@ -44,7 +33,7 @@ PUBLISHED = [
         (19, 143_667_240, 143_678_248),
     ],
 )
-def test_shapes_and_size_are_as_published(depth, plain, normed):
+def test_shapes_and_size_are_as_published(row, depth, plain, normed):
     assert row(vgg(1000, depth=depth), (224, 224, 3)) == (PUBLISHED, plain)
     assert row(vgg(1000, depth=depth, norm="batch"), (224, 224, 3)) == (PUBLISHED, normed)
 
@@ -63,13 +52,13 @@ def test_the_depth_is_the_number_of_weighted_layers(depth):
 @pytest.mark.parametrize(
     ("depth", "parameters"), [(11, 9_231_114), (13, 9_416_010), (16, 14_728_266), (19, 20_040_522)]
 )
-def test_the_small_form_has_the_size_that_its_table_says(depth, parameters):
+def test_the_small_form_has_the_size_that_its_table_says(row, depth, parameters):
     shapes, size = row(vgg_small(depth=depth), (32, 32, 3))
     assert shapes == [(16, 16, 64), (8, 8, 128), (4, 4, 256), (2, 2, 512), (1, 1, 512), (10,)]
     assert size == parameters
 
 
-def test_a_dense_layer_in_the_small_form_costs_what_its_docstring_says():
+def test_a_dense_layer_in_the_small_form_costs_what_its_docstring_says(row):
     shapes, size = row(vgg_small(depth=11, hidden=(512,)), (32, 32, 3))
     assert shapes[5:] == [(512,), (10,)]
     assert size == 9_231_114 + 262_656
