@@ -1,9 +1,11 @@
 """Update rules as optax chains, with weight decay on kernels only."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import optax
+from jax import numpy as jnp
 
 from cnnlab.schedules import Schedule
 from cnnlab.spelling import unknown
@@ -46,8 +48,17 @@ def sgd(
       ValueError: for numbers out of range.
     """
     _check(learning_rate, weight_decay, clip)
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}.")
+    _check_momentum(momentum)
+    return _sgd(learning_rate, momentum, nesterov, weight_decay, clip)
+
+
+def _sgd(
+    learning_rate: float | Schedule,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: Any,
+    clip: float | None,
+) -> optax.GradientTransformation:
     return optax.chain(
         *_clipping(clip),
         optax.add_decayed_weights(weight_decay, mask=kernels),
@@ -67,6 +78,17 @@ def adam(
     """Adam (Kingma & Ba, ICLR 2015); the decay is added to the gradient (L2). See ``adamw``."""
     _check(learning_rate, weight_decay, clip)
     _check_betas(b1, b2)
+    return _adam(learning_rate, b1, b2, eps, weight_decay, clip)
+
+
+def _adam(
+    learning_rate: float | Schedule,
+    b1: float,
+    b2: float,
+    eps: float,
+    weight_decay: Any,
+    clip: float | None,
+) -> optax.GradientTransformation:
     return optax.chain(
         *_clipping(clip),
         optax.add_decayed_weights(weight_decay, mask=kernels),
@@ -89,6 +111,17 @@ def adamw(
     """
     _check(learning_rate, weight_decay, clip)
     _check_betas(b1, b2)
+    return _adamw(learning_rate, b1, b2, eps, weight_decay, clip)
+
+
+def _adamw(
+    learning_rate: float | Schedule,
+    b1: float,
+    b2: float,
+    eps: float,
+    weight_decay: Any,
+    clip: float | None,
+) -> optax.GradientTransformation:
     return optax.chain(
         *_clipping(clip),
         optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=kernels),
@@ -105,6 +138,7 @@ def create(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     clip: float | None = None,
+    varied: bool = False,
 ) -> optax.GradientTransformation:
     """Makes an update rule by name.
 
@@ -114,22 +148,86 @@ def create(
       momentum: of "sgd" and "nesterov", and Adam's ``b1``.
       weight_decay: on kernels; part of the gradient, but decoupled for "adamw".
       clip: the largest global norm of the gradient.
+      varied: keep the weight decay and a factor of the rate in the state, where
+        ``set_hyperparameters`` gives each member its own.
 
     Raises:
       ValueError: for an unknown name (the nearest is named) or numbers out of range.
     """
-    if name in ("sgd", "nesterov"):
-        return sgd(
-            learning_rate,
-            momentum=momentum,
-            nesterov=name == "nesterov",
-            weight_decay=weight_decay,
-            clip=clip,
-        )
-    if name in ("adam", "adamw"):
-        make = adam if name == "adam" else adamw
-        return make(learning_rate, b1=momentum, weight_decay=weight_decay, clip=clip)
-    raise ValueError(unknown("optimiser", name, NAMES))
+    _check(learning_rate, weight_decay, clip)
+
+    def rule(weight_decay: Any) -> optax.GradientTransformation:
+        if name in ("sgd", "nesterov"):
+            _check_momentum(momentum)
+            return _sgd(learning_rate, momentum, name == "nesterov", weight_decay, clip)
+        if name in ("adam", "adamw"):
+            _check_betas(momentum, 0.999)
+            make = _adam if name == "adam" else _adamw
+            return make(learning_rate, momentum, 0.999, 1e-8, weight_decay, clip)
+        raise ValueError(unknown("optimiser", name, NAMES))
+
+    if not varied:
+        return rule(weight_decay)
+
+    def scaled(learning_rate_factor: Any, weight_decay: Any) -> optax.GradientTransformation:
+        return optax.chain(rule(weight_decay), optax.scale(learning_rate_factor))
+
+    return optax.inject_hyperparams(scaled)(learning_rate_factor=1.0, weight_decay=weight_decay)
+
+
+HYPERPARAMETERS = ("learning_rate_factor", "weight_decay")
+
+
+def set_hyperparameters(opt_state: Any, values: Mapping[str, Sequence[float]]) -> Any:
+    """Gives each member hyperparameters of its own.
+
+    Args:
+      opt_state: of the members ``[M, ...]``, of a ``create(..., varied=True)``.
+      values: "learning_rate_factor", which multiplies the schedule's rate, "weight_decay", or both
+        -> one number >= 0 for each member.
+
+    Raises:
+      ValueError: for another name, another optimizer, or numbers that do not fit the members.
+    """
+    for name, each in values.items():
+        if name not in HYPERPARAMETERS:
+            raise ValueError(unknown("hyperparameter", name, HYPERPARAMETERS))
+        found = optax.tree_utils.tree_get_all_with_path(opt_state, name)
+        if len(found) != 1:
+            raise ValueError(
+                f"the optimizer has no {name} in its state: make it by create(..., varied=True)."
+            )
+        ((_, old),) = found
+        numbers = jnp.asarray(each, old.dtype)
+        if numbers.shape != old.shape or not bool((numbers >= 0).all()):
+            raise ValueError(
+                f"{name} must be a number >= 0 for each of {old.shape} members, got {list(each)}."
+            )
+        # Laid out as before, so that one compiled program does for the first step and the others.
+        placed = jax.device_put(numbers, old.sharding)
+        opt_state = optax.tree_utils.tree_set(opt_state, **{name: placed})
+    return opt_state
+
+
+def keep_zeros() -> optax.GradientTransformation:
+    """Leaves every kernel weight that is exactly zero at zero: it was pruned.
+
+    The last in a chain. The pruned network itself says which weights are gone, so there is no mask
+    to carry: ``transfer.pruning.prune`` sets them to zero. A kernel that starts at zero stays so.
+
+    Source: Han et al., NIPS 2015, section 3; Frankle & Carbin, ICLR 2019.
+    """
+
+    def update(updates: Any, params: Any) -> Any:
+        if params is None:
+            raise ValueError("keep_zeros needs the parameters: update(updates, state, params).")
+
+        def one(is_kernel: bool, change: jax.Array, weight: jax.Array) -> jax.Array:
+            return jnp.where(weight == 0, 0, change) if is_kernel else change
+
+        return jax.tree.map(one, kernels(params), updates, params)
+
+    return optax.stateless(update)
 
 
 def _clipping(clip: float | None) -> tuple[optax.GradientTransformation, ...]:
@@ -143,6 +241,11 @@ def _check(learning_rate: float | Schedule, weight_decay: float, clip: float | N
         raise ValueError(f"weight_decay must be >= 0, got {weight_decay}.")
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be a positive norm or None, got {clip}.")
+
+
+def _check_momentum(momentum: float) -> None:
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}.")
 
 
 def _check_betas(b1: float, b2: float) -> None:

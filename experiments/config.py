@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from cnnlab.data import Dataset, Splits
     from cnnlab.models import Network
+    from cnnlab.schedules import Schedule
     from cnnlab.train import Recipe
 
 # What may differ between a run and its resume: nothing that the numbers depend on.
@@ -63,7 +64,7 @@ class Training:
     """The update rule."""
     learning_rate: float = 0.1
     """The highest one."""
-    schedule: Literal["constant", "step", "cosine"] = "cosine"
+    schedule: Literal["constant", "step", "cosine", "swa"] = "cosine"
     """How the rate falls."""
     milestones: tuple[float, ...] = (0.5, 0.75)
     """For the step schedule: when the rate falls tenfold, as fractions of the training."""
@@ -112,6 +113,8 @@ class Training:
     """Go on with the run in this directory; nothing else is needed."""
     keep: int = 2
     """Latest checkpoints to keep, besides the best."""
+    keep_every: int | None = None
+    """Keep the checkpoint of every so many epochs, too."""
     checkpoint_steps: int | None = None
     """Save every so many updates, too, not only after each epoch."""
     quiet: bool = False
@@ -161,8 +164,17 @@ def make_network(config: Training, num_classes: int) -> "Network":
     return models.create(config.model, num_classes, **overrides)
 
 
-def make_recipe(config: Training, train: "Dataset") -> "Recipe":
-    """How the config trains a network on ``train``."""
+def make_recipe(
+    config: Training, train: "Dataset", *, schedule: "Schedule | None" = None, varied: bool = False
+) -> "Recipe":
+    """How the config trains a network on ``train``.
+
+    Args:
+      config: what was asked for.
+      train: the training part, for its length, classes and statistics.
+      schedule: in place of the config's own.
+      varied: let members have hyperparameters of their own, see ``optim.create``.
+    """
     import functools
 
     from cnnlab import augment, losses, models, optim, schedules
@@ -170,19 +182,21 @@ def make_recipe(config: Training, train: "Dataset") -> "Recipe":
     from cnnlab.train import Recipe
 
     per_epoch = steps_per_epoch(len(train), config.batch_size, config.remainder)
-    schedule = schedules.create(
-        config.schedule,
-        config.learning_rate,
-        config.epochs * per_epoch,
-        warmup_steps=round(config.warmup_epochs * per_epoch),
-        milestones=config.milestones,
-    )
+    if schedule is None:
+        schedule = schedules.create(
+            config.schedule,
+            config.learning_rate,
+            config.epochs * per_epoch,
+            warmup_steps=round(config.warmup_epochs * per_epoch),
+            milestones=config.milestones,
+        )
     optimizer = optim.create(
         config.optimizer,
         schedule,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         clip=config.clip,
+        varied=varied,
     )
     transforms = []
     if config.crop:

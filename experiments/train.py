@@ -14,7 +14,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from experiments import launch
@@ -56,7 +56,7 @@ def run(config: Config) -> dict[str, Any]:
     mesh = make_mesh(len(config.all_seeds), member_axis=config.member_axis)
     if config.resume is None:
         check_fits(recipe, splits.train)
-    with open_run(config) as opened:
+    with open_run(config, kept_steps(config, splits.train)) as opened:
         say = (lambda text: None) if config.quiet else print
         say(f"{splits.notes}\nrun directory: {opened.directory}")
         epochs = epochs_of(config, opened, recipe, splits.train, splits.validation, mesh)
@@ -77,7 +77,20 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
-def open_run(config: Training) -> "Run":
+def kept_steps(config: Training, train: "Dataset") -> range:
+    """The steps whose checkpoints ``config.keep_every`` keeps."""
+    from cnnlab.data.batches import steps_per_epoch
+
+    if config.keep_every is None:
+        return range(0)
+    if config.keep_every < 1:
+        raise ValueError(f"keep_every must be at least 1 epoch, got {config.keep_every}.")
+    per_epoch = steps_per_epoch(len(train), config.batch_size, config.remainder)
+    every = per_epoch * config.keep_every
+    return range(every, per_epoch * config.epochs + 1, every)
+
+
+def open_run(config: Training, keep_steps: Collection[int] = ()) -> "Run":
     """A new run in the config's directory, or the one that it resumes."""
     from cnnlab.train import records
     from cnnlab.train.environment import differences, environment
@@ -89,10 +102,10 @@ def open_run(config: Training) -> "Run":
         before = records.read_json(config.resume / ENVIRONMENT)
         for line in differences(before, now):
             print(f"warning: not the machine that the run began on, so not the same bits: {line}")
-        return Run.resume(config.resume, keep=config.keep)
+        return Run.resume(config.resume, keep=config.keep, keep_steps=keep_steps)
     name = config.dataset.replace("/", "-").replace(":", "-")
     directory = config.run_dir or numbered(config.runs, f"{name}-{config.model}")
-    return Run.create(directory, plain(config), now, keep=config.keep)
+    return Run.create(directory, plain(config), now, keep=config.keep, keep_steps=keep_steps)
 
 
 def epochs_of(
@@ -102,26 +115,33 @@ def epochs_of(
     train: "Dataset",
     validation: "Dataset | None",
     mesh: "Mesh",
+    **settings: Any,
 ) -> Iterator["Position"]:
-    """Trains in the run directory ``opened`` as ``config`` says: what ``Run.fit`` yields."""
+    """Trains in the run directory ``opened`` as ``config`` says: what ``Run.fit`` yields.
+
+    Args:
+      config: what was asked for.
+      opened: where it is recorded.
+      recipe: network, optimiser, loss, augmentation.
+      train: the training part.
+      validation: evaluated after each epoch, or None.
+      mesh: where it runs.
+      **settings: of ``Run.fit``, besides those that the config has, or in their place.
+    """
     from cnnlab.report.progress import Progress
 
-    return opened.fit(
-        recipe,
-        train,
-        validation,
-        epochs=config.epochs,
-        clock=time.perf_counter,
-        wall_clock=time.time,
-        seeds=config.all_seeds,
-        display=None if config.quiet else Progress,
-        checkpoint_steps=config.checkpoint_steps,
-        mesh=mesh,
-        batch_size=config.batch_size,
-        remainder=config.remainder,
-        stream=config.stream,
-        steps_per_call=config.steps_per_call,
-    )
+    given: dict[str, Any] = {
+        "epochs": config.epochs,
+        "seeds": config.all_seeds,
+        "display": None if config.quiet else Progress,
+        "checkpoint_steps": config.checkpoint_steps,
+        "batch_size": config.batch_size,
+        "remainder": config.remainder,
+        "stream": config.stream,
+        "steps_per_call": config.steps_per_call,
+    }
+    clocks: dict[str, Any] = {"clock": time.perf_counter, "wall_clock": time.time}
+    return opened.fit(recipe, train, validation, mesh=mesh, **clocks, **{**given, **settings})
 
 
 def _draw(config: Training, opened: "Run") -> None:

@@ -33,6 +33,7 @@ class Batch(NamedTuple):
     images: jax.Array  # uint8 [N, H, W, C]
     labels: jax.Array  # int32 [N]
     weights: jax.Array  # float32 [N], 0 or 1
+    targets: jax.Array | None = None  # float32 [N, K], a teacher's logits, where there is one
 
 
 class Window(NamedTuple):
@@ -80,15 +81,29 @@ def training_plan(
     seeds: tuple[int, ...],
     epoch: int,
     remainder: Remainder = "drop",
+    subsets: np.ndarray | None = None,
 ) -> np.ndarray:
     """The order of one epoch for each seed: int32 ``[M, S, B]``.
 
     Every example stands in it at most once ("drop"), or every example once and the first ones a
     second time to fill the last batch ("wrap").
+
+    Args:
+      examples: how many there are.
+      batch_size: examples in a step.
+      seeds: one for each member.
+      epoch: which one.
+      remainder: see above.
+      subsets: int ``[M, n]``, which examples each member sees in an epoch, perhaps some of them
+        several times; all by default.
     """
+    if subsets is not None:
+        examples = subsets.shape[1]
     steps = steps_per_epoch(examples, batch_size, remainder)
     permute = _permutations(examples, jax.default_backend())
     orders = np.asarray(permute(np.asarray(seeds, np.uint32), np.int32(epoch)))
+    if subsets is not None:
+        orders = np.take_along_axis(subsets, orders, axis=1)
     filled = np.take(orders, np.arange(steps * batch_size), axis=1, mode="wrap")
     return filled.reshape(len(seeds), steps, batch_size).astype(np.int32)
 
@@ -108,21 +123,25 @@ class Resident:
         self._mesh = mesh
         self._images = place(np.asarray(dataset.images[:]), sharding(mesh))
         self._labels = place(dataset.labels, sharding(mesh))
+        self._targets = None
+        if dataset.targets is not None:
+            self._targets = place(dataset.targets, sharding(mesh))
 
     def windows(self, plan: np.ndarray, first: int, steps: int) -> Iterator[Window]:
         """See ``Source``. The plan of the whole epoch travels once."""
         own = place(plan, sharding(self._mesh, MEMBER, None, DATA))
         for start in range(first, plan.shape[1], steps):
             count = min(steps, plan.shape[1] - start)
-            yield Window((self._images, self._labels), own, start, count)
+            yield Window((self._images, self._labels, self._targets), own, start, count)
 
     @staticmethod
     def batch_at(shared: Any, own: Any, index: jax.Array) -> Batch:
         """See ``Source``."""
-        images, labels = shared
+        images, labels, targets = shared
         at = own[index]
         # -1 pads: it reads the last example, which then does not count.
-        return Batch(images[at], labels[at], (at >= 0).astype(jnp.float32))
+        weights = (at >= 0).astype(jnp.float32)
+        return Batch(images[at], labels[at], weights, None if targets is None else targets[at])
 
 
 class Streamed:
@@ -165,11 +184,10 @@ class Streamed:
     def batch_at(shared: Any, own: Any, index: jax.Array) -> Batch:
         """See ``Source``."""
         del shared
-        images, labels, weights = own
-        return Batch(images[index], labels[index], weights[index])
+        return Batch(*(column[index] for column in own))
 
     def _read(self, plan: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, ...]]:
-        """Images, labels and weights ``[m, b, ...]`` of each step of ``plan`` from ``first`` on."""
+        """The fields of ``Batch`` ``[m, b, ...]`` at each step of ``plan`` from ``first`` on."""
         import grain
 
         steps = grain.MapDataset.source(_Steps(self._dataset, plan, first))
@@ -193,7 +211,10 @@ class _Steps:
             *at.shape, *self._dataset.image_shape
         )
         labels = self._dataset.labels[flat].reshape(at.shape)
-        return images, labels, (at >= 0).astype(np.float32)
+        fields = (images, labels, (at >= 0).astype(np.float32))
+        if self._dataset.targets is None:
+            return fields
+        return (*fields, self._dataset.targets[flat].reshape(*at.shape, -1))
 
 
 @functools.cache

@@ -132,9 +132,10 @@ class Dataset:
       class_names: the K names, all different; a label is an index into them.
       name: what the data set is called, such as "cifar10".
       statistics: of the training part that the data set belongs to, or None.
+      targets: float32 [N, K], what a teacher says of each example (its logits), or None.
 
     Raises:
-      ValueError: where images, labels and class names do not fit each other.
+      ValueError: where images, labels, class names and targets do not fit each other.
     """
 
     images: Images
@@ -142,6 +143,7 @@ class Dataset:
     class_names: tuple[str, ...]
     name: str
     statistics: Statistics | None = None
+    targets: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _check_images(self.name, self.images)
@@ -152,6 +154,8 @@ class Dataset:
                 f"{self.name}: statistics must have one mean for each of {channels} channels, "
                 f"got {len(self.statistics.mean)}."
             )
+        if self.targets is not None:
+            _check_targets(self.name, self.targets, (len(self), self.num_classes))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -182,7 +186,10 @@ class Dataset:
             images: Images = Selection(self.images, indices)
         else:
             images = self.images[indices]
-        return dataclasses.replace(self, images=images, labels=self.labels[indices])
+        targets = None if self.targets is None else self.targets[indices]
+        return dataclasses.replace(
+            self, images=images, labels=self.labels[indices], targets=targets
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -227,9 +234,9 @@ def compute_statistics(dataset: Dataset) -> Statistics:
 def fingerprint(dataset: Dataset) -> str:
     """16 hexadecimal digits that tell this data from other data, the same in every process.
 
-    Made from the images, the labels and the class names. Lazy images are not decoded: their file
-    names and sizes (or the name of their record file) stand for them, so a data set that is lazy
-    and the same one in memory have different fingerprints.
+    Made from the images, the labels, the class names and, if there are any, the targets. Lazy
+    images are not decoded: their file names and sizes (or the name of their record file) stand for
+    them, so a data set that is lazy and the same one in memory have different fingerprints.
     """
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((tuple(dataset.images.shape), dataset.class_names)).encode())
@@ -240,6 +247,8 @@ def fingerprint(dataset: Dataset) -> str:
     else:
         for chunk in _chunks(dataset.images):
             digest.update(np.ascontiguousarray(chunk).data)
+    if dataset.targets is not None:
+        digest.update(np.ascontiguousarray(dataset.targets).astype("<f4").tobytes())
     return digest.hexdigest()
 
 
@@ -322,4 +331,15 @@ def _check_labels(name: str, labels: np.ndarray, count: int, class_names: tuple[
             f"{name}: labels must be in 0..{len(class_names) - 1} (there are {len(class_names)} "
             f"class names), got {labels[wrong[0]]} for example {wrong[0]}"
             f"{f' and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''}."
+        )
+
+
+def _check_targets(name: str, targets: np.ndarray, shape: tuple[int, int]) -> None:
+    fits = isinstance(targets, np.ndarray) and targets.dtype == np.float32
+    if not fits or targets.shape != shape or not np.isfinite(targets).all():
+        got = f"{getattr(targets, 'dtype', type(targets).__name__)} of shape {np.shape(targets)}"
+        raise ValueError(
+            f"{name}: targets must be finite float32 logits [N, K], here {list(shape)}, got {got}. "
+            "A teacher must have seen the same examples in the same order, and tell the same "
+            "classes apart."
         )

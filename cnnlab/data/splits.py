@@ -187,6 +187,8 @@ def _only_classes(dataset: Dataset, classes: Sequence[str | int]) -> Dataset:
     if not len(kept):
         raise ValueError(f"{dataset.name}: there is no example of class {' or '.join(names)}.")
     part = dataset.take(kept)
+    if part.targets is not None:
+        part = dataclasses.replace(part, targets=None)  # what a teacher said of other classes
     return dataclasses.replace(part, labels=number[part.labels], class_names=names)
 
 

@@ -13,7 +13,7 @@ import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -32,7 +32,7 @@ class NotFiniteError(CheckpointError):
 
 
 class Checkpoints:
-    """The checkpoints of one run: the latest few and the best one.
+    """The checkpoints of one run: the latest few, the best one, and those of chosen steps.
 
     Use it as a context manager: leaving it waits until what was saved is on the disk.
 
@@ -40,16 +40,22 @@ class Checkpoints:
       folder: where they are; made if it is missing.
       keep: how many of the latest are kept, >= 2 so that there is one before a damaged one. The one
         with the highest score is kept besides.
+      keep_steps: the checkpoints of these steps are kept, too.
       read_only: only for reading, perhaps while a run writes there: nothing is cleaned up.
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str], *, keep: int = 2, read_only: bool = False
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        keep: int = 2,
+        keep_steps: Collection[int] = (),
+        read_only: bool = False,
     ) -> None:
         if keep < 2:
             raise ValueError(f"keep must be at least 2 checkpoints, got {keep}.")
         self.folder = pathlib.Path(folder).resolve()
-        self._keep = keep
+        self._policy = _LatestAndBest(keep, frozenset(keep_steps))
         self._read_only = read_only
         self._opened = False
 
@@ -65,7 +71,7 @@ class Checkpoints:
     def _manager(self) -> Any:
         """Orbax's manager, opened when it is first needed: Orbax is slow to import."""
         self._opened = True
-        return _open_manager(self.folder, self._keep, self._read_only)
+        return _open_manager(self.folder, self._policy, self._read_only)
 
     def save(
         self, step: int, tree: Any, meta: dict[str, Any], *, score: float | None = None
@@ -290,19 +296,20 @@ class _LatestAndBest:
     """Orbax's policy of what is kept. Its own ``BestN`` keeps one without a score as the best."""
 
     keep: int
+    keep_steps: frozenset[int]
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
         del context
         steps = [info.step for info in checkpoints]
         kept = {*sorted(steps)[-self.keep :], _best({i.step: i.metrics for i in checkpoints})}
-        return [step in kept for step in steps]
+        return [step in kept or step in self.keep_steps for step in steps]
 
 
-def _open_manager(folder: pathlib.Path, keep: int, read_only: bool) -> Any:
+def _open_manager(folder: pathlib.Path, policy: _LatestAndBest, read_only: bool) -> Any:
     import orbax.checkpoint as ocp
 
     options = ocp.CheckpointManagerOptions(
-        preservation_policy=_LatestAndBest(keep),
+        preservation_policy=policy,
         best_fn=lambda metrics: metrics["score"],  # without one it writes no metrics
         read_only=read_only,
         create=not read_only,

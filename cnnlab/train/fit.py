@@ -6,7 +6,7 @@ who records, shows or interrupts a run.
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from cnnlab.data.batches import Remainder, steps_per_epoch, training_plan
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, check_divides, make_mesh, place, sharding
+from cnnlab.optim import set_hyperparameters
 from cnnlab.train.evaluate import as_source, evaluate
 from cnnlab.train.metrics import NEVER, Sums, means
 from cnnlab.train.program import (
@@ -110,6 +111,9 @@ def steps(
     remainder: Remainder = "drop",
     stream: bool | None = None,
     steps_per_call: int | None = None,
+    init_seeds: Sequence[int] | None = None,
+    subsets: np.ndarray | None = None,
+    hyperparameters: Mapping[str, Sequence[float]] | None = None,
     begin: tuple[TrainState, Sums] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Position]:
@@ -129,6 +133,12 @@ def steps(
         are (None): in memory resident, lazy ones streamed.
       steps_per_call: updates in one compiled call; chosen by their cost by default. It changes
         nothing but the speed and how often this yields.
+      init_seeds: of the initial weights only, one for each member; ``seeds`` then say the order of
+        the images, the augmentation and dropout, and may repeat themselves.
+      subsets: int ``[M, n]``, which examples each member trains on, such as ``ensemble.bootstrap``
+        gives; repeats are allowed. All by default.
+      hyperparameters: name -> one value for each member, for an optimizer made by
+        ``optim.create(..., varied=True)``.
       begin: where to go on: the states and sums of a ``Position``.
       stop: asked before each call; once it says True, on any process, the iterator ends with a
         ``Position`` whose ``stopped`` is True, at the same step on all processes.
@@ -137,17 +147,24 @@ def steps(
       ValueError: for settings out of range or data that do not fit.
       DivergedError: when a loss is not finite.
     """
-    seeds = _checked_seeds(seeds)
+    distinct = subsets is None and not hyperparameters
+    seeds, init_seeds = _checked_seeds(seeds, init_seeds, distinct=distinct)
+    _check_subsets(subsets, len(seeds), len(train))
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}.")
     if steps_per_call is not None and steps_per_call < 1:
         raise ValueError(f"steps_per_call must be at least 1, got {steps_per_call}.")
     mesh = make_mesh(len(seeds)) if mesh is None else mesh
     check_divides(mesh, batch_size)
-    per_epoch = steps_per_epoch(len(train), batch_size, remainder)
+    seen = len(train) if subsets is None else subsets.shape[1]
+    per_epoch = steps_per_epoch(seen, batch_size, remainder)
     placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
     if begin is None:
-        states, cost = initialise(recipe, train, placed_seeds, mesh)
+        placed_init_seeds = place(np.asarray(init_seeds, np.uint32), sharding(mesh, MEMBER))
+        states, cost = initialise(recipe, train, placed_init_seeds, mesh)
+        if hyperparameters:
+            opt_state = set_hyperparameters(states.opt_state, hyperparameters)
+            states = states._replace(opt_state=opt_state)
         sums = no_sums(len(seeds), mesh)
     else:
         states, sums = begin
@@ -179,7 +196,7 @@ def steps(
             arrived = means(there[-1])
 
     while step < epochs * per_epoch:
-        plan = training_plan(len(train), batch_size, seeds, step // per_epoch, remainder)
+        plan = training_plan(len(train), batch_size, seeds, step // per_epoch, remainder, subsets)
         if step % per_epoch == 0:
             sums = no_sums(len(seeds), mesh)
         for window in source.windows(plan, step % per_epoch, steps_per_call):
@@ -222,11 +239,38 @@ def member(states: TrainState, index: int) -> TrainState:
     return jax.tree.map(lambda x: x[index], states)
 
 
-def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+def _checked_seeds(
+    seeds: Sequence[int], init_seeds: Sequence[int] | None, *, distinct: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     seeds = tuple(int(seed) for seed in seeds)
-    if not seeds or len(set(seeds)) < len(seeds) or any(not 0 <= s < 2**32 for s in seeds):
-        raise ValueError(f"seeds must be one or more different integers in [0, 2^32), got {seeds}.")
-    return seeds
+    starts = seeds if init_seeds is None else tuple(int(seed) for seed in init_seeds)
+    if not seeds or any(not 0 <= s < 2**32 for s in (*seeds, *starts)):
+        raise ValueError(f"seeds must be one or more integers in [0, 2^32), got {seeds}, {starts}.")
+    if len(starts) != len(seeds):
+        raise ValueError(f"init_seeds must be one for each of {len(seeds)} seeds, got {starts}.")
+    pairs = list(zip(seeds, starts, strict=True))
+    if distinct and len(set(pairs)) < len(pairs):
+        same = seeds if init_seeds is None else pairs
+        raise ValueError(
+            f"seeds must be different, or two networks would be the same one, got {same}."
+        )
+    return seeds, starts
+
+
+def _check_subsets(subsets: np.ndarray | None, members: int, examples: int) -> None:
+    if subsets is None:
+        return
+    shape, dtype = np.shape(subsets), np.asarray(subsets).dtype
+    if len(shape) != 2 or shape[0] != members or dtype.kind not in "iu" or not shape[1]:
+        raise ValueError(
+            f"subsets must be integers [M, n] with a row for each of {members} members, got "
+            f"{dtype} of shape {shape}."
+        )
+    if np.min(subsets) < 0 or np.max(subsets) >= examples:
+        raise ValueError(
+            f"subsets must be indices into {examples} training examples, got {np.min(subsets)} "
+            f"to {np.max(subsets)}."
+        )
 
 
 def check_finite(sums: Sums, seeds: Sequence[int], recipe: Recipe) -> None:

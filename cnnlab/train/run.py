@@ -10,7 +10,7 @@ figures/ and, once the run is finished, result.json.
 """
 
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -23,6 +23,7 @@ from cnnlab.train import records
 from cnnlab.train.checkpoint import CheckpointError, Checkpoints
 from cnnlab.train.fit import Position, steps
 from cnnlab.train.metrics import zero_sums
+from cnnlab.train.program import no_sums
 from cnnlab.train.recorder import Recorder, first_process
 from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import Recipe, TrainState, state_shapes
@@ -43,13 +44,14 @@ class Run:
         *,
         resumed: bool,
         keep: int = 2,
+        keep_steps: Collection[int] = (),
         read_only: bool = False,
     ) -> None:
         self.directory = directory
         self.resumed = resumed
         self._read_only = read_only
         self.seconds = 0.0  # of training, over all sittings
-        self._keep = keep
+        self._keep, self._keep_steps = keep, keep_steps
         self._checkpoints: Checkpoints | None = None
         self.stop = StopSignals()
 
@@ -61,6 +63,7 @@ class Run:
         environment: Mapping[str, Any],
         *,
         keep: int = 2,
+        keep_steps: Collection[int] = (),
     ) -> "Run":
         """Begins a run in a directory that does not exist yet, or is empty.
 
@@ -69,6 +72,7 @@ class Run:
           config: JSON-ready; what a resume compares with.
           environment: ``train.environment.environment()``.
           keep: how many of the latest checkpoints are kept, besides the best.
+          keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.
 
         Raises:
           FileExistsError: if something is in the directory: a run never writes into another one.
@@ -85,17 +89,19 @@ class Run:
             records.write_json(directory / ENVIRONMENT, dict(environment))
             records.write_json(directory / CONFIG, dict(config))
         _barrier("created")
-        return cls(directory.resolve(), resumed=False, keep=keep)
+        return cls(directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps)
 
     @classmethod
-    def resume(cls, directory: pathlib.Path, *, keep: int = 2) -> "Run":
+    def resume(
+        cls, directory: pathlib.Path, *, keep: int = 2, keep_steps: Collection[int] = ()
+    ) -> "Run":
         """Goes on with the run in ``directory``.
 
         Raises:
           ResumeError: if there is no run.
         """
         read_config(directory)
-        return cls(directory.resolve(), resumed=True, keep=keep)
+        return cls(directory.resolve(), resumed=True, keep=keep, keep_steps=keep_steps)
 
     @classmethod
     def read(cls, directory: pathlib.Path) -> "Run":
@@ -109,7 +115,10 @@ class Run:
 
     def __enter__(self) -> "Run":
         self._checkpoints = Checkpoints(
-            self.directory / "checkpoints", keep=self._keep, read_only=self._read_only
+            self.directory / "checkpoints",
+            keep=self._keep,
+            keep_steps=self._keep_steps,
+            read_only=self._read_only,
         )
         if not self._read_only:
             self.stop.__enter__()
@@ -136,6 +145,7 @@ class Run:
         epochs: int,
         clock: Callable[[], float],
         seeds: tuple[int, ...] = (0,),
+        initial: TrainState | None = None,
         display: Callable[..., Any] | None = None,
         checkpoint_steps: int | None = None,
         wall_clock: Callable[[], float] | None = None,
@@ -151,6 +161,7 @@ class Run:
           epochs: of the whole run.
           clock: seconds, such as ``time.perf_counter``, for rates.
           seeds: one member for each.
+          initial: the states ``[M, ...]`` to begin from; fresh ones by default.
           display: a class such as ``report.progress.Progress``, or None.
           checkpoint_steps: save at least every so many updates within an epoch, too.
           wall_clock: seconds since 1970, ``time.time``, for TensorBoard.
@@ -167,6 +178,8 @@ class Run:
         mesh = settings.pop("mesh", None) or make_mesh(len(seeds))
         data = [fingerprint(part) for part in (train, validation) if part is not None]
         begin, meta = self._begin(recipe, train, len(seeds), mesh, data)
+        if begin is None and initial is not None:
+            begin = jax.device_put(initial, sharding(mesh, MEMBER)), no_sums(len(seeds), mesh)
         recorder = Recorder(self, recipe, seeds, meta, data, clock, checkpoint_steps)
         iterator = steps(
             recipe,
@@ -189,23 +202,38 @@ class Run:
         members: int = 1,
         mesh: Mesh | None = None,
         best: bool = False,
+        step: int | None = None,
     ) -> tuple[int, TrainState]:
-        """The step and states ``[M, ...]`` of the latest checkpoint that is whole, or of the best.
+        """The step and states ``[M, ...]`` of the latest checkpoint that is whole, or of another.
+
+        Args:
+          recipe: of the run.
+          image_shape: of its data.
+          members: M, as many as were trained.
+          mesh: ``make_mesh(members)`` by default.
+          best: the best checkpoint on the validation part.
+          step: the checkpoint of this step.
 
         Raises:
-          CheckpointError: if there is none, or for ``best`` if that one is damaged.
+          CheckpointError: if there is none, or for ``best`` and ``step`` if that one is damaged.
         """
         mesh = make_mesh(members) if mesh is None else mesh
         like = checkpoint_like(recipe, image_shape, members, mesh)
         self.checkpoints.wait()
-        wanted = self.checkpoints.best_step() if best else None
+        wanted = self.checkpoints.best_step() if best else step
+        if step is not None and step not in self.checkpoints.steps():
+            there = ", ".join(map(str, self.checkpoints.steps())) or "none"
+            raise CheckpointError(
+                f"the run in {self.directory} has no checkpoint of step {step}; it has {there}. "
+                "A run keeps its latest two and the best: train with --keep or --keep-every."
+            )
         if best and wanted is None:
             raise CheckpointError(
                 f"the run in {self.directory} has no best checkpoint, since it had no validation "
                 "part: ask for the latest."
             )
-        step, tree, _ = self.checkpoints.restore(like, step=wanted, say=print)
-        return step, tree["states"]
+        found, tree, _ = self.checkpoints.restore(like, step=wanted, say=print)
+        return found, tree["states"]
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes result.json."""

@@ -16,8 +16,9 @@ from cnnlab.models.init import Init
 from cnnlab.models.init import create as create_init
 from cnnlab.schedules import Schedule
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
-"""``(logits [N, K], labels [N]) -> losses [N]``."""
+Loss = Callable[..., jax.Array]
+"""``(logits [N, K], labels [N]) -> losses [N]``; with a third argument, ``targets [N, K]``, where
+batches have what a teacher says."""
 
 
 class Average(NamedTuple):
@@ -55,6 +56,9 @@ class Recipe:
       ema_decay: decay of the moving average of parameters and batch statistics that is evaluated in
         place of the network; None for none. In its first steps the average forgets faster:
         ``min(decay, (1 + t) / (10 + t))``.
+      teacher: ``(images as the network sees them) -> logits [N, K]``: says of each augmented batch
+        what the loss gets as its targets, in place of targets that the data set holds. Its network
+        gets no gradient. ``transfer.distillation.live_teacher`` makes one.
       init: how the weights start, ``models.init.create(name)``.
 
     Raises:
@@ -69,6 +73,7 @@ class Recipe:
     schedule: Schedule | None = None
     accumulate: int = 1
     ema_decay: float | None = None
+    teacher: Callable[[jax.Array], jax.Array] | None = None
     # Not compared: programs are compiled once for recipes that differ in nothing but their start.
     init: Init = dataclasses.field(default=create_init("default"), compare=False)
 

@@ -52,6 +52,9 @@ def train_step(
     dropout_key = jax.random.fold_in(stream_key(key, "dropout", state.step), device)
     images = recipe.prepare(stream_key(key, "prepare"), batch.images)
     batch = batch._replace(images=recipe.augment(augment_key, images))
+    if recipe.teacher is not None:
+        taught = jax.lax.stop_gradient(recipe.teacher(batch.images))
+        batch = batch._replace(targets=taught)
 
     gradients, model_state, sums = _gradients(recipe, state, batch, dropout_key)
     if axis_name is not None:
@@ -130,7 +133,8 @@ def _gradients(
             mutable=list(model_state),
             rngs={"dropout": key},
         )
-        losses = recipe.loss(logits, part.labels)
+        taught = () if part.targets is None else (part.targets,)
+        losses = recipe.loss(logits, part.labels, *taught)
         sums = batch_sums(logits, part.labels, losses, part.weights, state.step)
         return jnp.mean(losses), (dict(model_state), sums)
 
