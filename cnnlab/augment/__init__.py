@@ -5,14 +5,19 @@ of its own, so that what happens to an image does not depend on how a batch is s
 
     augmentation = augment.compose(augment.flip(), augment.crop(padding=4), augment.cutout(16))
     images = jax.jit(augmentation)(key, images)
+
+Views for predictions at test time are in ``views``: ``augment.views.ten_crop(28)(images)``.
 """
 
+from cnnlab.augment import views
 from cnnlab.augment.compose import Transform, compose, per_example
 from cnnlab.augment.geometry import crop, cutout, flip
 from cnnlab.augment.normalize import normalize, subtract_mean_image, to_unit_range
+from cnnlab.augment.views import Views
 
 __all__ = [
     "Transform",
+    "Views",
     "compose",
     "crop",
     "cutout",
@@ -21,4 +26,5 @@ __all__ = [
     "per_example",
     "subtract_mean_image",
     "to_unit_range",
+    "views",
 ]

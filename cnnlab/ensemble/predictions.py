@@ -1,0 +1,197 @@
+"""Several predictions of the same network: of several views of each image, or with dropout on.
+
+Both are ``train.predict`` on a network that gives all of them at once: members stay an axis,
+devices share the work, and on a CPU what is computed together fits into its cache.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, cast
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax.sharding import Mesh
+
+from cnnlab.augment import Views
+from cnnlab.data.dataset import Dataset
+from cnnlab.keys import run_key, stream_key
+from cnnlab.models import Network
+from cnnlab.models.dropout import Dropout
+from cnnlab.train import Recipe, TrainState, predict, predict_step
+
+
+def view_logits(
+    recipe: Recipe,
+    states: TrainState,
+    dataset: Dataset,
+    views: Views,
+    *,
+    batch_size: int = 512,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
+    """Logits of each member for each view of each example, in order: float32 ``[M, V, N, K]``.
+
+    The views are made of the prepared images, as the network sees them. A program is compiled for
+    each ``views``: make them once and use them again.
+
+    Args:
+      recipe: how the states were trained.
+      states: ``[M, ...]``, as ``fit`` yields them; their moving average where they hold one.
+      dataset: what to predict.
+      views: from ``augment.views``, of a size that the network takes.
+      batch_size: examples at a time, all of whose views are then made; rounded up to a multiple of
+        the devices.
+      mesh: all devices by default.
+
+    Raises:
+      ValueError: if the images are too small for the views or the views for the network, or where
+        the views have another size than the network was made for.
+    """
+    network = cast(Network, _OfViews(recipe.network, views))
+    seeing = dataclasses.replace(recipe, network=network)
+    logits = predict(seeing, states, dataset, batch_size=batch_size, mesh=mesh)
+    return np.ascontiguousarray(np.swapaxes(logits, 1, 2))
+
+
+def dropout_logits(
+    recipe: Recipe,
+    states: TrainState,
+    dataset: Dataset,
+    samples: int,
+    *,
+    seed: int = 0,
+    batch_size: int = 512,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
+    """Logits with dropout on and all else as in evaluation: float32 ``[M, S, N, K]``.
+
+    A sample is one thinned network: the same units are dropped for every example and member, so
+    that it can be looked at as one more member. The units of sample s depend on the seed, on s and
+    on the place of the ``Dropout`` in the network, and on nothing else: not on the batch size, the
+    devices or how many samples there are. The stages before the first dropout run once for all
+    samples. A program is compiled for each seed and number of samples.
+
+    Args:
+      recipe: how the states were trained.
+      states: ``[M, ...]``, as ``fit`` yields them; their moving average where they hold one.
+      dataset: what to predict.
+      samples: S, >= 1; some tens are usual.
+      seed: of the units that are dropped.
+      batch_size: examples at a time; rounded up to a multiple of the devices.
+      mesh: all devices by default.
+
+    Raises:
+      ValueError: if the network has no ``Dropout`` with a rate above 0, or ``samples`` is below 1.
+
+    Source: Gal & Ghahramani, Dropout as a Bayesian Approximation, ICML 2016.
+    """
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}.")
+    first = _first_with_dropout(recipe, states, dataset.image_shape)
+    network = cast(Network, _Thinned(recipe.network, first, samples, seed))
+    dropping = dataclasses.replace(recipe, network=network)
+    logits = predict(dropping, states, dataset, batch_size=batch_size, mesh=mesh)
+    return np.ascontiguousarray(np.swapaxes(logits, 1, 2))
+
+
+@dataclasses.dataclass(frozen=True)
+class _OfViews:
+    """Stands in for a network in ``predict``: ``[N, H, W, C] -> [N, V, K]``."""
+
+    network: Network
+    views: Views
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.network.names
+
+    def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
+        def one(view: jax.Array) -> Any:
+            return self.network.apply(variables, view, **options)
+
+        views = self.views(images)
+        if options.get("stop") is not None:
+            # Asked for what the activations take: one view after the other, they take that of one.
+            return one(views[0])
+        return jnp.swapaxes(jax.lax.map(one, views), 0, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Thinned:
+    """Stands in for a network in ``predict``: ``[N, H, W, C] -> [N, S, K]``."""
+
+    network: Network
+    first: str  # the first stage that drops
+    samples: int
+    seed: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.network.names
+
+    def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
+        if options.get("stop") is not None:
+            return self.network.apply(variables, images, **options)
+        at = self.names.index(self.first)
+        x: Any = images
+        if at:
+            x = self.network.apply(variables, images, **{**options, "stop": self.names[at - 1]})
+
+        def one(sample: jax.Array) -> Any:
+            with nn.intercept_methods(_dropping(stream_key(run_key(self.seed), "dropout", sample))):
+                return self.network.apply(variables, x, **{**options, "start": self.first})
+
+        return jnp.swapaxes(jax.lax.map(one, jnp.arange(self.samples)), 0, 1)
+
+
+def _dropping(key: jax.Array) -> Callable[..., Any]:
+    """An interceptor that has every ``Dropout`` drop, the same units for each example."""
+
+    def intercept(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        module = context.module
+        # A module without a scope above it is the one that is applied just below.
+        if context.method_name != "__call__" or not _drops(module) or not module.path:
+            return call(*args, **kwargs)
+        x = args[0] if args else kwargs["x"]
+        ones = jnp.ones((1, *x.shape[1:]), x.dtype)
+        rngs = {"dropout": stream_key(key, "/".join(module.path))}
+        factors = module.clone(parent=None, name=None).apply({}, ones, train=True, rngs=rngs)
+        return jnp.where(factors == 0, jnp.zeros_like(x), x * factors)
+
+    return intercept
+
+
+def _first_with_dropout(
+    recipe: Recipe, states: TrainState, image_shape: tuple[int, int, int]
+) -> str:
+    """The name of the first stage that drops.
+
+    Raises:
+      ValueError: if none does.
+    """
+    found: list[str] = []
+
+    def watch(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        if _drops(context.module):
+            found.append(context.module.path[0])
+        return call(*args, **kwargs)
+
+    def forward(states: TrainState, images: jax.Array) -> jax.Array:
+        alone = jax.tree.map(lambda leaf: leaf[0], states)
+        with nn.intercept_methods(watch):
+            return predict_step(recipe, alone, images)
+
+    jax.eval_shape(forward, states, jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8))
+    if not found:
+        raise ValueError(
+            "the network must have a Dropout with a rate above 0 to be sampled from, and of its "
+            f"stages {list(recipe.network.names)} none has. Create the model with dropout=0.5 or "
+            "such and train that, or combine other members, such as snapshots or views."
+        )
+    return found[0]
+
+
+def _drops(module: nn.Module) -> bool:
+    return isinstance(module, Dropout) and module.rate > 0
