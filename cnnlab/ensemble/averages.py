@@ -1,0 +1,248 @@
+"""Averages of weights: several networks of one architecture as one, at the cost of one.
+
+A mean of checkpoints, the mean that stochastic weight averaging keeps while it trains (Izmailov et
+al., UAI 2018), and soups of separately trained networks, uniform and greedy (Wortsman et al., ICML
+2022). The statistics of batch normalisation of averaged weights are not the average of the
+statistics: take them anew with ``train.recalibrate``.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from numpy.typing import ArrayLike
+
+from cnnlab.data import Dataset
+from cnnlab.train import Recipe, TrainState, evaluate, recalibrate
+
+
+def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> TrainState:
+    """The mean of states, such as of a run's last checkpoints.
+
+    Averaged are the parameters and the inexact arrays of ``model_state``, on the host in float64,
+    and rounded once to their own dtype. It is the parameters themselves that are averaged: a moving
+    average that the states hold is left out, so that the mean is what is evaluated. Step, optimizer
+    state and all else are the last one's.
+
+    Args:
+      states: one or more of the same network; with ``[M, ...]`` members, each member is averaged by
+        itself. None may be traced: for averages in a compiled program there is ``Running``.
+      weights: one >= 0 for each; only their ratios matter. Equal by default.
+
+    Returns:
+      A state like each of them, with ``average=None``.
+
+    Raises:
+      ValueError: if there is no state, they are of different networks (it says which one, and which
+        of its arrays), or the weights are negative, not finite, all zero or not as many.
+    """
+    states = list(states)
+    shares = _shares(len(states), weights)
+    _check_alike(states)
+    last = states[-1]._replace(average=None)
+
+    def mean(*leaves: Any) -> Any:
+        if not jnp.issubdtype(leaves[-1].dtype, jnp.inexact):
+            return leaves[-1]
+        total = np.zeros(leaves[-1].shape, np.float64)
+        for share, leaf in zip(shares, leaves, strict=True):
+            if share:  # what does not count may hold a NaN
+                total += share * np.asarray(leaf, np.float64)
+        return jnp.asarray(total.astype(leaves[-1].dtype))
+
+    params = jax.tree.map(mean, *(state.params for state in states))
+    model_state = jax.tree.map(mean, *(state.model_state for state in states))
+    return last._replace(params=params, model_state=model_state)
+
+
+def members_average(states: TrainState, weights: ArrayLike | None = None) -> TrainState:
+    """The mean over the members: of states ``[M, ...]`` one ``[1, ...]``, a uniform soup.
+
+    Members that began at different weights rarely have anything between them: a soup is for
+    networks that were trained on from the same ones.
+
+    Args and errors are those of ``average``.
+
+    Source: Wortsman et al., Model soups, ICML 2022, section 2.
+    """
+    return average(_alone([states]), weights)
+
+
+class Running(NamedTuple):
+    """The mean of weights so far, kept while training goes on: stochastic weight averaging.
+
+    A pytree, and its methods are pure: they may stand in compiled programs and be checkpointed.
+
+    Example:
+      >>> mean = None
+      >>> for epoch in train.fit(recipe, splits.train, epochs=100):
+      ...     if epoch.epoch > 75:
+      ...         mean = Running.start(epoch.states) if mean is None else mean.add(epoch.states)
+      >>> states = train.recalibrate(recipe, mean.states(epoch.states), splits.train)
+
+    Source: Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI
+    2018, algorithm 1.
+    """
+
+    averaged: jax.Array  # int32 [], how many; with members [M]
+    params: Any  # at least float32, like the parameters
+
+    @classmethod
+    def start(cls, states: TrainState) -> "Running":
+        """The mean of this one alone."""
+        params = jax.tree.map(lambda p: p.astype(_at_least_float32(p)), states.params)
+        return cls(jnp.ones(states.step.shape, jnp.int32), params)
+
+    def add(self, states: TrainState) -> "Running":
+        """The mean with one more: (n mean + new) / (n + 1), as mean + (new - mean) / (n + 1)."""
+        total = self.averaged + 1
+
+        def step(mean: jax.Array, new: jax.Array) -> jax.Array:
+            by = total.reshape(total.shape + (1,) * (mean.ndim - total.ndim)).astype(mean.dtype)
+            return mean + (new.astype(mean.dtype) - mean) / by
+
+        return Running(total, jax.tree.map(step, self.params, states.params))
+
+    def states(self, like: TrainState) -> TrainState:
+        """``like`` with the mean as its parameters, and without a moving average of its own.
+
+        Its statistics of batch normalisation are those of ``like``: recalibrate them.
+        """
+        params = jax.tree.map(lambda mean, p: mean.astype(p.dtype), self.params, like.params)
+        return like._replace(params=params, average=None)
+
+
+class Try(NamedTuple):
+    """One more candidate in the soup: what came of it."""
+
+    candidate: int
+    alone: float  # its own accuracy on the validation part
+    accuracy: float  # of the soup with it
+    kept: bool
+
+
+class Soup(NamedTuple):
+    """What ``greedy_soup`` found."""
+
+    states: TrainState  # [1, ...]
+    chosen: tuple[int, ...]  # candidates, in the order in which they came in
+    history: tuple[Try, ...]  # all candidates, the best one first
+
+
+def greedy_soup(
+    recipe: Recipe,
+    candidates: TrainState | Sequence[TrainState],
+    validation: Dataset,
+    train: Dataset | None,
+    *,
+    batch_size: int = 512,
+) -> Soup:
+    """Averages candidates as long as that does no harm.
+
+    Sorted by accuracy on the validation part (of equal ones the first), each joins the soup if the
+    soup's accuracy there does not fall. Where the network has statistics of batch normalisation,
+    they are taken anew for each soup of two or more; a soup of one is that network with its own.
+    So the soup is never worse than the best candidate, on that part. As in ``average``, moving
+    averages are left out.
+
+    Args:
+      recipe: how the candidates were trained.
+      candidates: ``[M, ...]``, or a sequence of states with or without a leading axis, whose
+        members are the candidates in turn.
+      validation: what decides.
+      train: what statistics are taken from, without augmentation; None leaves them averaged.
+      batch_size: examples at a time.
+
+    Raises:
+      ValueError: if there is no candidate, or they are of different networks.
+
+    Source: Wortsman et al., Model soups, ICML 2022, recipe 1.
+    """
+    rows = _alone([candidates] if isinstance(candidates, TrainState) else candidates)
+    _shares(len(rows), None)
+    _check_alike(rows)
+
+    def accuracy(states: TrainState) -> float:
+        found = evaluate(recipe, states, validation, batch_size=batch_size)
+        return float(found["accuracy"][0])
+
+    alone = [accuracy(row) for row in rows]
+    order = sorted(range(len(rows)), key=lambda index: (-alone[index], index))
+    best = order[0]
+    soup, chosen, highest = rows[best], [best], alone[best]
+    history = [Try(best, highest, highest, True)]
+    for index in order[1:]:
+        mixed = average([rows[i] for i in (*chosen, index)])
+        if train is not None:
+            mixed = recalibrate(recipe, mixed, train, batch_size=batch_size)
+        found = accuracy(mixed)
+        history.append(Try(index, alone[index], found, found >= highest))
+        if found >= highest:
+            soup, highest = mixed, found
+            chosen.append(index)
+    return Soup(soup, tuple(chosen), tuple(history))
+
+
+def _shares(count: int, weights: ArrayLike | None) -> np.ndarray:
+    """The weights [count], which add up to one."""
+    if not count:
+        raise ValueError("there must be at least one network to average, got none.")
+    given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    if given.shape != (count,):
+        raise ValueError(
+            f"there must be one weight for each of the {count} networks, got shape {given.shape}."
+        )
+    if not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise ValueError(
+            f"weights must be finite, at least 0 and not all 0, got {given.tolist()}. Leave them "
+            "out for equal ones."
+        )
+    return given / given.sum()
+
+
+def _alone(states: Sequence[TrainState]) -> list[TrainState]:
+    """Every network of some states as states [1, ...], without moving averages."""
+    alone = []
+    for each in states:
+        plain = each._replace(average=None)
+        if np.ndim(plain.step) == 0:
+            alone.append(jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], plain))
+            continue
+        alone += [
+            jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], plain)
+            for row in range(plain.step.shape[0])
+        ]
+    return alone
+
+
+def _check_alike(states: Sequence[TrainState]) -> None:
+    """Refuses to average what is not of one network and one number of members."""
+    wanted = _shapes(states[0])
+    for number, state in enumerate(states[1:], start=1):
+        found = _shapes(state)
+        for path in (*wanted, *found):
+            if wanted.get(path) != found.get(path):
+                ours, theirs = (
+                    f"shape {shapes[path]}" if path in shapes else "no such array"
+                    for shapes in (wanted, found)
+                )
+                raise ValueError(
+                    "only networks of one architecture, with the same members, can be averaged: "
+                    f"candidate 0 has {ours} at {path}, candidate {number} has {theirs}. Leave "
+                    "it out, or train it with the same model and options."
+                )
+
+
+def _shapes(state: TrainState) -> dict[str, tuple[int, ...]]:
+    """The shape of every array that is averaged, and of the step, by its path."""
+    shapes = {}
+    for tree in ({"params": state.params}, state.model_state, {"step": state.step}):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            shapes[jax.tree_util.keystr(path)] = tuple(np.shape(leaf))
+    return shapes
+
+
+def _at_least_float32(leaf: jax.Array) -> Any:
+    return jnp.promote_types(leaf.dtype, jnp.float32)
