@@ -125,7 +125,9 @@ def run(config: Config) -> dict[str, Any]:
     print(f"{splits.notes}\nrun directory: {whole.directory}")
     study = Study(config, whole, splits, dataclasses.replace(usual, ema_decay=None))
     labels = splits.test.labels
-    methods, sets, seconds = [], {}, 0.0
+    methods: list[Method] = []
+    sets: dict[str, np.ndarray] = {}
+    seconds = 0.0
     for step in (whole_trainings, one_run, short_trainings, averaged_weights):
         found = step(study)
         methods += found.methods
@@ -138,7 +140,7 @@ def run(config: Config) -> dict[str, Any]:
         examples_per_epoch=len(splits.train),
         multiply_adds=forward_cost(usual, splits.train.image_shape),
     )
-    result = {
+    result: dict[str, Any] = {
         "experiment": "ensemble_study",
         "dataset": config.dataset,
         "data": splits.notes,
@@ -318,7 +320,9 @@ def one_run(study: Study) -> Found:
     steps = [length * study.per_epoch for length in lengths]
     rate = config.learning_rate
     usual = schedules.create("step", rate, budget * study.per_epoch, milestones=config.milestones)
-    methods, sets, seconds = [], {}, 0.0
+    methods: list[Method] = []
+    sets: dict[str, np.ndarray] = {}
+    seconds = 0.0
     for folder, name, schedule in (
         ("no-cycles", f"{members} snapshots, no cycles", usual),
         ("cycles", f"{members} snapshots", schedules.cosine_cycles(rate, steps)),
@@ -345,7 +349,9 @@ def short_trainings(study: Study) -> Found:
     from cnnlab import schedules
 
     config = study.config
-    methods, sets, seconds = [], {}, 0.0
+    methods: list[Method] = []
+    sets: dict[str, np.ndarray] = {}
+    seconds = 0.0
     for members in range(2, config.members + 1):
         epochs = config.epochs // members
         schedule = schedules.cosine_cycles(config.learning_rate, [epochs * study.per_epoch])

@@ -1,0 +1,131 @@
+"""The networks of finished runs as the members of one ensemble."""
+
+import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from experiments.config import from_plain, load_data, make_recipe
+from experiments.train import Config as TrainConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cnnlab.data import Dataset, Splits
+
+
+class Predicted(NamedTuple):
+    """What members say.
+
+    Attributes:
+      test: logits [M, R, N, K] on the test part.
+      validation: the same on the validation part, or None where there is none.
+      names: of the M members.
+      epochs: of all members together.
+      seconds: of their training, for one repetition; None where it is not known.
+      multiply_adds: of a forward pass through each member, [M].
+    """
+
+    test: "np.ndarray"
+    validation: "np.ndarray | None"
+    names: tuple[str, ...]
+    epochs: float
+    seconds: float | None
+    multiply_adds: tuple[int, ...]
+
+
+def data_of(runs: Sequence[str]) -> "Splits":
+    """The data of the first of these runs."""
+    from cnnlab.train.run import read_config
+
+    return load_data(from_plain(TrainConfig, read_config(pathlib.Path(runs[0]))))
+
+
+def members_of(
+    runs: Sequence[str], splits: "Splits", missing: Literal["error", "skip"] = "error"
+) -> Predicted:
+    """What the networks of finished runs say on the parts of the first one's data.
+
+    Args:
+      runs: run directories of ``experiments.train``; each seed of a run is a member.
+      splits: of the first run, ``data_of``.
+      missing: what to do where a run's checkpoints are gone or damaged.
+
+    Raises:
+      ResumeError: if one of them is no run.
+      ValueError: if the networks were trained for other classes, other images or another split
+        between training and test part; it says which run.
+      CheckpointError: if the checkpoint of a run is gone or damaged.
+    """
+    import numpy as np
+
+    from cnnlab.train import predict
+    from cnnlab.train.checkpoint import CheckpointError
+    from cnnlab.train.program import forward_cost
+    from cnnlab.train.run import Run, read_config
+
+    names: list[str] = []
+    test: list[Any] = []
+    validation: list[Any] = []
+    costs: list[int] = []
+    epochs = 0.0
+    for run in runs:
+        trained = from_plain(TrainConfig, read_config(pathlib.Path(run)))
+        own = load_data(trained)
+        check_same(run, own, splits, runs[0])
+        recipe = make_recipe(trained, own.train)
+        members = len(trained.all_seeds)
+        try:
+            with Run.read(pathlib.Path(run)) as opened:
+                _, states = opened.load(recipe, own.train.image_shape, members=members)
+        except CheckpointError as error:
+            if missing == "error":
+                raise CheckpointError(
+                    f"the member {run} cannot be read: {error} To go on without it: --missing skip."
+                ) from error
+            print(f"going on without {run}: {error}")
+            continue
+        name = pathlib.Path(run).name
+        names += [name if members == 1 else f"{name}, seed {seed}" for seed in trained.all_seeds]
+        test.append(predict(recipe, states, splits.test))
+        if splits.validation is not None:
+            validation.append(predict(recipe, states, splits.validation))
+        costs += [forward_cost(recipe, own.train.image_shape)] * members
+        epochs += trained.epochs * members
+    if not test:
+        raise ValueError("no member could be read, and an ensemble needs at least one.")
+    return Predicted(
+        np.concatenate(test)[:, None],
+        np.concatenate(validation)[:, None] if validation else None,
+        tuple(names),
+        epochs,
+        None,
+        tuple(costs),
+    )
+
+
+def check_same(run: str, own: "Splits", first: "Splits", first_run: str) -> None:
+    """Refuses a run whose network has not the same task, or has trained on what is tested.
+
+    Raises:
+      ValueError: saying what differs.
+    """
+    from cnnlab.data.dataset import fingerprint
+
+    def refuse(what: str, ours: Any, theirs: Any) -> None:
+        raise ValueError(
+            f"members must have the same {what}, but {run} has {ours} and {first_run} has "
+            f"{theirs}. Leave one of them out."
+        )
+
+    pairs: list[tuple[str, Dataset, Dataset]] = [("test part", own.test, first.test)]
+    if own.test.class_names != first.test.class_names:
+        refuse("classes", list(own.test.class_names), list(first.test.class_names))
+    if own.test.image_shape != first.test.image_shape:
+        refuse("image shape", own.test.image_shape, first.test.image_shape)
+    if (own.validation is None) != (first.validation is None):
+        refuse("validation part", own.notes, first.notes)
+    if own.validation is not None and first.validation is not None:
+        pairs.append(("validation part", own.validation, first.validation))
+    for what, ours, theirs in pairs:
+        if fingerprint(ours) != fingerprint(theirs):
+            refuse(what, f"{len(ours)} images ({own.notes})", f"{len(theirs)} ({first.notes})")
