@@ -1,0 +1,194 @@
+"""Averages of a finished run's checkpoints and soups of runs, from the command's side."""
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from cnnlab.models import weights
+from cnnlab.train.checkpoint import CheckpointError
+from cnnlab.train.run import Run
+from experiments import average, evaluate, train
+from experiments.config import load_data, make_recipe
+
+STEPS = (5, 10, 15, 20)
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config):
+    return dataclasses.replace(
+        tiny_config,
+        model_options=("widths=(8,)", "norm=batch"),
+        normalization="unit",
+        validation=18,  # as many as the test part has: one program for both
+        batch_size=14,
+        epochs=4,
+        keep_every=1,
+    )
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, config):
+    """A run of two seeds with batch normalisation and the checkpoints of all its epochs."""
+    directory = tmp_path_factory.mktemp("kept") / "run"
+    train.run(dataclasses.replace(config, run_dir=directory))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def found(kept):
+    """What averaging its last three gives."""
+    return average.run(average.Config((kept,), last=3))
+
+
+@pytest.fixture(scope="module")
+def params_at(kept, config):
+    data = load_data(config).train
+    recipe = make_recipe(config, data)
+
+    def load(step):
+        with Run.read(kept) as opened:
+            return opened.load(recipe, data.image_shape, members=2, step=step)[1].params
+
+    return {step: load(step) for step in STEPS}
+
+
+def saved(directory, name, seed):
+    return weights.read(directory / f"average-{name}-seed{seed}.safetensors")
+
+
+def holds_the_mean(directory, name, params):
+    wanted = jax.tree.map(lambda *leaves: np.mean(np.asarray(leaves, np.float64), axis=0), *params)
+    for seed in range(2):
+        file = saved(directory, name, seed)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(wanted):
+            each = "/".join(["params", *(key.key for key in path)])
+            np.testing.assert_allclose(file[each], leaf[seed], rtol=1e-6, atol=1e-7)
+
+
+def steps_of(result):
+    return [each["step"] for each in result["candidates"]]
+
+
+def test_the_files_hold_the_mean_of_each_seed_s_checkpoints(kept, found, params_at):
+    assert steps_of(found) == list(STEPS[1:])
+    assert found["weights"] == [f"average-last-3-seed{seed}.safetensors" for seed in range(2)]
+    holds_the_mean(kept, "last-3", [params_at[step] for step in STEPS[1:]])
+    written = json.loads((kept / "average-last-3.json").read_text())
+    assert written["averaged"] == found["averaged"] and written["chosen"] == [[0, 1, 2]] * 2
+    assert len(found["averaged"]["test"]["nll"]["values"]) == 2
+
+
+def test_what_is_written_is_what_evaluate_finds(kept, found, tmp_path):
+    again = evaluate.run(
+        evaluate.Config(
+            weights=kept / found["weights"][1],
+            model="mlp",
+            model_options=("widths=(8,)", "norm=batch"),
+            normalization="unit",
+            dataset="synthetic:90:6x6x1:3",
+            runs=tmp_path,
+        )
+    )
+    test = found["recalibrated"]["test"]
+    assert again["accuracy"]["mean"] == test["accuracy"]["values"][1]
+    assert again["loss"]["mean"] == pytest.approx(test["nll"]["values"][1], rel=1e-5)
+
+
+def test_statistics_are_taken_anew_unless_left(kept, found, capsys):
+    left = average.run(average.Config((kept,), from_epoch=2, recalibrate=False))
+    assert steps_of(left) == steps_of(found)
+    assert left["recalibrated"] is None and left["averaged"] == found["averaged"]
+    printed = capsys.readouterr().out
+    for text in ("step 10", "step 20", "average ", "validation accuracy", "±"):
+        assert text in printed
+    name, kernel = "batch_stats/stage1/norm/mean", "params/stage1/dense/kernel"
+    anew, old = saved(kept, "last-3", 0), saved(kept, "from-epoch-2-as-averaged", 0)
+    np.testing.assert_array_equal(anew[kernel], old[kernel])
+    assert not np.allclose(anew[name], old[name], rtol=1e-3)
+
+
+def test_a_greedy_soup_is_no_worse_on_validation_than_its_best_candidate(kept):
+    found = average.run(average.Config((kept,), how="greedy"))
+    soup = found["recalibrated"]["validation"]["accuracy"]["values"]
+    for seed in range(2):
+        alone = [each["validation"]["accuracy"]["values"][seed] for each in found["candidates"]]
+        assert soup[seed] >= max(alone)
+        tries = found["tries"][seed]
+        assert [each["candidate"] for each in tries if each["kept"]] == found["chosen"][seed]
+        assert tries[0]["alone"] == pytest.approx(max(alone))
+    assert (kept / "average-greedy-all.json").is_file()
+
+
+def test_runs_make_a_soup_for_each_seed(kept, params_at, tmp_path):
+    """The second run is the first one as it was an epoch earlier."""
+    earlier = shutil.copytree(kept, tmp_path / "earlier")
+    shutil.rmtree(earlier / "checkpoints" / "20")
+    runs = (kept, tmp_path / "none", earlier)
+    with pytest.raises(CheckpointError, match="no run in .*none.*--missing skip"):
+        average.run(average.Config(runs))
+    found = average.run(average.Config(runs, missing="skip", name="two"))
+    assert found["runs"] == ["run", "earlier"] and steps_of(found) == [20, 15]
+    assert len(found["skipped"]) == 1 and "none" in found["skipped"][0]
+    holds_the_mean(kept, "two", [params_at[20], params_at[15]])
+
+
+def test_runs_of_other_networks_make_no_soup(kept, tmp_path):
+    about = json.loads((kept / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**about, "model": "lenet5"}))
+    with pytest.raises(ValueError, match="model is 'mlp' in .*, and 'lenet5' in .*Leave one out"):
+        average.run(average.Config((kept, tmp_path)))
+
+
+def test_what_is_missing_or_damaged_is_named_and_passed_over_on_request(kept, tmp_path, capsys):
+    copy = shutil.copytree(kept, tmp_path / "copy")
+    shutil.rmtree(copy / "checkpoints" / "10")
+    for file in (copy / "checkpoints" / "15" / "tree").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    for settings, message in (
+        ({"steps": (5, 10)}, "checkpoint of step 10; the run has steps 5, 15, 20.*--missing skip"),
+        ({"last": 4}, "1 of the last 4 checkpoints; .*--keep 10 or --keep-every 1"),
+        ({"from_epoch": 2}, "the checkpoint of step 10;"),
+        ({"steps": (20, 15)}, "tried step 15.*--missing skip"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            average.run(average.Config((copy,), **settings))
+    found = average.run(average.Config((copy,), steps=(5, 10, 15, 20), missing="skip"))
+    assert steps_of(found) == [5, 20]
+    assert ["step 10" in found["skipped"][0], "step 15" in found["skipped"][1]] == [True, True]
+    assert capsys.readouterr().out.count("\npassed over: ") == 2
+    with pytest.raises(CheckpointError, match="at least two checkpoints, found 1"):
+        average.run(average.Config((copy,), steps=(5, 10), missing="skip"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"last": 1}, "at least 2"),
+        ({"last": 2, "steps": (5, 10)}, "--last and --steps exclude each other"),
+        ({"best": True}, "only with several runs"),
+        ({"name": "a/b"}, "part of a file's name"),
+        ({"run": ()}, "give the directory"),
+        ({"run": ("a", "b"), "last": 2}, "--last: only with one run"),
+        ({"run": ("a", "a/../a")}, "different ones"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings, message, tmp_path):
+    runs = tuple(tmp_path / name for name in settings.get("run", "a"))
+    with pytest.raises(ValueError, match=message):
+        average.run(average.Config(**{**settings, "run": runs}))
+
+
+def test_the_command_line_takes_runs_and_steps():
+    done = subprocess.run(
+        [sys.executable, "-m", "experiments.average", "none", "--steps", "1", "2"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("error: there is no run in none")
