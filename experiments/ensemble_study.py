@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 SIZES: dict[str, dict[str, Any]] = {
     "quick": {},
     "hour": {
-        "fraction": 0.06,
+        "fraction": 0.05,
         "seeds": 5,
-        "epochs": 40,
+        "epochs": 30,
         "members": 5,
         "model_options": ("width=8",),
         "flip": True,
