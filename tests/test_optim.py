@@ -137,3 +137,27 @@ def test_a_momentum_out_of_range_is_refused(name, momentum):
 def test_an_unknown_rule_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match="unknown optimiser 'adamv'.*Did you mean 'adam"):
         optim.create("adamv", 0.1)
+
+
+def test_weights_that_are_zero_stay_so_and_the_others_do_not(quick_jit):
+    """With momentum and decay; a bias that is zero is no pruned weight."""
+    params = {"kernel": jnp.array([[0.0, 1.0], [2.0, 0.0]]), "bias": jnp.zeros(2)}
+    gradient = jax.tree.map(jnp.ones_like, params)
+    optimizer = optax.chain(optim.sgd(0.1, weight_decay=0.01), optim.keep_zeros())
+
+    @quick_jit
+    def twice(params):
+        state = optimizer.init(params)
+        for _ in range(2):
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    found = twice(params)
+    assert (np.asarray(found["kernel"]) == 0).tolist() == [[True, False], [False, True]]
+    first = 1 - 0.1 * 1.01
+    wanted = first - 0.1 * (0.9 * 1.01 + 1 + 0.01 * first)
+    np.testing.assert_allclose(found["kernel"][0, 1], wanted, rtol=1e-6)
+    np.testing.assert_allclose(found["bias"], [-0.29, -0.29], rtol=1e-6)
+    with pytest.raises(ValueError, match="needs the parameters"):
+        optim.keep_zeros().update(gradient, optax.EmptyState())

@@ -1,5 +1,7 @@
 """Plans of epochs, and batches from the device and from the host."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,8 @@ def drawn(source, plan, first, steps):
     for window in source.windows(plan, first, steps):
         own = jax_tree_first(window.own)
         for index in range(window.start, window.start + window.steps):
-            batches.append([np.asarray(x) for x in source.batch_at(window.shared, own, index)])
+            batch = source.batch_at(window.shared, own, index)
+            batches.append([np.asarray(x) for x in batch if x is not None])
     return batches
 
 
@@ -83,3 +86,19 @@ def test_streamed_batches_are_the_resident_ones_from_any_step(dataset):
     assert (resident[0][0] == dataset.images[at]).all()
     assert (resident[0][1] == dataset.labels[at]).all()
     assert resident[-1][2].sum() == len(dataset) % 7
+
+
+def test_each_member_draws_from_its_own_subset_as_often_as_it_holds_an_example():
+    subsets = np.array([[0, 0, 3, 5], [1, 2, 4, 4]], np.int32)
+    plan = training_plan(6, 2, (0, 1), epoch=3, subsets=subsets)
+    assert plan.shape == (2, 2, 2) and plan.dtype == np.int32
+    assert [sorted(each.ravel().tolist()) for each in plan] == subsets.tolist()
+
+
+def test_targets_travel_with_their_examples_however_they_are_read(dataset):
+    targets = np.arange(2 * len(dataset), dtype=np.float32).reshape(-1, 2)
+    taught = dataclasses.replace(dataset, targets=targets)
+    plan = evaluation_plan(len(dataset), 16)
+    for source in (Resident(taught, make_mesh()), Streamed(taught, make_mesh())):
+        found = np.concatenate([batch[3] for batch in drawn(source, plan, 0, 4)])
+        np.testing.assert_array_equal(found[: len(dataset)], targets)

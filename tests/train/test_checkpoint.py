@@ -53,6 +53,14 @@ def test_the_latest_two_and_the_best_are_kept(tmp_path, like):
     assert restored(tmp_path, like, step=2) == (2, [])
 
 
+def test_chosen_steps_are_kept_besides(tmp_path):
+    with Checkpoints(tmp_path, keep_steps=(1, 3)) as checkpoints:
+        for step in range(1, 7):
+            checkpoints.save(step, tree(step), {"of": step})
+        checkpoints.wait()
+        assert checkpoints.steps() == [1, 3, 5, 6]
+
+
 def test_no_score_is_never_the_best(tmp_path):
     saved(tmp_path, [None, None, None])
     with Checkpoints(tmp_path) as checkpoints:

@@ -10,6 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from jax import numpy as jnp
 
 from cnnlab import augment, data, models, optim, train
 from cnnlab.train.checkpoint import CheckpointError
@@ -208,3 +209,24 @@ def test_without_validation_there_is_no_best(tmp_path, recipe, splits):
         list(run.fit(recipe, splits.train, **settings))
     with Run.read(tmp_path / "run") as run, pytest.raises(CheckpointError, match="no best"):
         run.load(recipe, splits.train.image_shape, best=True)
+
+
+def test_a_kept_step_is_what_the_run_was_then_and_another_one_is_named(tmp_path, recipe, splits):
+    run = Run.create(tmp_path / "run", {}, {}, keep_steps=(5,))
+    epochs = list(follow(run, recipe, splits))
+    with Run.read(tmp_path / "run") as opened:
+        step, states = opened.load(recipe, (6, 6, 1), step=5)
+        assert step == 5 and same_leaves(states, epochs[0].states)
+        with pytest.raises(CheckpointError, match=r"no checkpoint of step 10; it has 5, .*--keep"):
+            opened.load(recipe, (6, 6, 1), step=10)
+
+
+def test_a_run_can_begin_with_given_states(tmp_path, recipe, splits, finished):
+    _, epochs = finished
+    first = epochs[0].states
+    begun = first._replace(step=jnp.zeros_like(first.step))
+    (one,) = follow(Run.create(tmp_path / "run", {}, {}), recipe, splits, epochs=1, initial=begun)
+    *_, plain = train.fit(
+        recipe, splits.train, epochs=1, batch_size=20, begin=(begun, epochs[0].sums)
+    )
+    assert same_leaves(one.states, plain.states)

@@ -1,0 +1,85 @@
+"""What members differ by, and states of several trainings as one ensemble."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from jax import numpy as jnp
+
+from cnnlab import data, models
+from cnnlab.ensemble.members import bootstrap, joined, subsets
+from cnnlab.train import predict, states_of
+
+
+def test_a_bootstrap_draws_with_replacement_and_shows_two_thirds():
+    """1 - 1/e of the examples on average, each 0, 1, 2 … times as a Poisson variable of mean 1."""
+    drawn = bootstrap(20_000, 3, seed=5)
+    assert drawn.shape == (3, 20_000) and drawn.dtype == np.int32
+    for row in drawn:
+        times = np.bincount(row, minlength=20_000)
+        found = np.bincount(times, minlength=4)[:4] / 20_000
+        wanted = np.exp(-1) / np.array([1, 1, 2, 6])
+        np.testing.assert_allclose(found, wanted, atol=0.012)
+    assert (bootstrap(20_000, 2, seed=5) == drawn[:2]).all()
+    assert not (bootstrap(20_000, 3, seed=6) == drawn).all()
+    assert not (drawn[0] == drawn[1]).all()
+
+
+def test_a_subset_holds_no_example_twice():
+    drawn = subsets(100, 4, 0.3)
+    assert drawn.shape == (4, 30)
+    assert all(
+        len(set(row)) == 30 and row.min() >= 0 and row.max() < 100
+        for row in drawn.tolist()
+        for row in [np.array(row)]
+    )
+    assert len({tuple(row) for row in drawn.tolist()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: bootstrap(0, 2), "at least one example"),
+        (lambda: bootstrap(5, 0), "at least one example and one member"),
+        (lambda: subsets(5, 2, 1.0), r"in \(0, 1\)"),
+        (lambda: subsets(5, 2, 0.05), "is none"),
+    ],
+)
+def test_no_examples_or_members_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+@pytest.fixture(scope="module")
+def networks(quick_jit, tiny):
+    """Two states of one member, of linear networks with random weights, and their recipe."""
+    recipe = dataclasses.replace(tiny, network=models.linear(3))
+    generator = np.random.Generator(np.random.PCG64(0))
+
+    def one():
+        kernel = jnp.asarray(generator.normal(size=(64, 3)), jnp.float32)
+        return states_of(
+            recipe, {"params": {"head": {"dense": {"kernel": kernel, "bias": jnp.zeros(3)}}}}
+        )
+
+    return recipe, one(), one()
+
+
+def test_joined_states_predict_what_each_did(networks):
+    recipe, left, right = networks
+    part = data.load("synthetic:30:8x8x1:3").test
+    both = predict(recipe, joined([left, right]), part)
+    assert both.shape[0] == 2
+    for member, states in zip(both, (left, right), strict=True):
+        np.testing.assert_allclose(member, predict(recipe, states, part)[0], rtol=1e-6)
+
+
+def test_an_empty_ensemble_and_members_of_other_shapes_are_refused(networks):
+    _, left, _ = networks
+    with pytest.raises(ValueError, match="at least one member"):
+        joined([])
+    other = left._replace(params=jax.tree.map(lambda x: x[..., :2], left.params))
+    message = r"part 0 and part 1 differ in 2 arrays: .*bias.*\[3\] and float32\[2\]"
+    with pytest.raises(ValueError, match=message):
+        joined([left, other])
