@@ -255,8 +255,8 @@ def create(
       warmup_steps: steps of a linear rise in front, part of ``total_steps``.
       milestones: for "step", when the rate falls, as fractions of ``total_steps``.
       factor: for "step", by how much.
-      swa_learning_rate: for "swa", the rate of the last tenth; a fifth of ``learning_rate`` by
-        default.
+      swa_learning_rate: for "swa", the rate of the last quarter, whose weights are to be averaged; a
+        fifth of ``learning_rate`` by default.
 
     Raises:
       ValueError: for an unknown name (the nearest is named) or numbers out of range.
@@ -274,7 +274,7 @@ def create(
         schedule = cosine(learning_rate, total_steps)
     elif name == "swa":
         low = learning_rate / 5 if swa_learning_rate is None else swa_learning_rate
-        schedule = swa(learning_rate, total_steps, low)
+        schedule = swa(learning_rate, max(1, round(0.75 * total_steps)), low)
     else:
         raise ValueError(unknown("schedule", name, NAMES))
     return warmup(schedule, warmup_steps)
