@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from cnnlab.schedules import Schedule
     from cnnlab.train import Recipe
 
-# What may differ between a run and its resume: nothing that the numbers depend on.
+# What may differ between a run and its resume: nothing that the numbers depend on, but for what is
+# to be done where a part of it has been lost.
 FREE_ON_RESUME = frozenset(
     {"resume", "data_dir", "quiet", "coordinator", "processes", "process_id", "run_dir", "runs"}
+    | {"missing"}
 )
 
 

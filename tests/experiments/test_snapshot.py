@@ -1,0 +1,183 @@
+"""Snapshots: where they are taken, at which rates, and that a killed run has the same ones."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from cnnlab.data.batches import steps_per_epoch
+from cnnlab.train.checkpoint import CheckpointError
+from cnnlab.train.recorder import Interrupted
+from cnnlab.train.run import Run
+from cnnlab.train.signals import StopSignals
+from experiments import snapshot
+from experiments.config import load_data, make_recipe
+
+TINY = snapshot.Config(
+    dataset="synthetic:90:6x6x1:3",
+    model="mlp",
+    model_options=("widths=(6,)",),
+    epochs=4,
+    cycles=2,
+    batch_size=15,
+    learning_rate=0.05,
+    seeds=2,
+    quiet=True,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    return directory, snapshot.run(dataclasses.replace(TINY, run_dir=directory))
+
+
+def kept(directory):
+    """The parameters of the snapshots on the disk, by step."""
+    config = dataclasses.replace(TINY, run_dir=directory)
+    train = load_data(config).train
+    per_epoch = steps_per_epoch(len(train), config.batch_size)
+    recipe = make_recipe(config, train)
+    found = {}
+    with Run.read(directory / "snapshots") as run:
+        for epoch in (2, 4):
+            found[epoch] = run.load(recipe, (6, 6, 1), members=2, step=epoch * per_epoch)[1]
+    return found
+
+
+def test_it_reports_the_single_network_and_the_snapshots(finished):
+    directory, result = finished
+    names = ["the single network", "the last 2 snapshots", "the last snapshot alone"]
+    assert list(result["methods"]) == names
+    for found in result["methods"].values():
+        assert len(found["scores"]["accuracy"]["values"]) == 2
+        assert found["cost"]["epochs"] == 4
+    costs = [result["methods"][name]["cost"]["multiply_adds"] for name in names]
+    assert costs[1] == 2 * costs[0] == 2 * costs[2]
+    # The last one of one snapshot is that snapshot; of all it is the ensemble.
+    alone, both = result["by_count"]["mean"]
+    assert alone == pytest.approx(result["methods"][names[2]]["scores"]["accuracy"]["mean"])
+    assert both == pytest.approx(result["methods"][names[1]]["scores"]["accuracy"]["mean"])
+    for figure in ("comparison", "by_count"):
+        assert (directory / f"figures/{figure}.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((directory / "result.json").read_text())["ends"] == [2, 4]
+
+
+def test_a_killed_run_that_goes_on_has_the_same_snapshots_to_the_bit(
+    finished, tmp_path, monkeypatch
+):
+    asked = iter([False] * 7 + [True] * 100)  # in the third epoch, with one snapshot taken
+    config = dataclasses.replace(TINY, run_dir=tmp_path / "run", single=False, steps_per_call=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(StopSignals, "__call__", lambda self: next(asked))
+        with pytest.raises(Interrupted) as stopped:
+            snapshot.run(config)
+    assert stopped.value.directory == tmp_path / "run"
+    assert 10 < stopped.value.step < 20
+    snapshot.run(snapshot.Config(resume=tmp_path / "run", quiet=True))
+    ours, theirs = kept(tmp_path / "run"), kept(finished[0])
+    for epoch in (2, 4):
+        for left, right in zip(
+            jax.tree.leaves(ours[epoch]), jax.tree.leaves(theirs[epoch]), strict=True
+        ):
+            np.testing.assert_array_equal(left, right)
+    assert not np.array_equal(
+        *(np.asarray(ours[epoch].params["head"]["dense"]["kernel"]) for epoch in (2, 4))
+    )
+
+
+def test_a_snapshot_that_is_gone_is_named_or_left_out_on_request(finished, tmp_path, capsys):
+    import shutil
+
+    directory = tmp_path / "run"
+    shutil.copytree(finished[0], directory)
+    shutil.rmtree(directory / "snapshots/checkpoints/10")
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 10; .*--missing skip"):
+        snapshot.run(snapshot.Config(resume=directory, quiet=True))
+    result = snapshot.run(snapshot.Config(resume=directory, missing="skip", quiet=True))
+    assert "the last 1 snapshots" in result["methods"]
+    assert "going on without the checkpoint of step 10" in capsys.readouterr().out
+
+
+# Where snapshots are taken, and at which rates
+
+
+def at(**settings):
+    config = dataclasses.replace(TINY, **settings)
+    ends, note = snapshot.snapshot_ends(config)
+    schedule = snapshot.cycled(config, ends, 15 * 10)  # ten steps an epoch
+    return ends, note, schedule
+
+
+def test_cosine_cycles_end_with_their_snapshots_as_in_the_paper():
+    ends, note, schedule = at(epochs=6, cycles=3, learning_rate=0.2, warmup_epochs=0.0)
+    assert ends == (2, 4, 6) and "do not divide" not in note
+    t = np.arange(1, 61)
+    wanted = 0.1 * (np.cos(np.pi * ((t - 1) % 20) / 20) + 1)
+    np.testing.assert_allclose([float(schedule(step)) for step in t - 1], wanted, atol=1e-7)
+
+
+def test_cycles_that_do_not_divide_the_epochs_are_told():
+    ends, note, _ = at(epochs=7, cycles=3)
+    assert ends == (3, 5, 7)
+    assert "7 epochs do not divide by 3 cycles" in note
+
+
+def test_growing_cycles_are_those_of_sgdr():
+    ends, _, schedule = at(epochs=7, cycles=3, growth=2.0, learning_rate=0.1)
+    assert ends == (1, 3, 7)
+    np.testing.assert_allclose(
+        [float(schedule(step)) for step in (0, 10, 30, 5, 20, 50)],
+        [0.1] * 3 + [0.05] * 3,
+        rtol=1e-6,
+    )
+
+
+def test_triangles_are_lowest_where_snapshots_are_taken_and_the_last_is_at_the_end():
+    settings = {"epochs": 20, "cycles": 3, "kind": "triangular", "schedule": "constant"}
+    ends, note, schedule = at(**settings, learning_rate=0.1)
+    assert ends == (16, 18, 20) and "15 epochs of pretraining" in note
+    rates = [float(schedule(step)) for step in range(200)]
+    assert set(np.round(rates[:150], 6)) == {0.1}
+    for end in ends:  # the update that made the snapshot had the lowest rate
+        assert rates[10 * end - 1] == pytest.approx(0.0005, rel=1e-4)
+        assert min(rates[150:]) == pytest.approx(rates[10 * end - 1])
+    assert rates[169] == pytest.approx(0.05, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cycles": 5}, "every cycle needs at least one"),
+        ({"cycles": 0}, "cycles must be at least 1"),
+        ({"kind": "triangular"}, "take more epochs, fewer cycles"),
+        ({"last": 3}, "last must be 1 to 2 snapshots, got 3"),
+    ],
+)
+def test_cycles_that_cannot_be_are_refused_before_anything_is_written(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        snapshot.run(dataclasses.replace(TINY, run_dir=tmp_path / "run", **settings))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["none", "reinitialised"])
+def test_the_controls_have_as_many_networks_for_the_same_epochs(tmp_path, kind):
+    config = dataclasses.replace(
+        TINY,
+        kind=kind,
+        single=False,
+        epochs=3,
+        run_dir=tmp_path / "run",
+        model="linear",
+        model_options=(),
+    )
+    result = snapshot.run(config)
+    assert result["ends"] == (2, 3)
+    assert len(result["by_count"]["mean"]) == 2
+    folders = {"none": ["snapshots"], "reinitialised": ["cycle-of-1", "cycle-of-2"]}
+    assert (
+        sorted(path.parent.name for path in (tmp_path / "run").glob("*/config.json"))
+        == (folders[kind])
+    )
