@@ -1,0 +1,29 @@
+"""What one network has learned, put to use in another.
+
+logits = transfer.teacher_logits([(recipe, states)], splits.train)
+student = dataclasses.replace(recipe, loss=losses.distillation(temperature=4.0))
+for epoch in train.fit(student, transfer.taught(splits.train, logits), epochs=10):
+    ...
+"""
+
+from cnnlab.transfer.distillation import (
+    ClassBias,
+    class_bias,
+    gap_closed,
+    live_teacher,
+    prior_bias,
+    taught,
+    teacher_logits,
+    without_classes,
+)
+
+__all__ = [
+    "ClassBias",
+    "class_bias",
+    "gap_closed",
+    "live_teacher",
+    "prior_bias",
+    "taught",
+    "teacher_logits",
+    "without_classes",
+]
