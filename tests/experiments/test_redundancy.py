@@ -1,0 +1,243 @@
+"""Pruning in rounds, small networks and students: a tiny run, what begins where, the claims."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from scipy import stats
+
+from cnnlab.train.run import ResumeError
+from experiments import redundancy
+from experiments.config import load_data, make_recipe
+from experiments.redundancy_claims import METHODS, against_dense, compare, conclusions, keeps, line
+
+TINY = redundancy.Config(
+    dataset="synthetic:60:4x4x1:3",
+    model_options=("widths=(8,)",),
+    small=("widths=(3,)",),
+    rounds=2,
+    epochs=1,
+    batch_size=20,
+    seeds=2,
+    quiet=True,
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    return directory, redundancy.run(dataclasses.replace(TINY, run_dir=directory))
+
+
+def test_a_run_trains_every_method_and_says_what_each_network_cost(finished):
+    directory, result = finished
+    # 16 x 8 + 8 x 3 weights and 11 biases; a round takes half of the former, a quarter of the rest.
+    wanted = {
+        ("dense", ""): (163, 1),
+        ("longer", ""): (163, 3),
+        ("rewound", "round1"): (64 + 18 + 11, 2),
+        ("reinitialised", "round1"): (64 + 18 + 11, 2),
+        ("continued", "round1"): (64 + 18 + 11, 2),
+        ("rewound", "round2"): (32 + 14 + 11, 3),  # round(24 * 0.4375) = 10 zeros
+        ("reinitialised", "round2"): (32 + 14 + 11, 3),
+        ("continued", "round2"): (32 + 14 + 11, 3),
+        ("small", "widths=(3,)"): (16 * 3 + 3 + 9 + 3, 1),
+        ("distilled", "widths=(3,)"): (16 * 3 + 3 + 9 + 3, 2),
+    }
+    found = {(p["method"], p["name"]): (p["parameters"], p["epochs"]) for p in result["points"]}
+    assert found == wanted
+    assert {method for method, _ in found} == set(METHODS)
+    for point in result["points"]:
+        assert len(point["test_accuracy"]["values"]) == 2
+    assert (directory / "figures/redundancy.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((directory / "result.json").read_text())["claims"] == result["claims"]
+
+
+def test_a_resume_trains_only_what_is_missing(finished, tmp_path):
+    directory, result = finished
+    copy = tmp_path / "run"
+    shutil.copytree(directory, copy)
+    (copy / "result.json").unlink()
+    shutil.rmtree(copy / "distilled-widths-3")
+    again = redundancy.run(redundancy.Config(resume=copy, quiet=True))
+    for before, after in zip(result["points"], again["points"], strict=True):
+        assert after["test_accuracy"] == before["test_accuracy"]
+        if before["method"] != "distilled":
+            assert after["seconds"] == before["seconds"]
+    with pytest.raises(ResumeError, match="rounds was 2, and is now 3"):
+        redundancy.run(redundancy.Config(resume=copy, rounds=3))
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """(method, name) -> the arguments of ``_train``, which only adds noise to the weights."""
+    calls = {}
+    generator = np.random.default_rng(0)
+
+    def noisy(x):
+        return np.where(x == 0, 0, x + 0.1 * generator.standard_normal(x.shape)).astype(x.dtype)
+
+    def train(study, method, config, recipe, name="", **settings):
+        states = settings.get("initial")
+        if states is not None:
+            states = states._replace(params=jax.tree.map(noisy, jax.device_get(states.params)))
+        calls[method, name] = {"recipe": recipe, **settings, "states": states}
+        return redundancy.Trained(states, {"method": method, "name": name})
+
+    monkeypatch.setattr(redundancy, "_train", train)
+    return calls
+
+
+def study_of(config):
+    return redundancy.Study(config, None, load_data(config), print)
+
+
+def kernel(states, stage="stage1"):
+    return np.asarray(states.params[stage]["dense"]["kernel"])
+
+
+def test_each_kind_of_pruned_network_begins_where_it_should(begun):
+    study = study_of(TINY)
+    recipe = make_recipe(TINY, study.splits.train)
+    initial = redundancy._initial(TINY, recipe, study.splits.train, TINY.all_seeds)
+    trained = jax.tree.map(lambda x: x * 1.5, initial)
+    dense = redundancy.Trained(trained, {})
+    list(redundancy.prune_in_rounds(study, recipe, initial, dense))
+    before, further = trained, trained
+    for name in ("round1", "round2"):
+        ticket, control, continued = (
+            begun[method, name]["initial"] for method in ("rewound", "reinitialised", "continued")
+        )
+        for stage, left in (("stage1", {"round1": 64, "round2": 32}), ("head", None)):
+            start, weights = kernel(ticket, stage), kernel(before, stage)
+            mask = start != 0
+            np.testing.assert_array_equal(start[mask], kernel(initial, stage)[mask])
+            for kept, all_ in zip(mask, np.abs(weights), strict=True):  # each seed's own
+                assert all_[kept].min() >= all_[~kept].max()
+                assert left is None or kept.sum() == left[name]
+            np.testing.assert_array_equal(kernel(control, stage) != 0, mask)
+            assert (kernel(control, stage)[mask] != start[mask]).all()
+            on = kernel(continued, stage)
+            np.testing.assert_array_equal(on[on != 0], kernel(further, stage)[on != 0])
+        assert (np.asarray(ticket.step) == 0).all()
+        before, further = begun["rewound", name]["states"], begun["continued", name]["states"]
+    # Fresh weights of one round are not those of the other, nor any seed's first ones.
+    fresh = [kernel(begun["reinitialised", name]["initial"]) for name in ("round1", "round2")]
+    both = (fresh[0] != 0) & (fresh[1] != 0)
+    assert both.any() and (fresh[0][both] != fresh[1][both]).all()
+
+
+@pytest.mark.parametrize("crop", [0, 1])
+def test_the_teacher_looks_at_what_the_student_sees(begun, crop):
+    config = dataclasses.replace(TINY, crop=crop)
+    study = study_of(config)
+    train = study.splits.train
+    recipe = make_recipe(config, train)
+    states = redundancy._initial(config, recipe, train, (0,))
+    redundancy.distilled(study, (recipe, states), config, recipe, "x")
+    found = begun["distilled", "x"]
+    assert (found["recipe"].teacher is not None) == (crop > 0)
+    assert (found["train"].targets is not None) == (crop == 0)
+    assert found["epochs_before"] == config.epochs
+
+
+def test_small_networks_are_named_by_what_they_change():
+    config = redundancy.Config(
+        model="resnet8",
+        model_options=("width=16", "norm=group"),
+        small=("width=4", "mlp norm=none"),
+    )
+    narrow, other = config.small_ones().values()
+    assert narrow.model == "resnet8"
+    assert narrow.model_options == ("width=16", "norm=group", "width=4")
+    assert (other.model, other.model_options) == ("mlp", ("norm=none",))
+
+
+# The claims ----------------------------------------------------------------------------------
+
+
+def point(method, name, parameters, values, sparsity=0.0):
+    return {
+        "method": method,
+        "name": name,
+        "parameters": parameters,
+        "sparsity": sparsity,
+        "epochs": 4,
+        "test_accuracy": {"mean": np.mean(values), "standard_error": 0.1, "values": list(values)},
+    }
+
+
+DENSE = np.array([0.970, 0.972, 0.968, 0.971])
+NOISE = np.array([0.001, -0.001, 0.0005, 0.0])
+POINTS = against_dense(
+    [
+        point("dense", "", 1000, DENSE),
+        point("rewound", "round1", 500, DENSE + NOISE, 0.5),
+        point("rewound", "round2", 250, DENSE - 0.006 + 5 * NOISE, 0.75),
+        point("rewound", "round3", 125, DENSE - 0.05 + NOISE, 0.875),
+        point("reinitialised", "round1", 500, DENSE - NOISE, 0.5),
+        point("reinitialised", "round2", 250, DENSE - 0.03, 0.75),
+        point("reinitialised", "round3", 125, DENSE - 0.08, 0.875),
+        point("small", "width=2", 300, DENSE - 0.02),
+        point("distilled", "width=2", 300, DENSE - 0.03 + NOISE),
+    ]
+)
+
+
+def test_claims_are_paired_differences_at_each_size_and_over_all():
+    rows = compare(POINTS)
+    assert [row["at"] for row in rows] == [
+        "12.5 % of the weights",
+        "25 % of the weights",
+        "50 % of the weights",
+        "mean of all",
+        "width=2",
+    ]
+    high, _, low, mean, student = rows
+    assert high["mean"] == pytest.approx(0.03 + NOISE.mean())
+    interval = stats.ttest_1samp(0.03 + NOISE, 0).confidence_interval(0.95)
+    np.testing.assert_allclose(high["interval"], interval)
+    assert mean["mean"] == pytest.approx(0.018 + NOISE.mean() * 8 / 3)
+    assert [row["verdict"] for row in (high, mean)] == ["reproduced"] * 2
+    assert low["verdict"].endswith("no difference was found")
+    assert student["verdict"].endswith("the opposite was found")
+
+
+def test_accuracy_is_kept_down_to_the_last_network_before_the_first_that_loses_it():
+    found = keeps(POINTS, 0.005)
+    assert found["rewound"]["shown"] == {"name": "round1", "sparsity": 0.5, "parameters": 500}
+    assert found["rewound"]["not_refuted"]["name"] == "round2"  # its interval holds -0.5 points
+    assert found["small"] == {"shown": None, "not_refuted": None}
+    assert set(found) == {"rewound", "reinitialised", "small", "distilled"}
+    one_seed = [{**each, "difference": {"interval": None}} for each in POINTS]
+    assert keeps(one_seed, 0.005)["rewound"]["shown"] is None
+
+
+def test_what_is_said_names_the_size_and_the_cost():
+    said = line(POINTS[2])
+    assert "25 % of the weights: 250 parameters" in said and "4 epochs in all" in said
+    lines = conclusions(compare(POINTS), keeps(POINTS, 0.005), 0.005)
+    assert "+3.01 points" in lines[0] and lines[0].endswith("reproduced")
+    assert "shown for 50 % of the weights (500 parameters)" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rate": 1.0}, r"rate must be in \(0, 1\)"),
+        ({"sparsities": (0.5, 0.4)}, "and rise"),
+        ({"head_factor": 2.0}, r"factor must be in \[0, 1\]"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"margin": -0.1}, r"margin must be in \[0, 1\)"),
+        ({"small": ("resnet8 mlp",)}, "must read"),
+        ({"small": ("width=8",)}, "width"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path, change, message):
+    config = dataclasses.replace(TINY, runs=tmp_path / "runs", **change)
+    with pytest.raises((ValueError, TypeError), match=message):
+        redundancy.run(config)
+    assert not (tmp_path / "runs").exists()
