@@ -255,8 +255,8 @@ def create(
       warmup_steps: steps of a linear rise in front, part of ``total_steps``.
       milestones: for "step", when the rate falls, as fractions of ``total_steps``.
       factor: for "step", by how much.
-      swa_learning_rate: for "swa", the rate of the last quarter, whose weights are to be averaged; a
-        fifth of ``learning_rate`` by default.
+      swa_learning_rate: for "swa", the rate of the last quarter, whose weights are to be averaged;
+        a fifth of ``learning_rate`` by default.
 
     Raises:
       ValueError: for an unknown name (the nearest is named) or numbers out of range.

@@ -255,7 +255,7 @@ def compare(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, dic
     """
     import numpy as np
 
-    from cnnlab.report.statistics import paired
+    from cnnlab.report.statistics import paired, verdict
 
     shallow, deep = min(depth for _, depth in found), max(depth for _, depth in found)
     lost, gained = f"plain{deep} - plain{shallow}", f"resnet{shallow} - resnet{deep}"
@@ -282,16 +282,6 @@ def compare(found: Mapping[tuple[str, int], Mapping[str, Any]]) -> dict[str, dic
                 "verdict": verdict(figure["interval"]),
             }
     return claims
-
-
-def verdict(interval: Sequence[float] | None) -> str:
-    """What an interval of a difference says about the claim that the difference is positive."""
-    if interval is None:
-        return "one seed cannot tell"
-    if interval[0] > 0:
-        return "reproduced"
-    found = "the opposite was found" if interval[1] < 0 else "no difference was found"
-    return f"not reproduced at this size: {found}"
 
 
 # What is said and drawn ----------------------------------------------------------------------

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from experiments import judgement
-from experiments.depth import verdict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +104,7 @@ def compare(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     import numpy as np
 
-    from cnnlab.report.statistics import paired
+    from cnnlab.report.statistics import paired, verdict
     from cnnlab.transfer import gap_closed
 
     teacher = result["teacher"]["errors"]["mean"]
@@ -145,9 +144,9 @@ def report(result: Mapping[str, Any]) -> str:
         lines.append(
             [
                 name,
-                _number(each["errors"]),
-                _number(each["nll"], digits=4),
-                _number(each["ece"], scale=100, digits=2),
+                number(each["errors"]),
+                number(each["nll"], digits=4),
+                number(each["ece"], scale=100, digits=2),
                 "" if each["seconds"] is None else f"{each['seconds']:.1f}",
                 f"{each['multiply_adds']:,}",
             ]
@@ -161,7 +160,7 @@ def report(result: Mapping[str, Any]) -> str:
         count = next(iter(ways.values()))["missing_examples"]
         lines = [[name, "bias", "errors", f"on the {count:,} missing"]]
         lines += [
-            [f"bias by {way}", _number(x["bias"], digits=2), *map(_number, _counts(x))]
+            [f"bias by {way}", number(x["bias"], digits=2), *map(number, _counts(x))]
             for way, x in ways.items()
         ]
         texts += ["", judgement.printed(lines)]
@@ -200,7 +199,8 @@ def _by_class(logits: "np.ndarray", labels: "np.ndarray") -> list[float]:
     return (counts / np.maximum(examples, 1)).tolist()
 
 
-def _number(figure: Mapping[str, Any], *, scale: float = 1, digits: int = 1) -> str:
+def number(figure: Mapping[str, Any], *, scale: float = 1, digits: int = 1) -> str:
+    """A figure of ``over_seeds`` as text, with its standard error."""
     text = f"{scale * figure['mean']:.{digits}f}"
     if figure["standard_error"] is None:
         return text if digits > 1 else f"{figure['mean']:g}"

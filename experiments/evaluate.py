@@ -3,6 +3,9 @@
 python -m experiments.evaluate runs/digits-resnet8-1
 python -m experiments.evaluate RUN --dataset npz --data-dir other.npz
 python -m experiments.evaluate RUN --part validation --best
+python -m experiments.evaluate RUN --views mirror shifts:2     # averaged over ten views of an image
+python -m experiments.evaluate RUN --dropout-samples 20        # and over masks of dropout
+python -m experiments.evaluate RUN --weights RUN/average-all.safetensors
 python -m experiments.evaluate --weights FILE.th --model resnet20 --dataset cifar10
 """
 
@@ -10,6 +13,7 @@ import dataclasses
 import hashlib
 import pathlib
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import tyro
@@ -22,6 +26,7 @@ from experiments.train import Config as TrainConfig
 if TYPE_CHECKING:
     import numpy as np
 
+    from cnnlab.augment import Views
     from cnnlab.data import Dataset
     from cnnlab.train import Recipe, TrainState
 
@@ -31,7 +36,7 @@ class Config(Foreign):
     """What to evaluate on what."""
 
     run: Annotated[pathlib.Path | None, tyro.conf.Positional] = None
-    """The run directory; or none, and --weights."""
+    """The run directory; or none, and --weights; or both: its network with these weights."""
     dataset: str | None = None
     """Another data set of the same classes and image shape; the run's own by default."""
     data_dir: pathlib.Path | None = None
@@ -44,6 +49,11 @@ class Config(Foreign):
     """The best checkpoint on the validation part, not the latest."""
     recalibrate: bool = False
     """Of a run: take the statistics of batch normalisation anew from its training part."""
+    views: tuple[str, ...] = ()
+    """Average over views: mirror, shifts:PIXELS, ten_crop:SIZE, scales:SIZE,SIZE:CROP; several are
+    applied one after the other."""
+    dropout_samples: int = 0
+    """Average over so many masks of dropout."""
     batch_size: int = 512
     """Images at a time."""
     bins: int = 15
@@ -83,20 +93,24 @@ def run(config: Config) -> dict[str, Any]:
     import numpy as np
 
     from cnnlab.report import calibration, figures
-    from cnnlab.train import predict
     from cnnlab.train.environment import environment
     from cnnlab.train.records import write_json
 
-    if (config.run is None) == (config.weights is None):
-        raise ValueError("give a run directory or --weights FILE, one of the two.")
+    if config.run is None and config.weights is None:
+        raise ValueError("give a run directory or --weights FILE.")
     _check_options(config)
     subject = _of_run(config) if config.run is not None else _of_weights(config)
     dataset, folder = subject.dataset, subject.directory / "figures"
-    logits = predict(subject.recipe, subject.states, dataset, batch_size=config.batch_size)
+    logits = predicted(config, subject)
     probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
 
     name = f"{config.part}-{dataset.name}{'-best' if config.best else ''}"
     name += "-recalibrated" if config.recalibrate else ""
+    if config.run is not None and config.weights is not None:
+        name += f"-{config.weights.stem}"
+    if config.views or config.dropout_samples:
+        kinds = config.views or (f"dropout{config.dropout_samples}",)
+        name += "-" + "-".join(kinds).replace(":", "").replace(",", "+")
     labels, classes = dataset.labels, dataset.num_classes
     counts = [calibration.confusion(labels, each.argmax(axis=-1), classes) for each in logits]
     figures.confusion_matrix(
@@ -125,6 +139,60 @@ def run(config: Config) -> dict[str, Any]:
     return result
 
 
+def predicted(config: Config, subject: Subject) -> "np.ndarray":
+    """Logits [M, N, K], or the logarithm of the mean probabilities over views and masks."""
+    import numpy as np
+
+    from cnnlab.ensemble.combine import combine
+    from cnnlab.ensemble.predictions import dropout_logits, view_logits
+    from cnnlab.train import predict
+
+    if config.views and config.dropout_samples:
+        raise ValueError("give --views or --dropout-samples, not both.")
+    if config.dropout_samples < 0:
+        raise ValueError(f"dropout_samples must be at least 1, got {config.dropout_samples}.")
+    what = (subject.recipe, subject.states, subject.dataset)
+    if config.views:
+        views = parsed_views(config.views)
+        logits = view_logits(*what, views, batch_size=config.batch_size)
+    elif config.dropout_samples:
+        logits = dropout_logits(*what, config.dropout_samples, batch_size=config.batch_size)
+    else:
+        return predict(*what, batch_size=config.batch_size)
+    return np.log(np.maximum([combine(each) for each in logits], np.finfo(np.float64).tiny))
+
+
+def parsed_views(texts: Sequence[str]) -> "Views":
+    """The views that texts such as "mirror" and "scales:28,32:28" say, one after the other.
+
+    Raises:
+      ValueError: for an unknown name (the nearest is named) or numbers that do not fit.
+    """
+    import functools
+
+    from cnnlab.augment import views
+    from cnnlab.spelling import unknown
+
+    known = {"identity": 0, "mirror": 0, "shifts": 1, "ten_crop": 1, "scales": 2}
+    made = []
+    for text in texts:
+        name, *numbers = text.split(":")
+        if name not in known:
+            raise ValueError(unknown("view", name, tuple(known)))
+        if len(numbers) != known[name] or not all(
+            part.isdecimal() for number in numbers for part in number.split(",")
+        ):
+            raise ValueError(
+                f"the view {name} needs {known[name]} numbers behind colons, such as shifts:2, "
+                f"ten_crop:24 or scales:28,32:28, got {text!r}."
+            )
+        values: list[Any] = [int(number) for number in numbers if "," not in number]
+        if name == "scales":
+            values = [tuple(map(int, numbers[0].split(","))), int(numbers[1])]
+        made.append(getattr(views, name)(*values))
+    return functools.reduce(views.product, made)
+
+
 def _of_run(config: Config) -> Subject:
     from cnnlab.train import recalibrate
     from cnnlab.train.run import Run, read_config
@@ -137,16 +205,36 @@ def _of_run(config: Config) -> Subject:
     _check_fits(own.train, dataset)
 
     members = len(trained.all_seeds)
+    step: int | None
     with Run.read(config.run) as opened:
         step, states = opened.load(recipe, dataset.image_shape, members=members, best=config.best)
         directory = opened.directory
+    if config.weights is not None:
+        step, members = None, 1
+        states = _with_weights(config.weights, recipe, own.train)
     if config.recalibrate:
         states = recalibrate(recipe, states, own.train, batch_size=config.batch_size)
-    title = f"{trained.model} on {dataset.name}, {config.part} part, step {step:,}"
+    at = f"step {step:,}" if config.weights is None else config.weights.name
+    title = f"{trained.model} on {dataset.name}, {config.part} part, {at}"
     if members > 1:
         title += f", {members} seeds together"
     about = {"run": config.run.name, "model": trained.model}
+    if config.weights is not None:
+        about["weights"] = config.weights.name
     return Subject(recipe, states, dataset, directory, title, step, about)
+
+
+def _with_weights(path: pathlib.Path, recipe: "Recipe", train: "Dataset") -> "TrainState":
+    """The states [1, ...] of the recipe's network with the weights of a file."""
+    from cnnlab import models
+    from cnnlab.train import states_of
+    from cnnlab.train.state import state_shapes
+
+    shapes = state_shapes(recipe, train.image_shape)
+    like = {"params": shapes.params, **shapes.model_state}
+    variables, report = models.weights.load(path, like)
+    print(report)
+    return states_of(recipe, variables)
 
 
 def _of_weights(config: Config) -> Subject:
@@ -184,12 +272,18 @@ def _check_options(config: Config) -> None:
     """Refuses what would be passed over: options of a run with weights, and the other way round."""
     foreign = ("model", "model_options", "mapping", "normalization", "image_size")
     of_run = ("best", "recalibrate")
-    names, what = (foreign, "--weights") if config.run is not None else (of_run, "a run directory")
+    names: tuple[str, ...]
+    if config.run is None:
+        names, what = of_run, "with a run directory"
+    elif config.weights is None:
+        names, what = foreign, "with --weights and no run directory"
+    else:
+        names, what = (*foreign, "best"), "without --weights or without a run directory"
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     given = [name for name in names if getattr(config, name) != defaults[name]]
     if given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-        raise ValueError(f"{options}: only with {what}. Leave it out.")
+        raise ValueError(f"{options}: only {what}. Leave it out.")
 
 
 def _part(config: Config, trained: TrainConfig, own: Any) -> Any:

@@ -177,8 +177,7 @@ def claims(
       claim -> ``paired`` of the difference of accuracies, ``difference`` (which one), ``published``
       and ``verdict``.
     """
-    from cnnlab.report.statistics import paired
-    from experiments.depth import verdict
+    from cnnlab.report.statistics import paired, verdict
 
     result = {}
     for claim, better, worse, published in wanted:

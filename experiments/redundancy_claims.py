@@ -6,8 +6,6 @@ Importing this module imports no jax.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.depth import verdict
-
 METHODS = {
     "dense": "dense",
     "longer": "dense, trained as long as all rounds",
@@ -36,7 +34,7 @@ def compare(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     import numpy as np
 
-    from cnnlab.report.statistics import paired
+    from cnnlab.report.statistics import paired, verdict
 
     rows = []
     for claim, ours, theirs in (

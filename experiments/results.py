@@ -16,12 +16,15 @@ from typing import Any
 
 import tyro
 
-from experiments import launch
+from experiments import ensembles_page, launch
+from experiments.ensembles_page import table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results: written by python -m experiments.results -->", "<!-- end of results -->"
+PAGE = ROOT / "docs" / "ensembles.md"
+MAIN_FIGURES = ("curves", "learning", "comparison", "errors", "redundancy")
 LOCAL = ("data_dir", "run_dir", "runs", "resume", "coordinator", "processes", "process_id")
 
 
@@ -48,13 +51,19 @@ def run(config: Config) -> str:
     """
     if config.add is not None:
         _keep(config.add, config.name)
-    tables = "\n\n".join([_trainings(), *_depths(), *_init_studies(), *_benchmarks()])
+    parts = [_trainings(), *_ensembles(), *_depths(), *_init_studies(), *_benchmarks()]
+    tables = "\n\n".join(parts)
     text = config.readme.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{config.readme} must hold the lines {BEGIN!r} and {END!r}.")
     config.readme.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
+    kept = [_kept(kind) for kind in ("ensemble_study", "distill", "redundancy")]
+    if any(kept):
+        page = config.readme.parent / PAGE.relative_to(ROOT)
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(ensembles_page.page(*kept))
     return tables
 
 
@@ -73,8 +82,8 @@ def _keep(directory: pathlib.Path, name: str | None) -> None:
         result["layers"] = _without_seeds(result["layers"])
     (RESULTS / f"{kept}.json").write_text(json.dumps(result, indent=1) + "\n")
     for figure in sorted((directory / "figures").glob("*.png")):
-        rest = "" if figure.stem in ("curves", "learning") else f"-{figure.stem}"
-        if rest == "" or experiment == "init_study":
+        rest = "" if figure.stem in MAIN_FIGURES else f"-{figure.stem}"
+        if rest == "" or experiment != "train":
             shutil.copy(figure, RESULTS / f"{kept}{rest}.png")
 
 
@@ -121,7 +130,7 @@ def _trainings() -> str:
         for path, result in _kept("train")
     ]
     head = ["data set", "model", "epochs", "test accuracy", "seconds", "device", "all of it"]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _device(result: dict[str, Any]) -> str:
@@ -129,6 +138,25 @@ def _device(result: dict[str, Any]) -> str:
     if here["platform"] == "cpu":
         return f"{here['cpu_count']} CPU cores"
     return f"{here['device_count']} x {here['device_kind']}"
+
+
+def _ensembles() -> list[str]:
+    """The claims of each study of ensembles; the rest is on its page."""
+    tables = []
+    for path, result in _kept("ensemble_study"):
+        config = result["config"]
+        tables.append(
+            f"`python -m experiments.ensemble_study` on {result['dataset']} ({result['model']}, "
+            f"{result['examples']:,} images, {config['epochs']} epochs, {config['seeds']} "
+            f"repetitions; all methods, distillation and pruning in "
+            f"[docs/ensembles.md](docs/ensembles.md), [figure](results/{path.stem}.png)); "
+            "differences of test errors in points with 95 % intervals:"
+        )
+        rows = [
+            [claim, each["published"], _claim(each)] for claim, each in result["claims"].items()
+        ]
+        tables.append(table(["claim", "published error, %", "measured"], rows))
+    return tables
 
 
 def _depths() -> list[str]:
@@ -152,7 +180,7 @@ def _depths() -> list[str]:
             [f"{claim}: {parts['difference']}", _claim(parts["train"]), _claim(parts["test"])]
             for claim, parts in result["claims"].items()
         ]
-        tables.append(_table(["network or claim", "training error", "test error"], rows))
+        tables.append(table(["network or claim", "training error", "test error"], rows))
     return tables
 
 
@@ -174,7 +202,7 @@ def _init_studies() -> list[str]:
             for name, layers in starts.items()
             if setting != f"{result['model']} on {result['dataset']}"
         ]
-        tables.append(_table(["network", "init", "layer 2, 3 … and the last"], rows))
+        tables.append(table(["network", "init", "layer 2, 3 … and the last"], rows))
         rows = [
             [name, "diverged", ""]
             if found["diverged"] is not None
@@ -185,7 +213,7 @@ def _init_studies() -> list[str]:
             ]
             for name, found in result["learning"].items()
         ]
-        tables.append(_table(["init", "training loss", "validation accuracy"], rows))
+        tables.append(table(["init", "training loss", "validation accuracy"], rows))
     return tables
 
 
@@ -229,7 +257,7 @@ def _pytorch(result: dict[str, Any]) -> str:
         f"{result['rounds']} rounds by turns, medians with the smallest and largest; speed is "
         "PyTorch's time over cnnlab's):"
     )
-    return f"{text}\n\n{_table(head, rows)}"
+    return f"{text}\n\n{table(head, rows)}"
 
 
 def _members(result: dict[str, Any]) -> str:
@@ -247,23 +275,18 @@ def _members(result: dict[str, Any]) -> str:
         for model in dict.fromkeys(model for model, _ in found)
     ]
     text = "`python -m benchmarks.members` (milliseconds a member and step, and against one alone):"
-    return f"{text}\n\n{_table(['K networks in one program', *map(str, counts)], rows)}"
+    return f"{text}\n\n{table(['K networks in one program', *map(str, counts)], rows)}"
 
 
 def _startup(result: dict[str, Any]) -> str:
     rows = [[what, _spread(figure, 2)] for what, figure in result["seconds"].items()]
     text = "`python -m benchmarks.startup` (ResNet-20, batch 128):"
-    return f"{text}\n\n{_table(['from the command to', 'seconds'], rows)}"
+    return f"{text}\n\n{table(['from the command to', 'seconds'], rows)}"
 
 
 def _spread(figure: dict[str, float], digits: int = 1) -> str:
     low, high = figure["min"], figure["max"]
     return f"{figure['median']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Figures over seeds: never a number without its uncertainty."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,20 @@ def _resampled_means(
             for i in range(0, resamples, chunk)
         ]
     )
+
+
+def verdict(interval: Sequence[float] | None) -> str:
+    """What an interval of a difference says about the claim that the difference is positive.
+
+    Args:
+      interval: its ends, as ``paired`` gives them; None where there was one seed only.
+    """
+    if interval is None:
+        return "one seed cannot tell"
+    if interval[0] > 0:
+        return "reproduced"
+    found = "the opposite was found" if interval[1] < 0 else "no difference was found"
+    return f"not reproduced at this size: {found}"
 
 
 def percent(figure: dict[str, Any], digits: int = 2) -> str:

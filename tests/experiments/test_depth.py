@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from cnnlab.models import mlp, registry
+from cnnlab.report.statistics import verdict
 from cnnlab.train import DivergedError
 from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import ResumeError
@@ -181,7 +182,7 @@ def test_a_claim_is_reproduced_where_the_interval_of_the_paired_difference_exclu
     ],
 )
 def test_the_verdict_in_words(interval, words):
-    assert re.search(words, depth.verdict(interval))
+    assert re.search(words, verdict(interval))
 
 
 @pytest.mark.parametrize(
