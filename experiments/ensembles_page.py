@@ -63,8 +63,8 @@ def _study(path: pathlib.Path, result: Mapping[str, Any]) -> list[str]:
         f"\n## One budget, many ways: {result['dataset']}\n",
         text,
         "\nThe single network has the whole budget; of M networks for one budget each has an M-th "
-        "of it, in whole epochs; M budgets are M times as dear. A prediction costs the multiply-adds "
-        "of all networks or views that are asked.\n",
+        "of it, in whole epochs; M budgets are M times as dear. A prediction costs the "
+        "multiply-adds of all networks or views that are asked.\n",
         f"![Test error and NLL of each method](../{path.parent.name}/{path.stem}.png)\n",
         table(head, rows),
         "",

@@ -263,19 +263,21 @@ def _pytorch(result: dict[str, Any]) -> str:
 def _members(result: dict[str, Any]) -> str:
     found = {(row["model"], row["members"]): row for row in result["rows"]}
     counts = sorted({members for _, members in found})
+
+    def cell(row: dict[str, Any]) -> str:
+        together, turn = (row["milliseconds"][way]["median"] for way in ("together", "in_turn"))
+        memory = f"{row['bytes'] / 2**20:.0f} MiB"
+        return f"{together:.0f} / {turn:.0f} ({row['against_in_turn']:.2f}), {memory}"
+
     rows = [
-        [
-            f"{model}, batch {found[model, counts[0]]['batch']}",
-            *(
-                f"{found[model, k]['milliseconds']['median']:.1f} "
-                f"({found[model, k]['against_one']:.2f})"
-                for k in counts
-            ),
-        ]
+        [f"{model}, batch {found[model, 1]['batch']}", *(cell(found[model, k]) for k in counts)]
         for model in dict.fromkeys(model for model, _ in found)
     ]
-    text = "`python -m benchmarks.members` (milliseconds a member and step, and against one alone):"
-    return f"{text}\n\n{table(['K networks in one program', *map(str, counts)], rows)}"
+    text = (
+        "`python -m benchmarks.members` (milliseconds of a step of all K networks, in one program "
+        "/ in turn, the ratio, and the memory that the program asks for):"
+    )
+    return f"{text}\n\n{table(['K networks', *map(str, counts)], rows)}"
 
 
 def _startup(result: dict[str, Any]) -> str:
