@@ -27,9 +27,9 @@ import tyro
 
 from experiments import launch
 from experiments.config import load_data, make_recipe, plain
+from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import parse, resumed
 from experiments.train import Config as TrainConfig
-from experiments.train import epochs_of, open_run
 
 if TYPE_CHECKING:
     from cnnlab.data import Splits
@@ -87,29 +87,17 @@ def run(config: Config) -> dict[str, Any]:
     """
     if config.resume is not None:
         config = resumed(config)
-    from cnnlab.train import records
-    from cnnlab.train.recorder import Interrupted
-    from cnnlab.train.run import ENVIRONMENT, numbered
-
     splits = load_data(config)
     for each in config.architectures().values():  # refuses, before anything is written
         make_recipe(each, splits.train)
-    if config.resume is None and config.run_dir is None:
-        name = f"depth-{config.dataset}".replace("/", "-").replace(":", "-")
-        config = dataclasses.replace(config, run_dir=numbered(config.runs, name))
-    whole = open_run(config)
+    whole = open_whole(config, f"depth-{config.dataset}")
     say = (lambda text: None) if config.quiet else print
     say(f"{splits.notes}\nrun directory: {whole.directory}")
     say("shown as validation, but nothing is chosen by it: the test part after each epoch")
-    environment = records.read_json(whole.directory / ENVIRONMENT)
     found = {}
     for place, each in config.architectures().items():
         say(f"\n{each.model}, {config.seeds} seeds:")
-        try:
-            found[place] = train_or_read(each, whole.directory / each.model, splits, environment)
-        except Interrupted as error:
-            error.directory = whole.directory  # that is what can be resumed
-            raise
+        found[place] = train_or_read(each, whole, each.model, splits)
         say(_line(each.model, found[place]))
     _draw(config, found, whole.directory)
     claims = compare(found)
@@ -125,7 +113,7 @@ def run(config: Config) -> dict[str, Any]:
         "claims": claims,
         "seconds": round(sum(each["seconds"] for each in found.values()), 1),
         "config": plain(config),
-        "environment": environment,
+        "environment": whole.environment,
         "run_dir": str(whole.directory),
     }
     whole.finish(result)
@@ -136,9 +124,7 @@ def run(config: Config) -> dict[str, Any]:
 # Training ------------------------------------------------------------------------------------
 
 
-def train_or_read(
-    config: TrainConfig, directory: pathlib.Path, splits: "Splits", environment: dict[str, Any]
-) -> dict[str, Any]:
+def train_or_read(config: TrainConfig, whole: Whole, name: str, splits: "Splits") -> dict[str, Any]:
     """The errors of one architecture, trained now or, where it is finished, before.
 
     If a seed diverges, each is trained alone: the others do not suffer from it.
@@ -150,50 +136,30 @@ def train_or_read(
     from cnnlab.train import DivergedError, records
     from cnnlab.train.run import RESULT
 
-    if (directory / RESULT).is_file():
-        return records.read_json(directory / RESULT)
+    kept = whole.directory / name / RESULT
+    if kept.is_file():
+        return records.read_json(kept)
     try:
-        found = _train(config, directory, splits, environment)
+        found = _train(config, whole, name, splits)
     except DivergedError as error:
         print(f"{config.model}, seeds {', '.join(map(str, config.all_seeds))}: {error}")
         if config.seeds == 1:
             found = _guessing(config, splits.train.num_classes)
         else:
             alone = [dataclasses.replace(config, seed=s, seeds=1) for s in config.all_seeds]
-            folders = [directory.with_name(f"{directory.name}-seed{s.seed}") for s in alone]
-            parts = [
-                train_or_read(one, folder, splits, environment)
-                for one, folder in zip(alone, folders, strict=True)
-            ]
+            parts = [train_or_read(s, whole, f"{name}-seed{s.seed}", splits) for s in alone]
             found = _together(parts)
-    records.write_json(directory / RESULT, found)
+    records.write_json(kept, found)
     return found
 
 
-def _train(
-    config: TrainConfig, directory: pathlib.Path, splits: "Splits", environment: dict[str, Any]
-) -> dict[str, Any]:
-    from cnnlab.mesh import make_mesh
+def _train(config: TrainConfig, whole: Whole, name: str, splits: "Splits") -> dict[str, Any]:
     from cnnlab.train import evaluate, records
-    from cnnlab.train.recorder import Interrupted
-    from cnnlab.train.run import CONFIG, Run
 
     recipe = make_recipe(config, splits.train)
-    mesh = make_mesh(len(config.all_seeds), member_axis=config.member_axis)
-    if (directory / CONFIG).is_file():
-        opening = Run.resume(directory, keep=config.keep)
-    else:
-        opening = Run.create(directory, plain(config), environment, keep=config.keep)
-    with opening as opened:
-        step = 0
-        for at in epochs_of(config, opened, recipe, splits.train, splits.test, mesh):
-            step = at.step
-        if opened.stop():  # asked for in the last epoch: the next architecture must not begin
-            raise Interrupted(directory, step, opened.stop.received)
-        shape = splits.train.image_shape
-        _, states = opened.load(recipe, shape, members=len(config.all_seeds), mesh=mesh)
-        trained = evaluate(recipe, states, splits.train, mesh=mesh)
-        lines = records.read_metrics(directory / records.METRICS_FILE)
+    part = train_part(config, whole, name, recipe, splits.train, splits.test)
+    trained = evaluate(recipe, part.states, splits.train)
+    lines = records.read_metrics(whole.directory / name / records.METRICS_FILE)
     curves = {
         part: [_errors(line[f"{name}/accuracy"]) for line in lines if "epoch" in line]
         for part, name in (("train", "train"), ("test", "validation"))
@@ -202,7 +168,7 @@ def _train(
         "errors": {"train": (1 - trained["accuracy"]).tolist(), "test": curves["test"][-1]},
         "curves": curves,
         "diverged": [],
-        "seconds": opened.seconds,
+        "seconds": part.seconds,
     }
 
 

@@ -8,8 +8,8 @@ Measured: see docs/ensembles.md; of a run, in its result.json and figures/.
     python -m experiments.ensemble                                 # five, from different seeds
     python -m experiments.ensemble --differ bootstrap              # bagging
     python -m experiments.ensemble --differ hyperparameters --weight-decays 0 1e-4 5e-4 1e-3 5e-3
-    python -m experiments.ensemble --differ architecture --models resnet8 lenet5 mlp
-    python -m experiments.ensemble --of runs/digits-resnet8-1 runs/digits-lenet5-1
+    python -m experiments.ensemble --differ architecture --models resnet8 mlp linear
+    python -m experiments.ensemble --of runs/digits-resnet8-1 runs/digits-mlp-1
     python -m experiments.ensemble --resume runs/ensemble-digits-1
 
 Members of one architecture train in one program, spread over the devices. ``--seeds R`` repeats all
@@ -19,17 +19,21 @@ part.
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
+
 from experiments import judgement, launch
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import FREE_ON_RESUME, Training, load_data, make_recipe, plain
 from experiments.judgement import Method
-from experiments.members_of import Predicted, data_of, members_of
-from experiments.parts import Whole, open_whole, train_part
+from experiments.members_of import Predicted, config_of, members_of
+from experiments.parts import Whole, member_seeds, open_whole, train_part
 from experiments.resuming import parse, resumed
 
 if TYPE_CHECKING:
     from cnnlab.data import Splits
+    from cnnlab.train import Recipe
 
 Difference = Literal[
     "seed", "init", "order", "bootstrap", "subset", "hyperparameters", "architecture"
@@ -59,6 +63,7 @@ class Config(Training):
     single: bool = True
     """Train the single network, too, for as many epochs as all members together."""
 
+    keep_every: tyro.conf.Suppress[int | None] = None
     epochs: int = 10
     """Of a member."""
     seeds: int = 3
@@ -70,8 +75,9 @@ def run(config: Config) -> dict[str, Any]:
 
     Returns:
       What result.json holds: ``methods`` (scores, costs and differences, as ``judgement.judged``
-      gives them), ``weights`` of the members chosen on the validation part, ``by_count`` (accuracy
-      by the number of members), ``diversity`` (for each repetition).
+      gives them), ``alone`` (each member's accuracy), ``weights`` of the members chosen on the
+      validation part, ``by_count`` (accuracy by the number of members), ``diversity`` (for each
+      repetition).
 
     Raises:
       ValueError: for settings that cannot be, with what can.
@@ -81,41 +87,34 @@ def run(config: Config) -> dict[str, Any]:
     if config.resume is not None:
         config = resumed(config)
     check(config)
-    splits = data_of(config.of) if config.of else load_data(config)
-    whole = open_whole(config, f"ensemble-{config.dataset}")
+    first = config_of(config.of[0], config.data_dir) if config.of else config
+    splits = load_data(first)
+    recipes = [] if config.of else recipes_of(config, splits)
+    whole = open_whole(config, f"ensemble-{first.dataset}")
     say = (lambda text: None) if config.quiet else print
     say(f"{splits.notes}\nrun directory: {whole.directory}")
     if config.of:
-        found = members_of(config.of, splits, config.missing)
+        found = members_of(config.of, splits, config.missing, config.data_dir)
+    elif config.differ == "architecture":
+        found = architectures(config, whole, splits, recipes)
     else:
-        found = trained(config, whole, splits)
-    repetitions = found.test.shape[1]
+        found = trained(config, whole, splits, recipes[0][1])
     methods, weights = together(found, splits)
     if config.single and not config.of:
-        epochs = config.epochs * len(found.names)
-        say(f"\none network, {epochs} epochs:")
-        longer = dataclasses.replace(config, epochs=epochs)
-        recipe = make_recipe(longer, splits.train)
-        part = train_part(longer, whole, "single", recipe, splits.train, splits.validation)
-        alone = judgement.predicted(recipe, [part.states], splits.test)
-        seconds = part.seconds / repetitions
-        blank = Method("", "one network", alone, epochs, 1, seconds)
-        methods.insert(0, blank.of("the single network", alone))
+        say(f"\none network, {round(sum(found.epochs))} epochs:")
+        methods.insert(0, single(config, whole, splits, found))
     labels = splits.test.labels
     result: dict[str, Any] = {
         "experiment": "ensemble",
-        "dataset": config.dataset,
+        "dataset": first.dataset,
         "data": splits.notes,
-        "model": config.model,
-        "seeds": config.all_seeds,
+        "model": first.model,
+        "seeds": None if config.of else config.all_seeds,
         "members": found.names,
         "methods": judgement.judged(
-            methods,
-            labels,
-            baseline=methods[0].name,
-            examples_per_epoch=len(splits.train),
-            multiply_adds=sum(found.multiply_adds) // len(found.multiply_adds),
+            methods, labels, baseline=methods[0].name, examples_per_epoch=len(splits.train)
         ),
+        "alone": judgement.accuracies(found.names, found.test, labels),
         "weights": weights,
         "by_count": judgement.by_count(found.test, labels),
         "diversity": judgement.diversities(found.test, labels),
@@ -123,10 +122,19 @@ def run(config: Config) -> dict[str, Any]:
         "environment": whole.environment,
         "run_dir": str(whole.directory),
     }
-    _draw(config, whole, result)
+    what = f"members differ by {config.differ}, {config.epochs} epochs each"
+    judgement.draw(
+        whole.directory / "figures",
+        result["methods"],
+        methods,
+        labels,
+        {"the first m members": result["by_count"]},
+        calibrated=(methods[0].name, methods[2].name),
+        title=f"{first.dataset}, {'members are finished runs' if config.of else what}",
+    )
     whole.finish(result)
     print("\n" + judgement.printed(judgement.table(result["methods"])))
-    print(f"see {whole.directory}")
+    print(f"\n{judgement.said_alone(result['alone'])}\nsee {whole.directory}")
     return result
 
 
@@ -136,10 +144,19 @@ def check(config: Config) -> None:
     Raises:
       ValueError: with what can.
     """
+    if config.of:
+        free = {*FREE_ON_RESUME, "of", "keep_every", "member_axis"}
+        said = [
+            f"--{field.name.replace('_', '-')}"
+            for field in dataclasses.fields(config)
+            if field.name not in free and getattr(config, field.name) != field.default
+        ]
+        if said:
+            raise ValueError(f"{', '.join(said)}: nothing is trained with --of. Leave it out.")
     if config.members < 1:
         raise ValueError(f"an ensemble needs at least one member, got {config.members}.")
     lists = [each for each in (config.learning_rate_factors, config.weight_decays) if each]
-    if config.differ == "hyperparameters" and (not lists or len({len(each) for each in lists}) > 1):
+    if config.differ == "hyperparameters" and len({len(each) for each in lists}) != 1:
         raise ValueError(
             "members that differ by hyperparameters need --learning-rate-factors, --weight-decays "
             f"or both, one number a member, got {config.learning_rate_factors} and "
@@ -147,8 +164,10 @@ def check(config: Config) -> None:
         )
     if config.differ == "architecture" and not config.models:
         raise ValueError(
-            "members that differ by architecture need --models, such as resnet8 lenet5 mlp."
+            "members that differ by architecture need --models, such as resnet8 mlp linear."
         )
+    if not 0 < config.subset < 1:
+        raise ValueError(f"the part that a member sees must be in (0, 1), got {config.subset}.")
     unused = {
         "hyperparameters": ("learning_rate_factors", "weight_decays"),
         "architecture": ("models",),
@@ -160,98 +179,135 @@ def check(config: Config) -> None:
                 raise ValueError(f"{option} is for --differ {kind}, got --differ {config.differ}.")
 
 
+def recipes_of(config: Config, splits: "Splits") -> list[tuple[Config, "Recipe"]]:
+    """How the members are trained: one way, or one for each architecture.
+
+    Raises:
+      ValueError: if a network does not fit the data.
+    """
+    from cnnlab.train import check_fits
+
+    configs = [config]
+    if config.differ == "architecture":
+        configs = [
+            dataclasses.replace(
+                config,
+                model=model,
+                model_options=config.model_options if model == config.model else (),
+            )
+            for model in config.models
+        ]
+    varied = config.differ == "hyperparameters"
+    recipes = [(each, make_recipe(each, splits.train, varied=varied)) for each in configs]
+    for _, recipe in recipes:
+        check_fits(recipe, splits.train)
+    return recipes
+
+
 # The members ---------------------------------------------------------------------------------
 
 
-def trained(config: Config, whole: Whole, splits: "Splits") -> Predicted:
-    """Trains the members: those of one architecture in one program."""
-    if config.differ == "architecture":
-        return _architectures(config, whole, splits)
-    import numpy as np
-
-    from cnnlab.ensemble import members
-    from cnnlab.train import check_fits
+def trained(config: Config, whole: Whole, splits: "Splits", recipe: "Recipe") -> Predicted:
+    """Trains members of one architecture, in one program."""
     from cnnlab.train.program import forward_cost
 
-    count = config.members
-    names = tuple(f"member {number}" for number in range(count))
-    settings: dict[str, Any] = {"seeds": _seeds(config, count)}
-    varied = config.differ == "hyperparameters"
-    if varied:
-        given = {
-            "learning_rate_factor": config.learning_rate_factors,
-            "weight_decay": config.weight_decays,
-        }
-        given = {name: values for name, values in given.items() if values}
-        count = len(next(iter(given.values())))
-        names = tuple(
-            ", ".join(f"{name} {values[number]:g}" for name, values in given.items())
-            for number in range(count)
-        )
-        settings["seeds"] = _seeds(config, count)
-        settings["hyperparameters"] = {
-            name: np.repeat(values, config.seeds).tolist() for name, values in given.items()
-        }
-    elif config.differ == "init":
-        settings = {"seeds": config.all_seeds * count, "init_seeds": settings["seeds"]}
-    elif config.differ == "order":
-        settings["init_seeds"] = config.all_seeds * count
-    elif config.differ == "bootstrap":
-        total = count * config.seeds
-        settings["subsets"] = members.bootstrap(len(splits.train), total, config.seed)
-    elif config.differ == "subset":
-        total = count * config.seeds
-        part_of = members.subsets(len(splits.train), total, config.subset, config.seed)
-        settings["subsets"] = part_of
-    recipe = make_recipe(config, splits.train, varied=varied)
-    check_fits(recipe, splits.train)
+    names, settings, seen = differences(config, len(splits.train))
     part = train_part(config, whole, "members", recipe, splits.train, splits.validation, **settings)
-    seen = len(splits.train)
-    if config.differ == "subset":
-        seen = settings["subsets"].shape[1]
+    count = len(names)
     test, validation = (_logits(recipe, part.states, each, count) for each in _parts(splits))
     return Predicted(
         test,
         validation,
         names,
-        config.epochs * count * seen / len(splits.train),
-        part.seconds / config.seeds,
+        (config.epochs * seen,) * count,
         (forward_cost(recipe, splits.train.image_shape),) * count,
+        part.seconds / config.seeds,
     )
 
 
-def _architectures(config: Config, whole: Whole, splits: "Splits") -> Predicted:
+def differences(config: Config, examples: int) -> tuple[tuple[str, ...], dict[str, Any], float]:
+    """What members differ by: their names, the settings of their training, the part they see."""
     import numpy as np
 
-    from cnnlab.train import check_fits
+    from cnnlab import ensemble
+
+    names = tuple(f"member {number}" for number in range(config.members))
+    settings: dict[str, Any] = {"seeds": member_seeds(config, config.members)}
+    total = len(settings["seeds"])
+    if config.differ == "hyperparameters":
+        given = {
+            "learning_rate_factor": config.learning_rate_factors,
+            "weight_decay": config.weight_decays,
+        }
+        given = {name: values for name, values in given.items() if values}
+        rows = list(zip(*given.values(), strict=True))
+        names = tuple(
+            ", ".join(f"{name} {value:g}" for name, value in zip(given, row, strict=True))
+            for row in rows
+        )
+        settings["seeds"] = member_seeds(config, len(rows))
+        settings["hyperparameters"] = {
+            name: np.repeat(values, config.seeds).tolist() for name, values in given.items()
+        }
+    elif config.differ == "init":
+        repeated = config.all_seeds * config.members
+        settings = {"seeds": repeated, "init_seeds": settings["seeds"]}
+    elif config.differ == "order":
+        settings["init_seeds"] = config.all_seeds * config.members
+    elif config.differ == "bootstrap":
+        settings["subsets"] = ensemble.bootstrap(examples, total, config.seed)
+    elif config.differ == "subset":
+        settings["subsets"] = ensemble.subsets(examples, total, config.subset, config.seed)
+        return names, settings, settings["subsets"].shape[1] / examples
+    return names, settings, 1.0
+
+
+def architectures(
+    config: Config,
+    whole: Whole,
+    splits: "Splits",
+    recipes: Sequence[tuple[Config, "Recipe"]],
+) -> Predicted:
+    """Trains members of different architectures, one after the other."""
+    import numpy as np
+
     from cnnlab.train.program import forward_cost
 
-    recipes = []
-    for model in config.models:
-        options = config.model_options if model == config.model else ()
-        each = dataclasses.replace(config, model=model, model_options=options)
-        recipes.append((each, make_recipe(each, splits.train)))
-        check_fits(recipes[-1][1], splits.train)
-    logits, seconds = [], 0.0
-    for number, (each, recipe) in enumerate(recipes):
-        print(f"\n{each.model}:")
-        name = f"member{number}-{each.model}"
-        seeds = tuple(seed + config.seeds * number for seed in config.all_seeds)
-        part = train_part(each, whole, name, recipe, splits.train, splits.validation, seeds=seeds)
+    seeds = np.reshape(member_seeds(config, len(recipes)), (len(recipes), -1)).tolist()
+    logits: list[Any] = []
+    names: list[str] = []
+    seconds = 0.0
+    for own, (each, recipe) in zip(seeds, recipes, strict=True):
+        if not config.quiet:
+            print(f"\n{each.model}:")
+        name = each.model if each.model not in names else f"{each.model} {len(names)}"
+        data = splits.train, splits.validation
+        part = train_part(each, whole, f"member-{name}", recipe, *data, seeds=tuple(own))
         seconds += part.seconds
+        names.append(name)
         logits.append([_logits(recipe, part.states, of, 1) for of in _parts(splits)])
-    test = np.concatenate([each[0] for each in logits])
-    validation = None
-    if splits.validation is not None:
-        validation = np.concatenate([each[1] for each in logits])
-    costs = tuple(forward_cost(recipe, splits.train.image_shape) for _, recipe in recipes)
-    epochs = config.epochs * len(recipes)
-    return Predicted(test, validation, config.models, epochs, seconds / config.seeds, costs)
+    test, validation = zip(*logits, strict=True)
+    return Predicted(
+        np.concatenate(test),
+        None if splits.validation is None else np.concatenate(validation),
+        tuple(names),
+        (config.epochs,) * len(names),
+        tuple(forward_cost(recipe, splits.train.image_shape) for _, recipe in recipes),
+        seconds / config.seeds,
+    )
 
 
-def _seeds(config: Config, members: int) -> tuple[int, ...]:
-    """A seed for each repetition of each member; the first member's are the repetitions' own."""
-    return tuple(s + config.seeds * m for m in range(members) for s in config.all_seeds)
+def single(config: Config, whole: Whole, splits: "Splits", found: Predicted) -> Method:
+    """One network, trained for as many epochs as all members together."""
+    from cnnlab.train.program import forward_cost
+
+    longer = dataclasses.replace(config, epochs=round(sum(found.epochs)))
+    recipe = make_recipe(longer, splits.train)
+    part = train_part(longer, whole, "single", recipe, splits.train, splits.validation)
+    alone = judgement.predicted(recipe, [part.states], splits.test)
+    cost = forward_cost(recipe, splits.train.image_shape)
+    blank = Method("", "one network", alone, longer.epochs, cost, part.seconds / config.seeds)
+    return blank.of("the single network", alone)
 
 
 def _parts(splits: "Splits") -> tuple[Any, Any]:
@@ -259,10 +315,7 @@ def _parts(splits: "Splits") -> tuple[Any, Any]:
 
 
 def _logits(recipe: Any, states: Any, part: Any, members: int) -> Any:
-    if part is None:
-        return None
-    logits = judgement.predicted(recipe, [states], part)[0]
-    return logits.reshape(members, -1, *logits.shape[1:])
+    return None if part is None else judgement.predicted(recipe, [states], part, members)
 
 
 # What they say together ----------------------------------------------------------------------
@@ -270,17 +323,17 @@ def _logits(recipe: Any, states: Any, part: Any, members: int) -> Any:
 
 def together(found: Predicted, splits: "Splits") -> tuple[list[Method], dict[str, Any]]:
     """The ways to combine them, and the weights that the validation part gives to the members."""
-    import numpy as np
-
-    from cnnlab.ensemble.combine import combine
-    from cnnlab.ensemble.selection import greedy_selection, validation_weights
+    from cnnlab import ensemble
 
     count, repetitions = found.test.shape[:2]
+    cost = sum(found.multiply_adds)
     share = None if found.seconds is None else found.seconds / count
-    blank = Method("", "ensemble", found.test, found.epochs, count, found.seconds)
-    alone = blank._replace(group="one network", epochs=found.epochs / count, seconds=share)
+    alone = Method(
+        "", "one network", found.test, sum(found.epochs) / count, cost / count, share
+    ).each_of(f"a member alone, the mean of {count}", found.test)
+    blank = Method("", "ensemble", found.test, sum(found.epochs), cost / count, found.seconds)
     methods = [
-        alone.of(f"{found.names[0]} alone", found.test[:1]),
+        alone,
         blank.of(f"mean of {count} probabilities", found.test, "probabilities"),
         blank.of(f"mean of {count} logits", found.test, "logits"),
         blank.of(f"vote of {count}", found.test, "vote"),
@@ -290,36 +343,15 @@ def together(found: Predicted, splits: "Splits") -> tuple[list[Method], dict[str
         return methods, weights
     labels = splits.validation.labels
     for name, choose in (
-        ("weights of the validation part", validation_weights),
-        ("greedy selection", greedy_selection),
+        ("weights of the validation part", ensemble.validation_weights),
+        ("greedy selection", ensemble.greedy_selection),
     ):
         chosen = [choose(found.validation[:, r], labels) for r in range(repetitions)]
-        probabilities = np.stack(
-            [combine(found.test[:, r], "probabilities", chosen[r]) for r in range(repetitions)]
-        )
-        methods.append(blank._replace(name=name, probabilities=probabilities))
+        methods.append(blank.of(name, found.test, weights=chosen))
         weights[name] = {
             member: [float(each[m]) for each in chosen] for m, member in enumerate(found.names)
         }
     return methods, weights
-
-
-def _draw(config: Config, whole: Whole, result: dict[str, Any]) -> None:
-    import jax
-
-    from cnnlab.report import ensemble_figures
-
-    if jax.process_index() > 0:
-        return
-    folder = whole.directory / "figures"
-    what = "finished runs" if config.of else f"{config.epochs} epochs each"
-    title = f"{config.dataset}, members differ by {config.differ}, {what}"
-    if config.of:
-        title = f"{config.dataset}, members of {what}"
-    rows = judgement.rows(result["methods"])
-    ensemble_figures.comparison(rows, folder / "comparison.png", title=title)
-    curves = {"the first m members": result["by_count"]}
-    ensemble_figures.by_members(curves, folder / "by_count.png", title=title)
 
 
 def main() -> None:

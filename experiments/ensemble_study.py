@@ -19,12 +19,15 @@ Nothing is chosen by the test part: rates and decays are those of the papers.
 import dataclasses
 import itertools
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import tyro
 
 from experiments import judgement, launch
 from experiments.config import Training, load_data, make_recipe, plain
 from experiments.judgement import Method
-from experiments.parts import Part, Whole, open_whole, train_part
+from experiments.parts import Part, Whole, member_seeds, open_whole, train_part
 from experiments.resuming import parse, resumed
 
 if TYPE_CHECKING:
@@ -56,7 +59,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "crop": 4,
     },
 }
-"""What each size sets, where the command line did not."""
+"""What each size sets, where nothing else is asked for."""
 
 ONE, RUN, EQUAL, WHOLE = "one network", "one run", "M networks, one budget", "M budgets"
 
@@ -66,7 +69,7 @@ class Config(Training):
     """Compare one network, snapshots, averages of weights and true ensembles."""
 
     size: Literal["quick", "hour", "full"] = "quick"
-    """quick: digits; hour: an hour on two cores; full: the papers'. Sets what is at its default."""
+    """quick: digits; hour: an hour on two cores; full: the papers'. It sets the defaults."""
     members: int = 3
     """M: of the largest ensemble, and the number of cycles."""
     high_rate: float = 0.2
@@ -77,29 +80,38 @@ class Config(Training):
     epochs: int = 12
     """B: the budget."""
     model_options: tuple[str, ...] = ("width=8",)
-    warmup_epochs: float = 0.0
     ema_decay: float | None = 0.998
     validation: float | int | None = None
     seeds: int = 3
     """Repetitions."""
+    # Each method has a schedule of its own.
+    schedule: tyro.conf.Suppress[Literal["constant", "step", "cosine", "swa"]] = "cosine"
+    warmup_epochs: tyro.conf.Suppress[float] = 0.0
+    keep_every: tyro.conf.Suppress[int | None] = None
 
     def __post_init__(self) -> None:
         """Refuses what cannot be compared."""
         if self.members < 2:
             raise ValueError(f"members must be at least 2, got {self.members}.")
+        if self.epochs < self.members:
+            raise ValueError(
+                f"{self.members} members need an epoch each, got a budget of {self.epochs} epochs."
+            )
         if self.ema_decay is None:
             raise ValueError("ema_decay must be given: the moving average is one of the methods.")
 
+    @classmethod
+    def sized(cls, size: str, **settings: Any) -> "Config":
+        """The config of a size, with settings in place of those that it sets.
 
-def sized(config: Config) -> Config:
-    """The config with what its size sets, but for what was set otherwise."""
-    defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    chosen = {
-        name: value
-        for name, value in SIZES[config.size].items()
-        if getattr(config, name) == defaults[name]
-    }
-    return dataclasses.replace(config, **chosen)
+        Raises:
+          ValueError: for an unknown size.
+        """
+        from cnnlab.spelling import unknown
+
+        if size not in SIZES:
+            raise ValueError(unknown("size", size, tuple(SIZES)))
+        return cls(**{**SIZES[size], "size": size, **settings})
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -114,7 +126,8 @@ def run(config: Config) -> dict[str, Any]:
       ValueError: for settings that cannot be, with what can.
       Interrupted: after SIGTERM or Ctrl-C; what was trained so far is saved.
     """
-    config = resumed(config) if config.resume is not None else sized(config)
+    if config.resume is not None:
+        config = resumed(config)
     from cnnlab.train import check_fits
     from cnnlab.train.program import forward_cost
 
@@ -122,8 +135,10 @@ def run(config: Config) -> dict[str, Any]:
     usual = make_recipe(config, splits.train)
     check_fits(usual, splits.train)
     whole = open_whole(config, f"ensemble_study-{config.dataset}")
-    print(f"{splits.notes}\nrun directory: {whole.directory}")
-    study = Study(config, whole, splits, dataclasses.replace(usual, ema_decay=None))
+    say = (lambda text: None) if config.quiet else print
+    say(f"{splits.notes}\nrun directory: {whole.directory}")
+    usual = dataclasses.replace(usual, ema_decay=None)
+    study = Study(config, whole, splits, usual, forward_cost(usual, splits.train.image_shape), say)
     labels = splits.test.labels
     methods: list[Method] = []
     sets: dict[str, np.ndarray] = {}
@@ -134,11 +149,7 @@ def run(config: Config) -> dict[str, Any]:
         sets |= found.sets
         seconds += found.seconds
     judged = judgement.judged(
-        methods,
-        labels,
-        baseline="single, cosine",
-        examples_per_epoch=len(splits.train),
-        multiply_adds=forward_cost(usual, splits.train.image_shape),
+        methods, labels, baseline="single, cosine", examples_per_epoch=len(splits.train)
     )
     result: dict[str, Any] = {
         "experiment": "ensemble_study",
@@ -156,7 +167,17 @@ def run(config: Config) -> dict[str, Any]:
         "environment": whole.environment,
         "run_dir": str(whole.directory),
     }
-    _draw(config, whole, result)
+    images = f"{result['examples']:,} images"
+    order = {group: number for number, group in enumerate((ONE, RUN, EQUAL, WHOLE))}
+    judgement.draw(
+        whole.directory / "figures",
+        dict(sorted(judged.items(), key=lambda each: order[each[1]["group"]])),
+        methods,
+        labels,
+        result["by_count"],
+        calibrated=("single, cosine", f"ensemble of {config.members}, {config.members} budgets"),
+        title=f"{config.model} on {config.dataset}, {images}, {config.epochs} epochs",
+    )
     whole.finish(result)
     print("\n" + judgement.printed(judgement.table(judged)))
     print(f"\n{judgement.said(result['claims'])}\nsee {whole.directory}")
@@ -165,50 +186,43 @@ def run(config: Config) -> dict[str, Any]:
 
 def wanted(members: int) -> list[tuple[str, str, str, str]]:
     """The claims: what is said, which method should be better, than which, what was published."""
-    snapshots = f"{members} snapshots, high rate"
-    many = f"ensemble of {members}"
-    resnet = "CIFAR-10/100, ResNet-110:"
+    high, same = f"{members} snapshots, high rate", f"{members} snapshots"
+    no_cycles, many = f"{members} snapshots, no cycles", f"ensemble of {members}"
+    short, dear = f"{many}, one budget", f"{many}, {members} budgets"
+    paper = "CIFAR-10/100, ResNet-110:"
+    single = f"{paper} 5.32/24.19 against 5.52/28.02"
+    cycles = f"{paper} 5.32/24.19 (high rate), 5.73/25.55 (the same) against 5.49/26.97"
+    starts = f"{paper} 5.32/24.19 (high rate), 5.73/25.55 (the same) against 7.35/26.30"
     return [
-        (
-            "snapshots beat the single network of their budget",
-            snapshots,
-            "single, step",
-            f"{resnet} 5.32/24.19 against 5.52/28.02",
-        ),
-        (
-            "cycles make better snapshots",
-            snapshots,
-            f"{members} snapshots, no cycles",
-            f"{resnet} 5.32/24.19 against 5.49/26.97",
-        ),
-        (
-            "snapshots beat as many fresh starts of one cycle",
-            snapshots,
-            f"{many}, one budget",
-            f"{resnet} 5.32/24.19 against 7.35/26.30",
-        ),
+        ("snapshots beat the single network by steps", high, "single, step", single),
+        ("snapshots beat the single network by a cosine", high, "single, cosine", "not compared"),
+        ("cycles of a high rate make better snapshots", high, no_cycles, cycles),
+        ("cycles of the same rate make better snapshots", same, no_cycles, cycles),
+        ("snapshots of a high rate beat as many fresh starts", high, short, starts),
+        ("snapshots of the same rate beat as many fresh starts", same, short, starts),
         (
             "the higher rate makes better snapshots",
-            snapshots,
-            f"{members} snapshots",
-            f"{resnet} 5.32/24.19 against 5.73/25.55",
+            high,
+            same,
+            f"{paper} 5.32/24.19 against 5.73/25.55",
         ),
         (
-            "SWA beats the single network of its budget",
+            "SWA beats the single network by steps",
             "SWA",
             "single, step",
             "CIFAR-100, VGG-16, accuracy 73.91 against 72.55",
         ),
+        ("SWA beats the single network by a cosine", "SWA", "single, cosine", "not compared"),
         (
             "M whole budgets beat one network",
-            f"{many}, {members} budgets",
+            dear,
             "single, cosine",
             "CIFAR-10, WRN-28-10 x 4, accuracy 96.6 against 96.0",
         ),
         (
             "M whole budgets beat the snapshots of one",
-            f"{many}, {members} budgets",
-            snapshots,
+            dear,
+            high,
             "CIFAR-10/100, WRN-28-10 with restarts: 3.25/16.64 (3 runs) against 3.51/17.75 (1 run)",
         ),
     ]
@@ -224,6 +238,8 @@ class Study(NamedTuple):
     whole: Whole
     splits: "Splits"
     usual: "Recipe"  # by the cosine, without a moving average
+    cost: int  # multiply-adds of a network for one image
+    say: Callable[[str], None]
 
     @property
     def per_epoch(self) -> int:
@@ -239,25 +255,22 @@ class Study(NamedTuple):
         return dataclasses.replace(recipe, ema_decay=None)
 
     def seeds(self, members: int) -> tuple[int, ...]:
-        """Seeds of M networks for each repetition, those of a member side by side."""
-        config = self.config
-        return tuple(s + config.seeds * m for m in range(members) for s in config.all_seeds)
+        """Seeds of M networks for each repetition."""
+        return member_seeds(self.config, members)
 
     def train(self, name: str, recipe: "Recipe", epochs: int, **settings: Any) -> Part:
         """Trains a part of the study."""
         shorter = dataclasses.replace(self.config, epochs=epochs)
-        print(f"\n{name}, {epochs} epochs:")
+        self.say(f"\n{name}, {epochs} epochs:")
         return train_part(shorter, self.whole, name, recipe, self.splits.train, **settings)
 
-    def logits(self, *states: Any) -> "np.ndarray":
-        """On the test part, [M, R, N, K], of states [M * R, ...] (as ``seeds`` has them)."""
-        logits = judgement.predicted(self.usual, list(states), self.splits.test)
-        members = logits.shape[0] * logits.shape[1] // self.config.seeds
-        return logits.reshape(members, self.config.seeds, *logits.shape[2:])
+    def logits(self, *states: Any, members: int | None = None) -> "np.ndarray":
+        """On the test part, as ``judgement.predicted`` gives them."""
+        return judgement.predicted(self.usual, list(states), self.splits.test, members)
 
     def method(self, name: str, group: str, logits: Any, epochs: int, seconds: float) -> Method:
         """M networks combined, of a training that took so long for all repetitions."""
-        blank = Method(name, group, logits, epochs, 1, seconds / self.config.seeds)
+        blank = Method(name, group, logits, epochs, self.cost, seconds / self.config.seeds)
         return blank.of(name, logits)
 
 
@@ -271,19 +284,21 @@ class Found(NamedTuple):
 
 def whole_trainings(study: Study) -> Found:
     """M networks of one budget each: the single one, its moving average, true ensembles."""
+    import jax
     import numpy as np
 
     from cnnlab import augment
-    from cnnlab.ensemble.predictions import view_logits
+    from cnnlab.ensemble import view_logits
 
     config, budget = study.config, study.config.epochs
     recipe = dataclasses.replace(study.usual, ema_decay=config.ema_decay)
     seeds = study.seeds(config.members)
     part = study.train("whole", recipe, budget, seeds=seeds)
     each = part.seconds / config.members
-    logits = study.logits(part.states._replace(average=None))
+    plain_states = part.states._replace(average=None)
+    logits = study.logits(plain_states, members=config.members)
     averages = judgement.predicted(recipe, [part.states], study.splits.test)[0, : config.seeds]
-    firsts = _first(part.states._replace(average=None), config.seeds)
+    firsts = jax.tree.map(lambda x: x[: config.seeds], plain_states)
     # A view must be something that the training has shown, too.
     kind, views = (
         ("its mirror view", augment.views.mirror())
@@ -316,7 +331,7 @@ def one_run(study: Study) -> Found:
     config, budget, members = study.config, study.config.epochs, study.config.members
     lengths = schedules.cycle_lengths(budget, members)
     ends = tuple(itertools.accumulate(lengths))
-    print(f"\nsnapshots are taken after epochs {', '.join(map(str, ends))}")
+    study.say(f"\nsnapshots are taken after epochs {', '.join(map(str, ends))}")
     steps = [length * study.per_epoch for length in lengths]
     rate = config.learning_rate
     usual = schedules.create("step", rate, budget * study.per_epoch, milestones=config.milestones)
@@ -358,7 +373,7 @@ def short_trainings(study: Study) -> Found:
         recipe = study.recipe(schedule)
         seeds = study.seeds(members)
         part = study.train(f"short-{members}", recipe, epochs, seeds=seeds)
-        logits = study.logits(part.states)
+        logits = study.logits(part.states, members=members)
         seconds += part.seconds
         methods.append(
             study.method(
@@ -372,7 +387,7 @@ def short_trainings(study: Study) -> Found:
 def averaged_weights(study: Study) -> Found:
     """SWA: the weights at the ends of the last quarter's epochs, averaged and recalibrated."""
     from cnnlab import schedules
-    from cnnlab.ensemble.averages import average
+    from cnnlab.ensemble import average
     from cnnlab.train import recalibrate
 
     config, budget = study.config, study.config.epochs
@@ -388,43 +403,13 @@ def averaged_weights(study: Study) -> Found:
     return Found(methods, {}, part.seconds)
 
 
-def _first(states: Any, count: int) -> Any:
-    import jax
-
-    return jax.tree.map(lambda x: x[:count], states)
-
-
-# What is drawn -------------------------------------------------------------------------------
-
-
-def _draw(config: Config, whole: Whole, result: dict[str, Any]) -> None:
-    import jax
-
-    from cnnlab.report import ensemble_figures
-
-    if jax.process_index() > 0:
-        return
-    folder = whole.directory / "figures"
-    title = (
-        f"{config.model} on {config.dataset}, {result['examples']:,} images, {config.epochs} epochs"
-    )
-    order = [ONE, RUN, EQUAL, WHOLE]
-    rows = sorted(judgement.rows(result["methods"]), key=lambda row: order.index(row["group"]))
-    ensemble_figures.comparison(
-        rows,
-        folder / "comparison.png",
-        title=f"{title}; 95 % intervals, {config.seeds} repetitions",
-    )
-    ensemble_figures.by_members(
-        result["by_count"], folder / "by_count.png", title=f"{title}; ± standard error"
-    )
-
-
 def main() -> None:
     """The command line."""
     launch.prepare()
     with launch.speaking_plainly("experiments.ensemble_study"):
-        config = parse(Config, sys.argv[1:], __doc__)
+        size = launch.option_value(sys.argv[1:], "--size")
+        default = Config.sized(size if size in SIZES else "quick")
+        config = parse(Config, sys.argv[1:], __doc__, default)
         launch.join_processes(config.coordinator, config.processes, config.process_id)
         run(config)
 

@@ -6,6 +6,8 @@ would give to the networks at hand.
 """
 
 import math
+import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,9 +26,10 @@ class Method(NamedTuple):
     Attributes:
       name: such as "snapshot, 5 cycles".
       group: what it is compared within, such as "equal budget".
-      probabilities: float64 [R, N, K], of R repetitions on the same examples.
+      probabilities: float64 [R, N, K], of R repetitions on the same examples; or [R, M, N, K] of M
+        networks that each predict alone, whose scores are averaged in a repetition.
       epochs: of training in one repetition, all networks together.
-      networks: forward passes through a network that a prediction takes.
+      multiply_adds: of a prediction for one image.
       seconds: of training in one repetition.
     """
 
@@ -34,31 +37,66 @@ class Method(NamedTuple):
     group: str
     probabilities: "np.ndarray"
     epochs: float
-    networks: float = 1
+    multiply_adds: float
     seconds: float | None = None
 
-    def of(self, name: str, logits: "np.ndarray", rule: str = "probabilities") -> "Method":
-        """The same training, used in another way: logits [M, R, N, K] combined over M."""
-        probabilities = combined(logits, rule)
-        return self._replace(name=name, probabilities=probabilities, networks=len(logits))
+    def of(
+        self, name: str, logits: "np.ndarray", rule: str = "probabilities", weights: Any = None
+    ) -> "Method":
+        """Networks combined, of which this method is one.
+
+        Args:
+          name: of the ensemble.
+          logits: [M, R, N, K].
+          rule: how they are combined.
+          weights: [R, M], or None for equal ones.
+
+        Returns:
+          The method with these probabilities, and M times the multiply-adds.
+        """
+        probabilities = combined(logits, rule, weights)
+        cost = self.multiply_adds * len(logits)
+        return self._replace(name=name, probabilities=probabilities, multiply_adds=cost)
+
+    def each_of(self, name: str, logits: "np.ndarray") -> "Method":
+        """Networks [M, R, N, K] that predict each alone, of which this method is one."""
+        import numpy as np
+
+        from cnnlab.ensemble.combine import softmax
+
+        return self._replace(name=name, probabilities=np.swapaxes(softmax(logits), 0, 1))
 
 
-def predicted(recipe: "Recipe", states: Sequence["TrainState"], part: "Dataset") -> "np.ndarray":
-    """Logits [M, R, N, K] of M states [R, ...], which one recipe trained, on a part of the data."""
-    from cnnlab.ensemble.members import joined
+def predicted(
+    recipe: "Recipe", states: Sequence["TrainState"], part: "Dataset", members: int | None = None
+) -> "np.ndarray":
+    """Logits [M, R, N, K] on a part of the data.
+
+    Args:
+      recipe: how all of them were trained.
+      states: [R, ...] of each of M members; or, with ``members``, [M * R, ...] as
+        ``parts.member_seeds`` orders them, in as many pieces as there are.
+      part: of the data.
+      members: M, where it is not the number of pieces.
+    """
+    from cnnlab.ensemble import joined
     from cnnlab.train import predict
 
     logits = predict(recipe, joined(states), part)
-    return logits.reshape(len(states), -1, *logits.shape[1:])
+    return logits.reshape(members or len(states), -1, *logits.shape[1:])
 
 
-def combined(logits: "np.ndarray", rule: str = "probabilities") -> "np.ndarray":
+def combined(
+    logits: "np.ndarray", rule: str = "probabilities", weights: Any = None
+) -> "np.ndarray":
     """The probabilities [R, N, K] of each repetition's ensemble, of logits [M, R, N, K]."""
     import numpy as np
 
-    from cnnlab.ensemble.combine import combine
+    from cnnlab.ensemble import combine
 
-    return np.stack([combine(logits[:, each], rule) for each in range(logits.shape[1])])
+    repetitions = logits.shape[1]
+    weights = [None] * repetitions if weights is None else weights
+    return np.stack([combine(logits[:, r], rule, weights[r]) for r in range(repetitions)])
 
 
 def by_count(
@@ -76,14 +114,14 @@ def by_count(
     """
     import numpy as np
 
-    from cnnlab.ensemble.combine import by_count as combined_by_count
+    from cnnlab import ensemble
     from cnnlab.report.statistics import over_seeds
 
     accuracies = np.array(
         [
             [
                 float((each.argmax(-1) == labels).mean())
-                for each in combined_by_count(logits[:, repetition], rule)
+                for each in ensemble.by_count(logits[:, repetition], rule)
             ]
             for repetition in range(logits.shape[1])
         ]
@@ -99,9 +137,25 @@ def by_count(
     }
 
 
+def accuracies(
+    names: Sequence[str], logits: "np.ndarray", labels: "np.ndarray"
+) -> dict[str, dict[str, Any]]:
+    """Each member's accuracy alone, as ``over_seeds`` gives it, of logits [M, R, N, K]."""
+    from cnnlab.report.statistics import over_seeds
+
+    right = (logits.argmax(-1) == labels).mean(-1)
+    return {name: over_seeds(each) for name, each in zip(names, right, strict=True)}
+
+
+def said_alone(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The members' errors as text."""
+    errors = (f"{name} {100 * (1 - each['mean']):.2f}" for name, each in found.items())
+    return f"test error of each alone, %: {', '.join(errors)}"
+
+
 def diversities(logits: "np.ndarray", labels: "np.ndarray") -> list[dict[str, Any]]:
     """How the members [M, R, N, K] differ, for each repetition."""
-    from cnnlab.ensemble.diversity import diversity
+    from cnnlab.ensemble import diversity
 
     return [diversity(logits[:, each], labels).summary() for each in range(logits.shape[1])]
 
@@ -112,7 +166,6 @@ def judged(
     *,
     baseline: str,
     examples_per_epoch: int,
-    multiply_adds: int,
 ) -> dict[str, Any]:
     """Scores, costs and differences from the baseline.
 
@@ -121,7 +174,6 @@ def judged(
       labels: integers [N].
       baseline: the name of the method that the others are compared with.
       examples_per_epoch: training examples seen in one epoch.
-      multiply_adds: of a forward pass of one network.
 
     Returns:
       name -> ``group``; ``scores``: accuracy, nll, brier, ece, top_k as ``over_seeds`` gives them;
@@ -131,18 +183,21 @@ def judged(
     """
     import numpy as np
 
-    from cnnlab.report.scores import example_scores, scores
+    from cnnlab.report.scores import example_scores
     from cnnlab.report.statistics import over_seeds, paired, paired_bootstrap
 
     right = {
         method.name: np.stack(
-            [example_scores(each, labels)["accuracy"] for each in method.probabilities]
+            [
+                np.mean([example_scores(p, labels)["accuracy"] for p in _each(of)], axis=0)
+                for of in method.probabilities
+            ]
         )
         for method in methods
     }
     result = {}
     for method in methods:
-        found = [scores(each, labels) for each in method.probabilities]
+        found = [_scores(of, labels) for of in method.probabilities]
         ours, theirs = right[method.name], right[baseline]
         result[method.name] = {
             "group": method.group,
@@ -151,7 +206,7 @@ def judged(
                 "epochs": method.epochs,
                 "examples": round(method.epochs * examples_per_epoch),
                 "seconds": None if method.seconds is None else round(method.seconds, 1),
-                "multiply_adds": round(method.networks * multiply_adds),
+                "multiply_adds": round(method.multiply_adds),
             },
             "less_error": None
             if method.name == baseline
@@ -162,6 +217,19 @@ def judged(
             },
         }
     return result
+
+
+def _each(probabilities: "np.ndarray") -> "np.ndarray":
+    """[M, N, K] of one network [N, K] or of M."""
+    return probabilities.reshape(-1, *probabilities.shape[-2:])
+
+
+def _scores(probabilities: "np.ndarray", labels: "np.ndarray") -> dict[str, float]:
+    """The scores of one network, or the means of those of M."""
+    from cnnlab.report.scores import scores
+
+    found = [scores(each, labels) for each in _each(probabilities)]
+    return {name: sum(each[name] for each in found) / len(found) for name in SCORES}
 
 
 def claims(
@@ -252,6 +320,52 @@ def difference(figure: Mapping[str, Any]) -> str:
         return text
     low, high = (f"{100 * end:+.2f}" for end in figure["interval"])
     return f"{text} ({low} to {high})"
+
+
+def draw(
+    folder: pathlib.Path,
+    found: Mapping[str, Mapping[str, Any]],
+    methods: Sequence[Method],
+    labels: "np.ndarray",
+    curves: Mapping[str, Any],
+    *,
+    calibrated: Sequence[str],
+    title: str,
+) -> None:
+    """Draws comparison.png, by_count.png and a reliability diagram for some of the methods.
+
+    Args:
+      folder: where they go.
+      found: what ``judged`` gives.
+      methods: those that were judged.
+      labels: integers [N].
+      curves: label -> ``by_count``.
+      calibrated: names of the methods whose reliability diagrams are drawn, of all repetitions
+        together.
+      title: of all figures.
+    """
+    import jax
+    import numpy as np
+
+    from cnnlab.report import ensemble_figures, figures
+    from cnnlab.report.calibration import expected_calibration_error
+
+    if jax.process_index() > 0:
+        return
+    repetitions = len(methods[0].probabilities)
+    intervals = f"; 95 % intervals, {repetitions} repetitions" if repetitions > 1 else ""
+    band = "; ± standard error" if repetitions > 1 else ""
+    ensemble_figures.comparison(rows(found), folder / "comparison.png", title=title + intervals)
+    ensemble_figures.by_members(curves, folder / "by_count.png", title=title + band)
+    for method in methods:
+        if method.name in calibrated:
+            together = method.probabilities.reshape(-1, method.probabilities.shape[-1])
+            diagram = expected_calibration_error(
+                together, np.tile(labels, len(together) // len(labels))
+            )
+            name = re.sub(r"\W+", "-", method.name).strip("-")
+            path = folder / f"reliability-{name}.png"
+            figures.reliability(diagram, path, title=f"{method.name}, {title}")
 
 
 def _interval(figure: Mapping[str, Any], *, error: bool = False) -> dict[str, float | None]:

@@ -1,5 +1,6 @@
 """The networks of finished runs as the members of one ensemble."""
 
+import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -19,36 +20,45 @@ class Predicted(NamedTuple):
     Attributes:
       test: logits [M, R, N, K] on the test part.
       validation: the same on the validation part, or None where there is none.
-      names: of the M members.
-      epochs: of all members together.
-      seconds: of their training, for one repetition; None where it is not known.
-      multiply_adds: of a forward pass through each member, [M].
+      names: of the M members, all different.
+      epochs: of each member's training [M], over the whole training part.
+      multiply_adds: of each member's forward pass for one image [M].
+      seconds: of all their trainings, for one repetition; None where it is not known.
     """
 
     test: "np.ndarray"
     validation: "np.ndarray | None"
     names: tuple[str, ...]
-    epochs: float
-    seconds: float | None
+    epochs: tuple[float, ...]
     multiply_adds: tuple[int, ...]
+    seconds: float | None
 
 
-def data_of(runs: Sequence[str]) -> "Splits":
-    """The data of the first of these runs."""
+def config_of(run: str, data_dir: pathlib.Path | None = None) -> TrainConfig:
+    """How a finished run was trained; its data in another folder where one is given.
+
+    Raises:
+      ResumeError: if there is no run.
+    """
     from cnnlab.train.run import read_config
 
-    return load_data(from_plain(TrainConfig, read_config(pathlib.Path(runs[0]))))
+    config: TrainConfig = from_plain(TrainConfig, read_config(pathlib.Path(run)))
+    return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
 
 
 def members_of(
-    runs: Sequence[str], splits: "Splits", missing: Literal["error", "skip"] = "error"
+    runs: Sequence[str],
+    splits: "Splits",
+    missing: Literal["error", "skip"] = "error",
+    data_dir: pathlib.Path | None = None,
 ) -> Predicted:
     """What the networks of finished runs say on the parts of the first one's data.
 
     Args:
       runs: run directories of ``experiments.train``; each seed of a run is a member.
-      splits: of the first run, ``data_of``.
-      missing: what to do where a run's checkpoints are gone or damaged.
+      splits: the data of the first run.
+      missing: what to do where a run or its checkpoints are gone or damaged.
+      data_dir: where the data are, if not where the runs found them.
 
     Raises:
       ResumeError: if one of them is no run.
@@ -61,45 +71,46 @@ def members_of(
     from cnnlab.train import predict
     from cnnlab.train.checkpoint import CheckpointError
     from cnnlab.train.program import forward_cost
-    from cnnlab.train.run import Run, read_config
+    from cnnlab.train.run import ResumeError, Run
 
     names: list[str] = []
     test: list[Any] = []
     validation: list[Any] = []
     costs: list[int] = []
-    epochs = 0.0
+    epochs: list[float] = []
     for run in runs:
-        trained = from_plain(TrainConfig, read_config(pathlib.Path(run)))
-        own = load_data(trained)
-        check_same(run, own, splits, runs[0])
-        recipe = make_recipe(trained, own.train)
-        members = len(trained.all_seeds)
         try:
+            trained = config_of(run, data_dir)
+            own = load_data(trained)
+            check_same(run, own, splits, runs[0])
+            recipe = make_recipe(trained, own.train)
+            members = len(trained.all_seeds)
             with Run.read(pathlib.Path(run)) as opened:
                 _, states = opened.load(recipe, own.train.image_shape, members=members)
-        except CheckpointError as error:
+        except (CheckpointError, ResumeError) as error:
             if missing == "error":
                 raise CheckpointError(
                     f"the member {run} cannot be read: {error} To go on without it: --missing skip."
                 ) from error
             print(f"going on without {run}: {error}")
             continue
-        name = pathlib.Path(run).name
-        names += [name if members == 1 else f"{name}, seed {seed}" for seed in trained.all_seeds]
+        name = pathlib.Path(run).resolve().name
+        named = [name if members == 1 else f"{name}, seed {seed}" for seed in trained.all_seeds]
+        names += [f"{each} in {run}" if each in names else each for each in named]
         test.append(predict(recipe, states, splits.test))
         if splits.validation is not None:
             validation.append(predict(recipe, states, splits.validation))
         costs += [forward_cost(recipe, own.train.image_shape)] * members
-        epochs += trained.epochs * members
+        epochs += [float(trained.epochs)] * members
     if not test:
         raise ValueError("no member could be read, and an ensemble needs at least one.")
     return Predicted(
         np.concatenate(test)[:, None],
         np.concatenate(validation)[:, None] if validation else None,
         tuple(names),
-        epochs,
-        None,
+        tuple(epochs),
         tuple(costs),
+        None,
     )
 
 

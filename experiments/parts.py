@@ -106,18 +106,21 @@ def train_part(
     import jax
 
     from cnnlab.mesh import make_mesh
-    from cnnlab.train.recorder import Interrupted
+    from cnnlab.train.recorder import Interrupted, first_process
     from cnnlab.train.run import CONFIG, Run
 
     directory = whole.directory / name
-    seeds = settings.get("seeds", config.all_seeds)
+    seeds = tuple(settings.get("seeds", config.all_seeds))
     mesh = make_mesh(len(seeds), member_axis=config.member_axis)
     steps = [_steps(config, train, epoch, settings.get("subsets")) for epoch in keep_epochs]
     keep: dict[str, Any] = {"keep": config.keep, "keep_steps": steps}
-    if (directory / CONFIG).is_file():
+    # The first process decides: the others may look when it has begun to write.
+    if _any_process(first_process() and (directory / CONFIG).is_file()):
         opening = Run.resume(directory, **keep)
     else:
-        opening = Run.create(directory, plain(config), whole.environment, **keep)
+        own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)
+        about = {**plain(own), "part_of": whole.directory.name}
+        opening = Run.create(directory, about, whole.environment, **keep)
     with opening as opened:
         step = 0
         try:
@@ -126,7 +129,7 @@ def train_part(
         except Interrupted as error:
             error.directory = whole.directory
             raise
-        if opened.stop():  # asked for in the last epoch: the next part must not begin
+        if _any_process(opened.stop()):  # in the last epoch: the next part must not begin
             raise Interrupted(whole.directory, step, opened.stop.received)
         shape, members = train.image_shape, len(seeds)
         last, states = opened.load(recipe, shape, members=members, mesh=mesh)
@@ -140,6 +143,26 @@ def train_part(
                     kept[epoch] = found
         states, kept = jax.block_until_ready((states, kept))
     return Part(states, kept, last, opened.seconds)
+
+
+def member_seeds(config: Training, members: int) -> tuple[int, ...]:
+    """A seed for each of M members of each of R repetitions, [M * R], member by member.
+
+    They follow each other, and the first member's are the repetitions' own.
+    """
+    return tuple(range(config.seed, config.seed + members * len(config.all_seeds)))
+
+
+def _any_process(flag: bool) -> bool:
+    """Whether any process says so: the same answer on all."""
+    import jax
+
+    if jax.process_count() == 1:
+        return flag
+    import numpy as np
+    from jax.experimental import multihost_utils
+
+    return bool(np.any(multihost_utils.process_allgather(np.int32(flag))))
 
 
 def _steps(config: Training, train: "Dataset", epochs: int, subsets: Any) -> int:

@@ -11,13 +11,19 @@ from experiments.config import Training, disagreements, from_plain
 AnyConfig = TypeVar("AnyConfig", bound=Training)
 
 
-def parse(kind: type[AnyConfig], arguments: Sequence[str], description: str | None) -> AnyConfig:
+def parse(
+    kind: type[AnyConfig],
+    arguments: Sequence[str],
+    description: str | None,
+    default: AnyConfig | None = None,
+) -> AnyConfig:
     """The config that the command line says; with ``--resume``, that of the run which goes on.
 
     Args:
       kind: the class of the config.
       arguments: of the command line.
       description: above the options in the help.
+      default: what holds where an option is left out; that of the class if left out.
 
     Raises:
       ResumeError: if there is no run to resume, or an option disagrees with it.
@@ -26,7 +32,8 @@ def parse(kind: type[AnyConfig], arguments: Sequence[str], description: str | No
 
     directory = launch.option_value(arguments, "--resume")
     if directory is None:
-        return tyro.cli(kind, args=arguments, description=description)
+        given: AnyConfig = kind() if default is None else default
+        return tyro.cli(kind, args=arguments, default=given, description=description)
     stored = _stored(kind, pathlib.Path(directory))
     # The processes are those of today, not those that the run began with.
     stored = dataclasses.replace(stored, coordinator=None, processes=None, process_id=None)
@@ -52,9 +59,15 @@ def resumed(config: AnyConfig) -> AnyConfig:
 
 
 def _stored(kind: type[AnyConfig], directory: pathlib.Path) -> Any:
-    from cnnlab.train.run import read_config
+    from cnnlab.train.run import ResumeError, read_config
 
-    return from_plain(kind, read_config(directory))
+    fields = read_config(directory)
+    if "part_of" in fields:
+        raise ResumeError(
+            f"{directory} is a part of the experiment in {directory.resolve().parent}, whose "
+            "module trains it in its own way: resume that one."
+        )
+    return from_plain(kind, fields)
 
 
 def _agreeing(config: AnyConfig, stored: AnyConfig) -> AnyConfig:

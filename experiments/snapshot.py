@@ -25,9 +25,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import tyro
+
 from experiments import judgement, launch
 from experiments.config import Training, load_data, make_recipe, plain
-from experiments.parts import Whole, open_whole, train_part
+from experiments.parts import Whole, member_seeds, open_whole, train_part
 from experiments.resuming import parse, resumed
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class Config(Training):
     missing: Literal["error", "skip"] = "error"
     """What to do where a snapshot's checkpoint is gone or damaged."""
 
+    keep_every: tyro.conf.Suppress[int | None] = None
     epochs: int = 40
     warmup_epochs: float = 0.0
     learning_rate: float = 0.1
@@ -73,7 +76,8 @@ def run(config: Config) -> dict[str, Any]:
 
     Returns:
       What result.json holds: ``methods`` (scores, costs and differences, as ``judgement.judged``
-      gives them), ``ends`` (the epochs at which snapshots were taken), ``by_count`` (the accuracy
+      gives them), ``ends`` (the epochs after which snapshots were to be taken), ``taken`` (those
+      that are there), ``by_count`` (the accuracy
       of the last m snapshots together) and ``diversity`` (for each repetition).
 
     Raises:
@@ -87,28 +91,31 @@ def run(config: Config) -> dict[str, Any]:
     from cnnlab.train.program import forward_cost
 
     splits = load_data(config)
-    ends, note = snapshot_ends(config)
-    if config.last is not None and not 1 <= config.last <= config.cycles:
-        raise ValueError(f"last must be 1 to {config.cycles} snapshots, got {config.last}.")
+    check(config)
     usual = make_recipe(config, splits.train)
     check_fits(usual, splits.train)
     whole = open_whole(config, f"snapshot-{config.dataset}")
     say = (lambda text: None) if config.quiet else print
+    ends, note = snapshot_ends(config)
     say(f"{splits.notes}\nrun directory: {whole.directory}\n{note}")
-    logits, seconds = snapshots(config, whole, splits)
+    taken, logits, seconds = snapshots(config, whole, splits)
     used = logits if config.last is None else logits[-config.last :]
-    spent = judgement.Method("", "equal budget", used, config.epochs, 1, seconds)
+    cost = forward_cost(usual, splits.train.image_shape)
+    spent = judgement.Method("", "one budget", used, config.epochs, cost, seconds)
+    together = spent.of(f"the last {len(used)} snapshots", used, config.rule)
     methods = [
-        spent.of(f"the last {len(used)} snapshots", used, config.rule),
+        together,
         spent.of("the last snapshot alone", logits[-1:], config.rule),
+        spent.each_of("a snapshot alone, their mean", used),
     ]
-    if config.single:
+    if config.single and config.kind != "none":  # which is the single network already
         say(f"\none network, {config.epochs} epochs:")
         part = train_part(config, whole, "single", usual, splits.train, splits.validation)
         alone = judgement.predicted(usual, [part.states], splits.test)
         spent = spent._replace(seconds=part.seconds / config.seeds)
         methods = [spent.of("the single network", alone, config.rule), *methods]
     labels = splits.test.labels
+    baseline = "the last snapshot alone" if methods[0] is together else methods[0].name
     result: dict[str, Any] = {
         "experiment": "snapshot",
         "dataset": config.dataset,
@@ -116,13 +123,10 @@ def run(config: Config) -> dict[str, Any]:
         "model": config.model,
         "seeds": config.all_seeds,
         "ends": ends,
+        "taken": taken,
         "note": note,
         "methods": judgement.judged(
-            methods,
-            labels,
-            baseline=methods[0].name if config.single else methods[-1].name,
-            examples_per_epoch=len(splits.train),
-            multiply_adds=forward_cost(usual, splits.train.image_shape),
+            methods, labels, baseline=baseline, examples_per_epoch=len(splits.train)
         ),
         "by_count": judgement.by_count(logits[::-1], labels, config.rule),
         "diversity": judgement.diversities(logits, labels),
@@ -130,26 +134,50 @@ def run(config: Config) -> dict[str, Any]:
         "environment": whole.environment,
         "run_dir": str(whole.directory),
     }
-    _draw(config, whole, result)
+    judgement.draw(
+        whole.directory / "figures",
+        result["methods"],
+        methods,
+        labels,
+        {"the last m snapshots": result["by_count"]},
+        calibrated=(baseline, together.name),
+        title=f"{config.model} on {config.dataset}, {config.epochs} epochs, {config.kind}",
+    )
     whole.finish(result)
     print("\n" + judgement.printed(judgement.table(result["methods"])))
     print(f"see {whole.directory}")
     return result
 
 
-def snapshots(config: Config, whole: Whole, splits: "Splits") -> tuple["np.ndarray", float]:
+def check(config: Config) -> None:
+    """Refuses, before anything is written, what cannot be.
+
+    Raises:
+      ValueError: with what can.
+    """
+    if config.last is not None and not 1 <= config.last <= config.cycles:
+        raise ValueError(f"last must be 1 to {config.cycles} snapshots, got {config.last}.")
+    if config.kind == "triangular":
+        if not 0 <= config.pretraining < 1:
+            raise ValueError(f"pretraining must be in [0, 1), got {config.pretraining}.")
+        if config.growth != 1:
+            raise ValueError(f"triangular cycles do not grow, got a growth of {config.growth}.")
+    snapshot_ends(config)
+
+
+def snapshots(
+    config: Config, whole: Whole, splits: "Splits"
+) -> tuple[tuple[int, ...], "np.ndarray", float]:
     """Trains by cycles.
 
     Returns:
-      The logits of the snapshots on the test part, [M, R, N, K] in the order in which they were
-      taken, and the seconds of training for each of R repetitions.
+      The epochs at whose ends snapshots were taken, those that are lost left out; their logits on
+      the test part, [M, R, N, K]; the seconds of training for each of R repetitions.
     """
-    import numpy as np
-
     ends, _ = snapshot_ends(config)
     if config.kind == "reinitialised":
         networks, seconds = reinitialised(config, whole, splits)
-        return networks, seconds / config.seeds
+        return ends, networks, seconds / config.seeds
     schedule = cycled(config, ends, len(splits.train))
     recipe = make_recipe(config, splits.train, schedule=schedule)
     part = train_part(
@@ -163,7 +191,7 @@ def snapshots(config: Config, whole: Whole, splits: "Splits") -> tuple["np.ndarr
         missing=config.missing,
     )
     logits = judgement.predicted(recipe, list(part.kept.values()), splits.test)
-    return np.asarray(logits), part.seconds / config.seeds
+    return tuple(part.kept), logits, part.seconds / config.seeds
 
 
 def reinitialised(config: Config, whole: Whole, splits: "Splits") -> tuple["np.ndarray", float]:
@@ -175,27 +203,26 @@ def reinitialised(config: Config, whole: Whole, splits: "Splits") -> tuple["np.n
 
     per_epoch = steps_per_epoch(len(splits.train), config.batch_size, config.remainder)
     lengths = schedules.cycle_lengths(config.epochs, config.cycles, config.growth)
+    seeds = np.reshape(member_seeds(config, config.cycles), (config.cycles, -1))
     found: dict[int, np.ndarray] = {}
     seconds = 0.0
     for length in dict.fromkeys(lengths):
         numbers = [number for number, each in enumerate(lengths) if each == length]
-        seeds = tuple(
-            seed + config.seeds * number for number in numbers for seed in config.all_seeds
+        schedule = schedules.warmup(
+            schedules.cosine_cycles(config.learning_rate, [length * per_epoch]),
+            round(config.warmup_epochs * per_epoch),
         )
-        schedule = schedules.cosine_cycles(config.learning_rate, [length * per_epoch])
         recipe = make_recipe(config, splits.train, schedule=schedule)
-        shorter = dataclasses.replace(config, epochs=length)
         part = train_part(
-            shorter,
+            dataclasses.replace(config, epochs=length),
             whole,
             f"cycle-of-{length}",
             recipe,
             splits.train,
             splits.validation,
-            seeds=seeds,
+            seeds=tuple(seeds[numbers].ravel().tolist()),
         )
-        logits = judgement.predicted(recipe, [part.states], splits.test)[0]
-        logits = logits.reshape(len(numbers), config.seeds, *logits.shape[1:])
+        logits = judgement.predicted(recipe, [part.states], splits.test, len(numbers))
         found |= dict(zip(numbers, logits, strict=True))
         seconds += part.seconds
     return np.stack([found[number] for number in range(config.cycles)]), seconds
@@ -210,16 +237,7 @@ def snapshot_ends(config: Config) -> tuple[tuple[int, ...], str]:
     from cnnlab.schedules import cycle_lengths
 
     if config.kind == "triangular":
-        # Down, then (up and down) for each further one: the last snapshot is the last epoch.
-        halves = 2 * config.cycles - 1
-        half = int((1 - config.pretraining) * config.epochs) // halves if config.cycles > 0 else 0
-        if half < 1:
-            raise ValueError(
-                f"{config.cycles} triangular cycles need {halves} epochs or more behind the "
-                f"pretraining, got {config.epochs} epochs of which {config.pretraining:g} are "
-                "pretraining: take more epochs, fewer cycles or less pretraining."
-            )
-        first = config.epochs - halves * half
+        first, half = _triangles(config)
         ends = tuple(first + half * (1 + 2 * cycle) for cycle in range(config.cycles))
         return ends, f"{first} epochs of pretraining, then snapshots every {2 * half} epochs"
     lengths = cycle_lengths(config.epochs, config.cycles, config.growth)
@@ -233,6 +251,22 @@ def snapshot_ends(config: Config) -> tuple[tuple[int, ...], str]:
     return ends, note
 
 
+def _triangles(config: Config) -> tuple[int, int]:
+    """The epochs before the triangular cycles, and those of half a cycle.
+
+    Down, then up and down for each further one: the last snapshot is at the end of the last epoch.
+    """
+    halves = 2 * config.cycles - 1
+    half = round((1 - config.pretraining) * config.epochs) // halves if config.cycles > 0 else 0
+    if half < 1:
+        raise ValueError(
+            f"{config.cycles} triangular cycles need {halves} epochs or more behind the "
+            f"pretraining, got {config.epochs} epochs of which {config.pretraining:g} are "
+            "pretraining: take more epochs, fewer cycles or less pretraining."
+        )
+    return config.epochs - halves * half, half
+
+
 def cycled(config: Config, ends: Sequence[int], examples: int) -> "Schedule | None":
     """The rate of a run with snapshots at ``ends``; None for the config's own."""
     from cnnlab import schedules
@@ -243,8 +277,7 @@ def cycled(config: Config, ends: Sequence[int], examples: int) -> "Schedule | No
     if config.kind == "none":
         return None
     if config.kind == "triangular":
-        half = (ends[-1] - ends[0]) // (2 * len(ends) - 2) if len(ends) > 1 else 1
-        first = (ends[0] - half) * per_epoch
+        first, half = (epochs * per_epoch for epochs in _triangles(config))
         high, low = (rate * part for part in config.triangle)
         usual = schedules.create(
             config.schedule,
@@ -253,26 +286,10 @@ def cycled(config: Config, ends: Sequence[int], examples: int) -> "Schedule | No
             warmup_steps=warm,
             milestones=config.milestones,
         )
-        cycles = schedules.triangular_cycles(high, low, 2 * half * per_epoch)
+        cycles = schedules.triangular_cycles(high, low, 2 * half)
         return schedules.join([usual, cycles], [first]) if first else cycles
     lengths = [(end - before) * per_epoch for before, end in itertools.pairwise([0, *ends])]
     return schedules.warmup(schedules.cosine_cycles(rate, lengths), warm)
-
-
-def _draw(config: Config, whole: Whole, result: dict[str, Any]) -> None:
-    import jax
-
-    from cnnlab.report import ensemble_figures
-
-    if jax.process_index() > 0:
-        return
-    folder = whole.directory / "figures"
-    title = f"{config.model} on {config.dataset}, {config.epochs} epochs, {config.kind}"
-    ensemble_figures.comparison(
-        judgement.rows(result["methods"]), folder / "comparison.png", title=title
-    )
-    curves = {"the last m snapshots": result["by_count"]}
-    ensemble_figures.by_members(curves, folder / "by_count.png", title=title)
 
 
 def main() -> None:

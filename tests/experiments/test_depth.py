@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import types
 
 import jax
 import numpy as np
@@ -17,6 +18,7 @@ from cnnlab.train.run import ResumeError
 from cnnlab.train.signals import StopSignals
 from experiments import depth, evaluate
 from experiments.config import load_data, make_network
+from experiments.parts import Whole
 
 TINY = depth.Config(
     dataset="synthetic:60:6x6x1:3",
@@ -120,7 +122,8 @@ def test_a_seed_that_diverges_counts_as_guessing_and_does_not_stop_the_others(
     for name in ("plain8", "plain8-seed0", "plain8-seed1", "plain8-seed2"):
         (tmp_path / name).mkdir()
     config = dataclasses.replace(TINY, model="plain8", seeds=3)
-    found = depth.train_or_read(config, tmp_path / "plain8", load_data(TINY), {})
+    whole = Whole(types.SimpleNamespace(directory=tmp_path), {})
+    found = depth.train_or_read(config, whole, "plain8", load_data(TINY))
     assert found["errors"]["test"] == [0.25, pytest.approx(2 / 3), 0.25]
     assert found["curves"]["test"][0] == [0.5, pytest.approx(2 / 3), 0.5]
     assert found["diverged"] == [1] and found["seconds"] == 2.0

@@ -8,6 +8,8 @@ import pytest
 
 from cnnlab.train.checkpoint import CheckpointError
 from experiments import ensemble, train
+from experiments.config import load_data
+from experiments.members_of import check_same
 
 TINY = ensemble.Config(
     dataset="synthetic:90:6x6x1:3",
@@ -23,46 +25,69 @@ TINY = ensemble.Config(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def whole(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "run"
     return directory, ensemble.run(dataclasses.replace(TINY, run_dir=directory))
 
 
-def test_the_single_network_has_the_budget_of_all_members(finished):
-    directory, result = finished
+def test_the_single_network_has_the_budget_of_all_members(whole):
+    directory, result = whole
     methods = result["methods"]
     costs = {name: each["cost"] for name, each in methods.items()}
     assert costs["the single network"]["epochs"] == 4
     assert costs["mean of 2 probabilities"]["epochs"] == 4
-    assert costs["member 0 alone"]["epochs"] == 2
-    single = costs["the single network"]["multiply_adds"]
-    assert costs["mean of 2 probabilities"]["multiply_adds"] == 2 * single
+    assert costs["a member alone, the mean of 2"]["epochs"] == 2
+    one = costs["the single network"]["multiply_adds"]
+    assert costs["mean of 2 probabilities"]["multiply_adds"] == 2 * one
+    assert costs["a member alone, the mean of 2"]["multiply_adds"] == one
     assert methods["mean of 2 logits"]["less_error"]["than"] == "the single network"
+    # The mean over members of the accuracies in each repetition.
+    each = np.array([found["values"] for found in result["alone"].values()])
+    alone = methods["a member alone, the mean of 2"]["scores"]["accuracy"]["values"]
+    np.testing.assert_allclose(alone, each.mean(axis=0), atol=1e-12)
     assert len(result["diversity"]) == 2  # repetitions
     for weights in result["weights"].values():
         np.testing.assert_allclose(np.sum(list(weights.values()), axis=0), 1, atol=1e-9)
-    assert (directory / "figures/comparison.png").is_file()
+    figures = [path.stem for path in (directory / "figures").glob("*.png")]
+    assert {"comparison", "by_count"} < set(figures) and len(figures) == 4  # two diagrams
 
 
-@pytest.mark.parametrize(
-    ("settings", "members"),
-    [
-        ({"differ": "bootstrap"}, ["member 0", "member 1"]),
-        ({"differ": "init"}, ["member 0", "member 1"]),
-        (
-            {"differ": "hyperparameters", "weight_decays": (0.0, 0.1)},
-            ["weight_decay 0", "weight_decay 0.1"],
-        ),
-        ({"differ": "architecture", "models": ("linear", "mlp")}, ["linear", "mlp"]),
-    ],
-)
-def test_members_differ_in_what_was_asked_for(tmp_path, settings, members):
+def test_members_of_other_architectures_cost_each_their_own(tmp_path):
     config = dataclasses.replace(
-        TINY, **settings, epochs=1, single=False, run_dir=tmp_path / "run", warmup_epochs=0.0
+        TINY,
+        differ="architecture",
+        models=("linear", "mlp", "linear"),
+        epochs=1,
+        single=False,
+        seeds=1,
+        run_dir=tmp_path / "run",
+        warmup_epochs=0.0,
     )
     result = ensemble.run(config)
-    assert list(result["members"]) == members
-    assert result["diversity"][0]["disagreement"] > 0
+    assert list(result["members"]) == ["linear", "mlp", "linear 2"]
+    cost = result["methods"]["mean of 3 probabilities"]["cost"]["multiply_adds"]
+    assert cost == 36 * 3 + 36 * 6 + 6 * 3 + 36 * 3
+
+
+def test_what_members_differ_by_is_told_to_their_training():
+    """Two members of two repetitions: [M * R], the members' own side by side."""
+
+    def found(**settings):
+        config = dataclasses.replace(TINY, seed=10, **settings)
+        return ensemble.differences(config, 50)
+
+    assert found()[1] == {"seeds": (10, 11, 12, 13)}
+    starts = found(differ="init")[1]
+    assert starts == {"seeds": (10, 11, 10, 11), "init_seeds": (10, 11, 12, 13)}
+    orders = found(differ="order")[1]
+    assert orders == {"seeds": (10, 11, 12, 13), "init_seeds": (10, 11, 10, 11)}
+    assert found(differ="bootstrap")[1]["subsets"].shape == (4, 50)
+    names, settings, seen = found(differ="subset", subset=0.3)
+    assert settings["subsets"].shape == (4, 15) and seen == 0.3
+    names, settings, _ = found(differ="hyperparameters", weight_decays=(0.0, 0.1, 0.2))
+    assert names == ("weight_decay 0", "weight_decay 0.1", "weight_decay 0.2")
+    assert settings["hyperparameters"] == {"weight_decay": [0.0, 0.0, 0.1, 0.1, 0.2, 0.2]}
+    assert settings["seeds"] == (10, 11, 12, 13, 14, 15)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +106,9 @@ def test_members_differ_in_what_was_asked_for(tmp_path, settings, members):
         ({"differ": "architecture"}, "need --models"),
         ({"weight_decays": (0.1,)}, "--weight-decays is for --differ hyperparameters"),
         ({"models": ("mlp",)}, "--models is for --differ architecture"),
+        ({"subset": 1.5}, r"must be in \(0, 1\)"),
+        ({"differ": "architecture", "models": ("mlp", "lenet5")}, "too small"),
+        ({"of": ("run",)}, "--dataset, .*nothing is trained with --of"),
     ],
 )
 def test_what_cannot_be_an_ensemble_is_refused_before_anything_is_written(
@@ -115,62 +143,45 @@ def of_runs(tmp_path):
     return run
 
 
-@pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory, tiny_config):
-    directory = tmp_path_factory.mktemp("runs") / "tiny"
-    train.run(dataclasses.replace(tiny_config, run_dir=directory))
-    return directory
-
-
 def test_networks_of_finished_runs_are_members_each_with_its_own_figures(
-    tiny_run, linear_run, of_runs
+    finished, linear_run, of_runs
 ):
+    tiny_run, trained = finished
     result = of_runs(tiny_run, linear_run)
-    assert list(result["members"]) == ["tiny, seed 0", "tiny, seed 1", "linear"]
-    import json
+    assert list(result["members"]) == ["run, seed 0", "run, seed 1", "linear"]
+    assert (result["dataset"], result["model"]) == ("synthetic:90:6x6x1:3", "mlp")
+    for seed in (0, 1):
+        alone = result["alone"][f"run, seed {seed}"]["values"]
+        assert alone == pytest.approx([trained["test"]["accuracy"]["values"][seed]])
+    assert result["methods"]["mean of 3 probabilities"]["cost"]["epochs"] == 6
 
-    first = json.loads((tiny_run / "result.json").read_text())["test"]["accuracy"]["values"][0]
-    alone = result["methods"]["tiny, seed 0 alone"]["scores"]["accuracy"]["mean"]
-    assert alone == pytest.approx(first)
 
-
-def test_a_member_without_its_checkpoint_is_named_or_left_out_on_request(
-    tiny_run, linear_run, of_runs, tmp_path, capsys
+def test_a_member_that_is_gone_is_named_or_left_out_on_request(
+    finished, linear_run, of_runs, tmp_path, capsys
 ):
-    broken = tmp_path / "broken"
+    broken, gone = tmp_path / "broken", tmp_path / "gone"
     shutil.copytree(linear_run, broken)
     shutil.rmtree(broken / "checkpoints")
-    with pytest.raises(CheckpointError, match=r"the member .*broken cannot .*--missing skip"):
-        of_runs(tiny_run, broken)
-    shutil.rmtree(tmp_path / "of")
-    result = of_runs(tiny_run, broken, missing="skip")
+    for absent in (broken, gone):
+        with pytest.raises(CheckpointError, match=rf"member .*{absent.name} cannot .*--missing"):
+            of_runs(finished[0], absent)
+        shutil.rmtree(tmp_path / "of")
+    result = of_runs(finished[0], broken, gone, missing="skip")
     assert len(result["members"]) == 2
-    assert f"going on without {broken}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"going on without {broken}" in said and f"going on without {gone}" in said
 
 
-def test_members_of_other_classes_or_another_split_are_refused(
-    tiny_run, of_runs, tmp_path, tiny_config
-):
-    for change, message in (
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
         ({"dataset": "synthetic:90:6x6x1:4"}, "the same classes"),
         ({"dataset": "synthetic:90:5x5x1:3"}, "the same image shape"),
         ({"split_seed": 3}, "the same (test|validation) part"),
         ({"validation": None}, "the same validation part"),
-    ):
-        other = tmp_path / f"other-{len(message)}-{'split' in str(change)}"
-        config = dataclasses.replace(
-            tiny_config,
-            epochs=1,
-            model="linear",
-            model_options=(),
-            warmup_epochs=0.0,
-            seeds=1,
-            run_dir=other,
-            **change,
-        )
-        if not other.exists():
-            train.run(config)
-        with pytest.raises(ValueError, match=message):
-            of_runs(tiny_run, other)
-        shutil.rmtree(tmp_path / "of")
-        shutil.rmtree(other)
+    ],
+)
+def test_members_of_other_classes_or_another_split_are_refused(tiny_config, change, message):
+    ours = load_data(dataclasses.replace(tiny_config, **change))
+    with pytest.raises(ValueError, match=f"{message}, but other has .* and first has"):
+        check_same("other", ours, load_data(tiny_config), "first")

@@ -6,14 +6,18 @@ import json
 import jax
 import numpy as np
 import pytest
+from jax import numpy as jnp
 
 from cnnlab.data.batches import steps_per_epoch
+from cnnlab.ensemble import joined
+from cnnlab.train import states_of
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import Run
 from cnnlab.train.signals import StopSignals
 from experiments import snapshot
 from experiments.config import load_data, make_recipe
+from experiments.parts import Part
 
 TINY = snapshot.Config(
     dataset="synthetic:90:6x6x1:3",
@@ -50,6 +54,7 @@ def kept(directory):
 def test_it_reports_the_single_network_and_the_snapshots(finished):
     directory, result = finished
     names = ["the single network", "the last 2 snapshots", "the last snapshot alone"]
+    names.append("a snapshot alone, their mean")
     assert list(result["methods"]) == names
     for found in result["methods"].values():
         assert len(found["scores"]["accuracy"]["values"]) == 2
@@ -97,7 +102,7 @@ def test_a_snapshot_that_is_gone_is_named_or_left_out_on_request(finished, tmp_p
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 10; .*--missing skip"):
         snapshot.run(snapshot.Config(resume=directory, quiet=True))
     result = snapshot.run(snapshot.Config(resume=directory, missing="skip", quiet=True))
-    assert "the last 1 snapshots" in result["methods"]
+    assert "the last 1 snapshots" in result["methods"] and result["taken"] == (4,)
     assert "going on without the checkpoint of step 10" in capsys.readouterr().out
 
 
@@ -147,6 +152,15 @@ def test_triangles_are_lowest_where_snapshots_are_taken_and_the_last_is_at_the_e
     assert rates[169] == pytest.approx(0.05, rel=1e-4)
 
 
+def test_one_triangle_goes_down_to_the_end_behind_the_pretraining():
+    settings = {"cycles": 1, "kind": "triangular", "schedule": "constant", "learning_rate": 0.1}
+    ends, _, schedule = at(epochs=10, pretraining=0.9, **settings)
+    assert ends == (10,)
+    rates = [float(schedule(step)) for step in range(100)]
+    assert set(np.round(rates[:90], 6)) == {0.1}
+    assert (np.diff(rates[90:]) < 0).all() and rates[-1] == pytest.approx(0.0005, rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -154,6 +168,8 @@ def test_triangles_are_lowest_where_snapshots_are_taken_and_the_last_is_at_the_e
         ({"cycles": 0}, "cycles must be at least 1"),
         ({"kind": "triangular"}, "take more epochs, fewer cycles"),
         ({"last": 3}, "last must be 1 to 2 snapshots, got 3"),
+        ({"kind": "triangular", "pretraining": -1.0}, r"pretraining must be in \[0, 1\)"),
+        ({"kind": "triangular", "pretraining": 0.0, "growth": 2.0}, "do not grow"),
     ],
 )
 def test_cycles_that_cannot_be_are_refused_before_anything_is_written(tmp_path, settings, message):
@@ -162,22 +178,36 @@ def test_cycles_that_cannot_be_are_refused_before_anything_is_written(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("kind", ["none", "reinitialised"])
-def test_the_controls_have_as_many_networks_for_the_same_epochs(tmp_path, kind):
+def test_fresh_starts_have_as_many_networks_for_the_same_epochs(monkeypatch, tmp_path):
+    """With networks in the place of trainings: 3 epochs for 2 cycles of 2 repetitions."""
+    asked = {}
+
+    def train_part(config, whole, name, recipe, train, validation=None, **settings):
+        asked[name] = (config.epochs, settings["seeds"])
+        starts = [
+            {"kernel": jnp.zeros((36, 3)), "bias": seed * jnp.eye(3)[0]}
+            for seed in settings["seeds"]
+        ]
+        states = joined(
+            [states_of(recipe, {"params": {"head": {"dense": each}}}) for each in starts]
+        )
+        return Part(states, {}, 3, 1.0)
+
+    monkeypatch.setattr(snapshot, "train_part", train_part)
     config = dataclasses.replace(
-        TINY,
-        kind=kind,
-        single=False,
-        epochs=3,
-        run_dir=tmp_path / "run",
-        model="linear",
-        model_options=(),
+        TINY, kind="reinitialised", epochs=3, model="linear", model_options=()
+    )
+    logits, seconds = snapshot.reinitialised(config, None, load_data(config))
+    assert asked == {"cycle-of-2": (2, (0, 1)), "cycle-of-1": (1, (2, 3))}
+    assert logits[:, :, 0, 0].tolist() == [[0, 1], [2, 3]] and seconds == 2.0
+
+
+def test_without_cycles_the_last_snapshot_is_the_single_network(tmp_path):
+    config = dataclasses.replace(
+        TINY, kind="none", model="linear", model_options=(), seeds=1, run_dir=tmp_path / "run"
     )
     result = snapshot.run(config)
-    assert result["ends"] == (2, 3)
-    assert len(result["by_count"]["mean"]) == 2
-    folders = {"none": ["snapshots"], "reinitialised": ["cycle-of-1", "cycle-of-2"]}
-    assert (
-        sorted(path.parent.name for path in (tmp_path / "run").glob("*/config.json"))
-        == (folders[kind])
-    )
+    assert result["taken"] == (2, 4)
+    assert list(result["methods"])[:2] == ["the last 2 snapshots", "the last snapshot alone"]
+    assert result["methods"]["the last snapshot alone"]["less_error"] is None
+    assert not (tmp_path / "run/single").exists()

@@ -1,0 +1,65 @@
+"""Evaluating a run in other ways: views, masks of dropout, weights from a file."""
+
+import json
+
+import pytest
+
+from cnnlab.models import weights
+from experiments import evaluate, export
+from experiments.config import Training
+
+
+def test_one_view_is_the_plain_evaluation_and_leaves_its_file_alone(finished):
+    directory, _ = finished
+    plain = evaluate.run(evaluate.Config(directory))
+    seen = evaluate.run(evaluate.Config(directory, views=("identity",)))
+    assert seen["accuracy"] == plain["accuracy"]
+    assert seen["loss"]["mean"] == pytest.approx(plain["loss"]["mean"], rel=1e-5)
+    stored = [path.name for path in directory.glob("evaluate-test-*.json")]
+    assert len([name for name in stored if name.endswith("-identity.json")]) == 1
+
+
+def test_views_are_read_one_after_the_other():
+    assert len(evaluate.parsed_views(("mirror", "shifts:2"))) == 10
+    assert len(evaluate.parsed_views(("scales:8,10:6",))) == 20
+
+
+@pytest.mark.parametrize(
+    ("views", "message"),
+    [
+        (("miror",), "mirror"),
+        (("shifts",), r"needs 1 numbers behind colons, such as shifts:2.*got 'shifts'"),
+        (("mirror:3",), "needs 0 numbers"),
+        (("shifts:x",), "got 'shifts:x'"),
+    ],
+)
+def test_views_that_are_not_known_are_refused(views, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.parsed_views(views)
+
+
+def test_masks_of_a_network_without_dropout_are_refused(finished):
+    with pytest.raises(ValueError, match="dropout"):
+        evaluate.run(evaluate.Config(finished[0], dropout_samples=3))
+
+
+def test_a_run_s_own_weights_from_a_file_do_what_the_run_did(finished, tmp_path):
+    """Normalised as the run is, though the file does not say how."""
+    directory, result = finished
+    file = tmp_path / "seed.safetensors"
+    export.run(export.Config(directory, file, seed=1))
+    found = evaluate.run(evaluate.Config(directory, weights=file))
+    assert found["accuracy"]["values"] == [result["test"]["accuracy"]["values"][1]]
+    assert json.loads((directory / f"evaluate-test-{found['dataset']}-seed.json").read_text())
+    assert weights.read(file)
+    with pytest.raises(ValueError, match="--best: only without --weights"):
+        evaluate.run(evaluate.Config(directory, weights=file, best=True))
+
+
+def test_schedules_that_are_offered_exist():
+    import typing
+
+    from cnnlab import schedules
+
+    offered = typing.get_args(typing.get_type_hints(Training)["schedule"])
+    assert offered == schedules.NAMES
