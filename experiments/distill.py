@@ -8,7 +8,7 @@ the bias of class 3 raised by 3.5: 109, 14 on 3s.
 Measured: see docs/ensembles.md; of a run, in its result.json and figures/.
 
     python -m experiments.distill
-    python -m experiments.distill --missing 3 --temperatures 1 4 20
+    python -m experiments.distill --without 3 --temperatures 1 4 20
     python -m experiments.distill --matching logits --unlabelled
     python -m experiments.distill --teacher-run runs/digits-resnet8-1
     python -m experiments.distill --resume runs/distill-digits-1
@@ -19,13 +19,15 @@ that costs less than his; only the teacher sees images that were moved:
     python -m experiments.distill --dataset mnist --data-dir DIR --batch-size 128 \
         --teachers 1 --teacher-model lenet5 --teacher-crop 2 --teacher-epochs 20 \
         --teacher-learning-rate 0.05 --model-options "widths=(800,800)" --epochs 10 \
-        --temperatures 20 --missing 3
+        --temperatures 20 --without 3
 
 and with a teacher such as his, but for the max-norm: --teacher-model mlp
 --teacher-model-options "widths=(1200,1200)" dropout=0.5 (and more epochs than that).
 
 Students of a kind are trained in one program, for the same epochs and from the same seeds as those
-of other kinds. Nothing is chosen by the test part, but for the bias that says so.
+of other kinds. They have one teacher, and its own variance is not in the intervals: what is
+claimed is claimed of its students. Nothing is chosen by the test part, but for the bias that says
+so.
 """
 
 import dataclasses
@@ -33,6 +35,8 @@ import pathlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import tyro
 
 from experiments import distill_errors, launch, teachers
 from experiments.config import Training, load_data, make_recipe, plain
@@ -52,13 +56,14 @@ class Config(Training):
     """Train a teacher, students alone and students that it teaches, and count their errors.
 
     Options with "teacher" in their name hold for the teacher in place of those without; all others
-    hold for both. The defaults are a quick setting for digits.
+    hold for both. The defaults are a quick setting for digits. Another model than the default one
+    has its own options, unless some are given.
     """
 
     teachers: int = 3
     """Networks of the teacher; several are an ensemble. Their seeds follow the students'."""
     teacher_run: pathlib.Path | None = None
-    """The run directory of experiments.train with the networks of the teacher, instead."""
+    """The run of experiments.train with the networks of the teacher, instead of training any."""
     teacher_model: str = "resnet8"
     """As --model."""
     teacher_model_options: tuple[str, ...] = ()
@@ -86,10 +91,10 @@ class Config(Training):
     """What the teacher says of each image, or of what the student's augmentation makes of it."""
     unlabelled: bool = False
     """Distilled students are shown no labels: the weight is 1."""
-    missing: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     """Distil on a transfer set without these classes as well, and put their bias right."""
     control: bool = False
-    """With --missing: also students that learn the labels of this transfer set."""
+    """With --without: also students that learn the labels of this transfer set."""
 
     model: str = "mlp"
     model_options: tuple[str, ...] = ("widths=(64,)",)
@@ -98,6 +103,7 @@ class Config(Training):
     weight_decay: float = 0.0
     learning_rate: float = 0.05
     seeds: int = 5
+    keep_every: tyro.conf.Suppress[int | None] = None
 
 
 class Kind(NamedTuple):
@@ -133,6 +139,7 @@ def run(config: Config) -> dict[str, Any]:
     """
     if config.resume is not None:
         config = resumed(config)
+    config = teachers.own_options(config)
     splits = load_data(config)
     missing = missing_classes(config, splits.train)
     students = kinds(config, missing)
@@ -220,6 +227,7 @@ def _checked(config: Config, splits: "Splits", students: Sequence[Kind]) -> "Tea
     recipe = make_recipe(config, splits.train)
     check_fits(recipe, splits.train)
     if config.teacher_run is not None:
+        _check_left_out(config)
         given = teachers.of_run(config.teacher_run, config.data_dir, splits)
         if config.teaching == "live":
             live_teacher([(given.recipe, given.states)], recipe, splits.train)
@@ -228,6 +236,19 @@ def _checked(config: Config, splits: "Splits", students: Sequence[Kind]) -> "Tea
         raise ValueError(f"teachers must be at least 1 network, got {config.teachers}.")
     check_fits(make_recipe(teacher_config(config), splits.train), splits.train)
     return None
+
+
+def _check_left_out(config: Config) -> None:
+    """Refuses settings of a teacher's training where none is trained."""
+    for field in dataclasses.fields(config):
+        if not field.name.startswith("teacher") or field.name == "teacher_run":
+            continue
+        value = getattr(config, field.name)
+        if value != field.default:
+            raise ValueError(
+                f"a teacher of --teacher-run is trained already, got {field.name} {value!r}. "
+                f"Leave out --{field.name.replace('_', '-')} or --teacher-run."
+            )
 
 
 # The students --------------------------------------------------------------------------------
@@ -242,11 +263,11 @@ def missing_classes(config: Config, train: "Dataset") -> list[int]:
     from cnnlab.data.splits import class_index
     from cnnlab.transfer import without_classes
 
-    if config.control and not config.missing:
-        raise ValueError("control needs --missing: it learns from what is left. Leave it out.")
-    if config.missing:
-        without_classes(train, config.missing)
-    return sorted({class_index(train, name) for name in config.missing})
+    if config.control and not config.without:
+        raise ValueError("control needs --without: it learns from what is left. Leave it out.")
+    if config.without:
+        without_classes(train, config.without)
+    return sorted({class_index(train, name) for name in config.without})
 
 
 def kinds(config: Config, missing: Sequence[int]) -> list[Kind]:
@@ -296,19 +317,19 @@ def lesson(room: Classroom, kind: Kind) -> tuple["Recipe", "Dataset"]:
         return make_recipe(config, train), train
 
     voice: dict[str, Any] = {"rule": config.rule, "temperature": kind.temperature}
-    logits = teachers.says(room.teacher, room.whole, "train", train, **voice)
-    train = taught(train, logits)
+    live = config.teaching == "live"
+    if not live:
+        train = taught(train, teachers.says(room.teacher, room.whole, "train", train, **voice))
     if kind.lacking:
         train = without_classes(train, room.missing)
     if config.unlabelled:
         train = dataclasses.replace(train, labels=np.zeros_like(train.labels))
     recipe = make_recipe(config, train)
     recipe = dataclasses.replace(recipe, loss=_loss(config, kind.temperature))
-    if config.teaching == "live":
+    if live:
         networks = [(room.teacher.recipe, room.teacher.states)]
-        live = live_teacher(networks, recipe, train, **voice)
-        recipe = dataclasses.replace(recipe, teacher=live)
-        train = dataclasses.replace(train, targets=None)
+        says = live_teacher(networks, recipe, train, **voice)
+        recipe = dataclasses.replace(recipe, teacher=says)
     return recipe, train
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from cnnlab.data import Splits
 
+ONE_TEACHER = "students of one teacher; its own variance is not in the intervals"
 A_THIRD = 1 / 3  # of the gap: the least that counts as Hinton's finding in kind
 
 
@@ -97,10 +98,10 @@ def compare(result: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
       result: with ``examples``, ``teacher``, ``students`` and ``missing``.
 
     Returns:
-      claim -> how much smaller a test error is, paired over seeds (as ``paired`` gives it), with
-      ``verdict``: "reproduced" if the whole 95 % interval is positive. Where students are compared
-      with students alone, ``gap``, as ``gap_closed`` gives it, and ``third``: whether it is a third
-      or more.
+      claim -> how much smaller a test error is, paired over seeds of students of one teacher (as
+      ``paired`` gives it), with ``verdict``: "reproduced" if the whole 95 % interval is positive.
+      Where students are compared with students alone, ``gap``, as ``gap_closed`` gives it, and
+      ``third``: whether it is a third or more.
     """
     import numpy as np
 
@@ -156,6 +157,7 @@ def report(result: Mapping[str, Any]) -> str:
         texts.append(f"{claim}: {judgement.difference(each)} points: {each['verdict']}")
         if "gap" in each:
             texts.append(f"  {each['third']}")
+    texts.append(f"({ONE_TEACHER})")
     for name, ways in result["missing"].items():
         count = next(iter(ways.values()))["missing_examples"]
         lines = [[name, "bias", "errors", f"on the {count:,} missing"]]
@@ -203,5 +205,5 @@ def number(figure: Mapping[str, Any], *, scale: float = 1, digits: int = 1) -> s
     """A figure of ``over_seeds`` as text, with its standard error."""
     text = f"{scale * figure['mean']:.{digits}f}"
     if figure["standard_error"] is None:
-        return text if digits > 1 else f"{figure['mean']:g}"
+        return text if digits > 1 else f"{scale * figure['mean']:g}"
     return f"{text} ± {scale * figure['standard_error']:.{digits}f}"

@@ -6,6 +6,8 @@ Importing this module imports no jax.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.distill_errors import ONE_TEACHER
+
 METHODS = {
     "dense": "dense",
     "longer": "dense, trained as long as all rounds",
@@ -30,7 +32,8 @@ def compare(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
       For each claim and each place where it is tested, the smallest network first and the mean of
       all last: ``claim``, ``at``, ``ours`` and ``theirs`` (methods), the difference as
       ``statistics.paired`` gives it, and ``verdict``: "reproduced" if the whole 95 % interval is
-      positive. Intervals are of one test each, not of all tests together.
+      positive. Intervals are of one test each, not of all tests together, and those of students
+      are for the one teacher that they have.
     """
     import numpy as np
 
@@ -127,6 +130,8 @@ def conclusions(
         lines.append(
             f"{row['claim']}, {row['at']}: {100 * row['mean']:+.2f} points{ends}: {row['verdict']}"
         )
+    if any(row["ours"] == "distilled" for row in claims):
+        lines.append(f"(small, distilled: {ONE_TEACHER})")
     lines.append(f"the dense accuracy, but for {100 * margin:g} points, is kept down to:")
     for method, tests in kept.items():
         shown, unrefuted = (_smallest(tests[test]) for test in ("shown", "not_refuted"))

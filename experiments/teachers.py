@@ -3,7 +3,7 @@
 import dataclasses
 import io
 import pathlib
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from experiments.config import Training, from_plain, load_data, make_recipe
 from experiments.parts import Whole, train_part
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from cnnlab.data import Dataset, Splits
     from cnnlab.train import Recipe, TrainState
+
+AnyConfig = TypeVar("AnyConfig", bound=Training)
 
 
 class Teacher(NamedTuple):
@@ -30,6 +32,14 @@ class Teacher(NamedTuple):
     states: "TrainState"
     name: str
     seconds: float | None
+
+
+def own_options(config: AnyConfig) -> AnyConfig:
+    """The config, where options that are the default model's are not taken for another model's."""
+    default = {field.name: field.default for field in dataclasses.fields(config)}
+    if config.model == default["model"] or config.model_options != default["model_options"]:
+        return config
+    return dataclasses.replace(config, model_options=())
 
 
 def trained(config: Training, whole: Whole, splits: "Splits") -> Teacher:
