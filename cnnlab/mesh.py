@@ -51,6 +51,23 @@ def place(value: np.ndarray, where: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(value.shape, where, lambda index: value[index])
 
 
+def fetch(tree: Any) -> Any:
+    """Arrays as NumPy's, whole on every process, though each may hold only a part of them.
+
+    With several processes, all must call this with the same tree.
+    """
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    def one(leaf: Any) -> Any:
+        if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+            return multihost_utils.process_allgather(leaf, tiled=True)
+        return jax.device_get(leaf)
+
+    return jax.tree.map(one, tree)
+
+
 def run_once_options(platform: str) -> dict[str, int]:
     """Compiler options for a program that runs once or seldom, such as initialisation.
 

@@ -166,8 +166,9 @@ def create(
             return make(learning_rate, momentum, 0.999, 1e-8, weight_decay, clip)
         raise ValueError(unknown("optimiser", name, NAMES))
 
+    plain = rule(weight_decay)  # what it refuses is refused now, varied or not
     if not varied:
-        return rule(weight_decay)
+        return plain
 
     def scaled(learning_rate_factor: Any, weight_decay: Any) -> optax.GradientTransformation:
         return optax.chain(rule(weight_decay), optax.scale(learning_rate_factor))

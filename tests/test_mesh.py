@@ -1,5 +1,9 @@
 """The mesh: how devices are dealt out to members and batches."""
 
+import socket
+import subprocess
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -74,3 +78,45 @@ def test_a_value_comes_back_from_one_device_as_it_went():
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_any_batch_fits_one_device(batch_size):
     mesh.check_divides(mesh.make_mesh(devices=jax.devices()[:1]), batch_size)
+
+
+PROCESS = """
+import sys
+import jax
+import numpy as np
+from cnnlab import mesh
+from cnnlab.ensemble import average
+from cnnlab.train import TrainState
+
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+value = np.arange(6, dtype=np.float32).reshape(2, 3)
+spread = mesh.place(value, mesh.sharding(mesh.make_mesh(2), "member"))
+assert not spread.is_fully_addressable and not spread.is_fully_replicated
+tree = {"spread": spread, "own": jax.numpy.ones(2), "host": np.zeros(3)}
+fetched = mesh.fetch(tree)
+assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(fetched))
+assert (fetched["spread"] == value).all()
+assert fetched["own"].shape == (2,) and fetched["host"].shape == (3,)
+for begun in (spread, value):  # as fit places what it begins from
+    assert (mesh.fetch(jax.device_put(begun, spread.sharding)) == value).all()
+state = TrainState(np.zeros(2, np.int32), {"kernel": spread}, {}, (), None)
+assert (average([state, state]).params["kernel"] == value).all()
+"""
+
+
+def test_members_spread_over_processes_are_fetched_whole(device_environment):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, address, str(number)],
+            env=device_environment(1),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    for process in running:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said[-3000:]

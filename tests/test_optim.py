@@ -130,13 +130,15 @@ def test_numbers_out_of_range_are_refused(make, arguments, said):
 @pytest.mark.parametrize("momentum", [1.0, -0.1, float("nan")])
 @pytest.mark.parametrize("name", optim.NAMES)
 def test_a_momentum_out_of_range_is_refused(name, momentum):
-    with pytest.raises(ValueError, match=r"momentum.* must be in \[0, 1\)"):
-        optim.create(name, 0.1, momentum=momentum)
+    for varied in (False, True):
+        with pytest.raises(ValueError, match=r"momentum.* must be in \[0, 1\)"):
+            optim.create(name, 0.1, momentum=momentum, varied=varied)
 
 
-def test_an_unknown_rule_is_answered_with_the_nearest():
+@pytest.mark.parametrize("varied", [False, True])
+def test_an_unknown_rule_is_answered_with_the_nearest(varied):
     with pytest.raises(ValueError, match="unknown optimiser 'adamv'.*Did you mean 'adam"):
-        optim.create("adamv", 0.1)
+        optim.create("adamv", 0.1, varied=varied)
 
 
 def test_weights_that_are_zero_stay_so_and_the_others_do_not(quick_jit):

@@ -24,7 +24,7 @@ from cnnlab.mesh import DATA, MEMBER, place, run_once_options, sharding
 
 Remainder = Literal["drop", "wrap"]
 
-WINDOW_BYTES = 2**28  # of streamed images that lie on the devices for one call
+WINDOW_BYTES = 2**28  # of streamed images and targets that lie on the devices for one call
 
 
 class Batch(NamedTuple):
@@ -159,8 +159,10 @@ class Streamed:
     def windows(self, plan: np.ndarray, first: int, steps: int) -> Iterator[Window]:
         """See ``Source``. Windows are cut to ``WINDOW_BYTES``, the last one is padded."""
         members, total, batch = plan.shape
-        image_bytes = int(np.prod(self._dataset.image_shape))
-        steps = max(1, min(steps, total, WINDOW_BYTES // (members * batch * image_bytes)))
+        example_bytes = int(np.prod(self._dataset.image_shape))
+        if self._dataset.targets is not None:
+            example_bytes += self._dataset.targets[0].nbytes
+        steps = max(1, min(steps, total, WINDOW_BYTES // (members * batch * example_bytes)))
         where = sharding(self._mesh, MEMBER, None, DATA)
         block = _local_block(where, (members, 1, batch))
         local = plan[block]

@@ -15,6 +15,7 @@ from jax import numpy as jnp
 from numpy.typing import ArrayLike
 
 from cnnlab.data import Dataset
+from cnnlab.mesh import fetch
 from cnnlab.train import Recipe, TrainState, evaluate, recalibrate
 
 
@@ -35,9 +36,15 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
       A state like each of them, with ``average=None``.
 
     Raises:
-      ValueError: if there is no state, they are of different networks (it says which one, and which
-        of its arrays), or the weights are negative, not finite, all zero or not as many.
+      ValueError: if there is no state or no sequence of them, they are of different networks (it
+        says which one, and which of its arrays), or the weights are negative, not finite, all zero
+        or not as many.
     """
+    if isinstance(states, TrainState):
+        raise ValueError(
+            "states must be a sequence of them, such as checkpoints, got one. For the mean over "
+            "its members: members_average(states)."
+        )
     states = list(states)
     shares = _shares(len(states), weights)
     _check_alike(states)
@@ -49,7 +56,7 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
         total = np.zeros(leaves[-1].shape, np.float64)
         for share, leaf in zip(shares, leaves, strict=True):
             if share:  # what does not count may hold a NaN
-                total += share * np.asarray(leaf, np.float64)
+                total += share * np.asarray(fetch(leaf), np.float64)
         return jnp.asarray(total.astype(leaves[-1].dtype))
 
     params = jax.tree.map(mean, *(state.params for state in states))

@@ -39,9 +39,9 @@ def combine(
       vote: the share of the members that predict the class (a member predicts its most probable
         one, the first on a tie). The class with the larger mean probability wins a tie: the first
         class would win too often, and two members tie whenever they differ. For that a millionth
-        of the mean probability is mixed in, so that the largest entry is the winner and no entry
-        is an exact zero. How unlikely a class without a vote is, it does not know: read its
-        accuracy, not its negative log-likelihood.
+        of the mean probability is mixed in, so that the largest entry is the winner. How unlikely
+        a class without a vote is, it does not know (it has at most that millionth, and an exact
+        zero where every softmax is one): read its accuracy, not its negative log-likelihood.
 
     Args:
       logits: [M, N, K] or M arrays [N, K], finite; any float type.
@@ -147,10 +147,11 @@ def checked_logits(logits: Logits) -> list[np.ndarray]:
     if hasattr(logits, "ndim"):
         array = np.asarray(logits)
         if array.ndim != 3:
-            raise ValueError(
-                f"logits must be [M, N, K], got shape {array.shape}. "
-                "One network is an ensemble as logits[None]."
-            )
+            advice = "One network is an ensemble as logits[None]."
+            if array.ndim == 4:
+                n, k = array.shape[2:]
+                advice = f"Views and samples are members as logits.reshape(-1, {n}, {k})."
+            raise ValueError(f"logits must be [M, N, K], got shape {array.shape}. {advice}")
         members = list(array)
     else:
         members = [np.asarray(member) for member in logits]  # type: ignore[union-attr]

@@ -10,6 +10,7 @@ Members of one architecture are a leading axis of the train state and train in o
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -71,17 +72,28 @@ def subsets(examples: int, members: int, fraction: float, seed: int = 0) -> np.n
 def joined(states: Sequence[TrainState]) -> TrainState:
     """States ``[M1, ...]``, ``[M2, ...]`` … of one architecture as members ``[M1 + M2 + …, ...]``.
 
-    So the snapshots of a run become the members that ``train.predict`` takes.
+    So the snapshots of a run become the members that ``train.predict`` takes. Where they were
+    trained by different optimizers, the optimizer states do not go together and are left out,
+    ``opt_state=()``: all that looks at networks works, but training does not go on from there.
 
     Raises:
-      ValueError: if there are none, or the networks are not of one architecture; it says which
-        array differs.
+      ValueError: if there are none, it is no sequence of states with members, or the networks are
+        not of one architecture (it says which array differs), or only some have a moving average.
     """
+    if isinstance(states, TrainState):
+        raise ValueError("states must be a sequence of them, got one TrainState: [states].")
     if not states:
         raise ValueError("an ensemble needs at least one member, got none.")
-    first = _described(states[0])
+    for number, each in enumerate(states):
+        if np.ndim(each.step) != 1:
+            raise ValueError(
+                f"states must have a leading axis [M, ...], got a step of shape "
+                f"{np.shape(each.step)} for part {number}. For one network: "
+                "jax.tree.map(lambda x: x[None], state)."
+            )
+    first = _described(_predicting(states[0]))
     for number, each in enumerate(states[1:], start=1):
-        found = _described(each)
+        found = _described(_predicting(each))
         differing = [
             f"{name}: {first.get(name, 'not there')} and {found.get(name, 'not there')}"
             for name in dict.fromkeys([*first, *found])
@@ -89,18 +101,27 @@ def joined(states: Sequence[TrainState]) -> TrainState:
         ]
         if differing:
             raise ValueError(
-                "members must be of one architecture to be joined, but those of part 0 and part "
-                f"{number} differ in {len(differing)} arrays: {'; '.join(differing[:3])}. Predict "
-                "with each part by itself and combine their logits."
+                "members must be of one architecture to be joined, and all or none must have a "
+                f"moving average, but those of part 0 and part {number} differ in {len(differing)} "
+                f"arrays: {'; '.join(differing[:3])}. Predict with each part by itself and combine "
+                "their logits."
             )
     if len(states) == 1:
         return states[0]
+    optimizers = [(jax.tree.structure(s.opt_state), _described(s.opt_state)) for s in states]
+    if any(each != optimizers[0] for each in optimizers):
+        states = [each._replace(opt_state=()) for each in states]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
 
 
-def _described(states: TrainState) -> dict[str, str]:
-    """Path -> dtype and shape without the member axis, of what a network predicts with."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(states)
+def _predicting(states: TrainState) -> TrainState:
+    """What networks predict with, and nothing else."""
+    return states._replace(step=(), opt_state=())  # type: ignore[arg-type]
+
+
+def _described(tree: Any) -> dict[str, str]:
+    """Path -> dtype and shape without the member axis."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {
         jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape[1:])}" for path, leaf in leaves
     }

@@ -11,6 +11,7 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import numpy as np
+from flax.errors import ScopeParamShapeError
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
@@ -51,7 +52,13 @@ def view_logits(
     """
     network = cast(Network, _OfViews(recipe.network, views))
     seeing = dataclasses.replace(recipe, network=network)
-    logits = predict(seeing, states, dataset, batch_size=batch_size, mesh=mesh)
+    try:
+        logits = predict(seeing, states, dataset, batch_size=batch_size, mesh=mesh)
+    except ScopeParamShapeError as error:  # of a layer that does not check its inputs itself
+        raise ValueError(
+            "the views must be of a size that the network takes: one of its parameters was made "
+            f"for another. Take views of its size, such as ten_crop(size). {error}"
+        ) from error
     return np.ascontiguousarray(np.swapaxes(logits, 1, 2))
 
 
@@ -147,17 +154,26 @@ class _Thinned:
 
 
 def _dropping(key: jax.Array) -> Callable[..., Any]:
-    """An interceptor that has every ``Dropout`` drop, the same units for each example."""
+    """An interceptor that has every ``Dropout``, ours and Flax's, drop.
+
+    The units are the same for each example.
+    """
 
     def intercept(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
         # A module without a scope above it is the one that is applied just below.
         if context.method_name != "__call__" or not _drops(module) or not module.path:
             return call(*args, **kwargs)
-        x = args[0] if args else kwargs["x"]
+        x = args[0] if args else kwargs["inputs" if isinstance(module, nn.Dropout) else "x"]
         ones = jnp.ones((1, *x.shape[1:]), x.dtype)
-        rngs = {"dropout": stream_key(key, "/".join(module.path))}
-        factors = module.clone(parent=None, name=None).apply({}, ones, train=True, rngs=rngs)
+        own = stream_key(key, "/".join(module.path))
+        factors: Any
+        if isinstance(module, nn.Dropout):
+            flax = module.clone(parent=None, name=None, deterministic=None)
+            factors = flax.apply({}, ones, deterministic=False, rng=own)
+        else:
+            ours = module.clone(parent=None, name=None)
+            factors = ours.apply({}, ones, train=True, rngs={"dropout": own})
         return jnp.where(factors == 0, jnp.zeros_like(x), x * factors)
 
     return intercept
@@ -194,4 +210,4 @@ def _first_with_dropout(
 
 
 def _drops(module: nn.Module) -> bool:
-    return isinstance(module, Dropout) and module.rate > 0
+    return isinstance(module, Dropout | nn.Dropout) and module.rate > 0

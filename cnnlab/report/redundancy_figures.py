@@ -67,12 +67,12 @@ def draw_redundancy(
     """
     from matplotlib.figure import Figure
 
-    for label, found in {"dense": dense, **methods}.items():
+    checked = [(label, found, np.size(found["parameters"])) for label, found in methods.items()]
+    for label, found, wanted in [("the dense network", dense, 1), *checked]:
         shape = np.shape(found["accuracy"])
-        wanted = 1 if label == "dense" else np.size(found["parameters"])
         if len(shape) != 2 or not all(shape) or shape[0] != wanted:
             raise ValueError(
-                f"accuracy of {label!r} must be [P, M] for {wanted} networks, got shape {shape}."
+                f"accuracy of {label} must be [P, M] for {wanted} networks, got shape {shape}."
             )
     figure = Figure(figsize=(8.6, 6.0), dpi=120, layout="constrained")
     axes = figure.subplots()

@@ -1,5 +1,7 @@
 """Evaluation: every example exactly once, on one device or many."""
 
+import dataclasses
+
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -40,7 +42,7 @@ def evaluate(
     """
     members = _members(states)
     mesh = make_mesh(members) if mesh is None else mesh
-    source = as_source(dataset, mesh) if source is None else source
+    source = evaluation_source(dataset, mesh) if source is None else source
     plan = evaluation_plan(len(dataset), _fitting(batch_size, len(dataset), mesh), members)
     program = eval_program(recipe, source.batch_at, mesh)
     sums = no_sums(members, mesh)
@@ -64,7 +66,7 @@ def predict(
     """
     members = _members(states)
     mesh = make_mesh(members) if mesh is None else mesh
-    source = as_source(dataset, mesh)
+    source = evaluation_source(dataset, mesh)
     plan = evaluation_plan(len(dataset), _fitting(batch_size, len(dataset), mesh), members)
     program = predict_program(recipe, source.batch_at, mesh)
     logits = []
@@ -79,6 +81,11 @@ def as_source(dataset: Dataset, mesh: Mesh, stream: bool | None = None) -> Sourc
     if stream is None:
         stream = type(dataset.images) is not np.ndarray
     return Streamed(dataset, mesh) if stream else Resident(dataset, mesh)
+
+
+def evaluation_source(dataset: Dataset, mesh: Mesh, stream: bool | None = None) -> Source:
+    """``as_source`` without a teacher's targets, which only a training looks at."""
+    return as_source(dataclasses.replace(dataset, targets=None), mesh, stream)
 
 
 def _members(states: TrainState) -> int:

@@ -12,20 +12,23 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from numpy.typing import ArrayLike
 
 from cnnlab.data.batches import Remainder, steps_per_epoch, training_plan
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, check_divides, make_mesh, place, sharding
 from cnnlab.optim import set_hyperparameters
-from cnnlab.train.evaluate import as_source, evaluate
+from cnnlab.train.evaluate import as_source, evaluate, evaluation_source
 from cnnlab.train.metrics import NEVER, Sums, means
 from cnnlab.train.program import (
     forward_cost,
     initialise,
     no_sums,
     steps_in_a_call,
+    teacher_cost,
     train_program,
 )
+from cnnlab.train.start import begun_from, check_loss
 from cnnlab.train.state import Recipe, TrainState
 
 IN_FLIGHT = 2  # calls that may be under way while the host goes on
@@ -112,8 +115,9 @@ def steps(
     stream: bool | None = None,
     steps_per_call: int | None = None,
     init_seeds: Sequence[int] | None = None,
-    subsets: np.ndarray | None = None,
+    subsets: ArrayLike | None = None,
     hyperparameters: Mapping[str, Sequence[float]] | None = None,
+    initial: TrainState | None = None,
     begin: tuple[TrainState, Sums] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Position]:
@@ -138,8 +142,11 @@ def steps(
       subsets: int ``[M, n]``, which examples each member trains on, such as ``ensemble.bootstrap``
         gives; repeats are allowed. All by default.
       hyperparameters: name -> one value for each member, for an optimizer made by
-        ``optim.create(..., varied=True)``.
-      begin: where to go on: the states and sums of a ``Position``.
+        ``optim.create(..., varied=True)``; set in the states that are begun from, too.
+      initial: states ``[M, ...]`` to begin from, from their step on; fresh ones by default. Where
+        the recipe has a moving average and they have none, it begins at their weights.
+      begin: where to go on: the states and sums of a ``Position``. ``init_seeds`` then were heeded
+        when the training began.
       stop: asked before each call; once it says True, on any process, the iterator ends with a
         ``Position`` whose ``stopped`` is True, at the same step on all processes.
 
@@ -147,9 +154,15 @@ def steps(
       ValueError: for settings out of range or data that do not fit.
       DivergedError: when a loss is not finite.
     """
-    distinct = subsets is None and not hyperparameters
-    seeds, init_seeds = _checked_seeds(seeds, init_seeds, distinct=distinct)
+    if initial is not None and (init_seeds is not None or begin is not None):
+        other = "begin" if init_seeds is None else "init_seeds"
+        raise ValueError(f"the members cannot begin from initial and from {other}: give one.")
+    subsets = None if subsets is None else np.asarray(subsets)
+    seeds, init_seeds = _checked_seeds(seeds, init_seeds)
     _check_subsets(subsets, len(seeds), len(train))
+    if not hyperparameters and initial is None and begin is None:
+        _check_distinct(seeds, init_seeds, subsets)
+    check_loss(recipe, train)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}.")
     if steps_per_call is not None and steps_per_call < 1:
@@ -159,21 +172,29 @@ def steps(
     seen = len(train) if subsets is None else subsets.shape[1]
     per_epoch = steps_per_epoch(seen, batch_size, remainder)
     placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
-    if begin is None:
+    given = begin if initial is None else (initial, no_sums(len(seeds), mesh))
+    if given is None:
         placed_init_seeds = place(np.asarray(init_seeds, np.uint32), sharding(mesh, MEMBER))
         states, cost = initialise(recipe, train, placed_init_seeds, mesh)
-        if hyperparameters:
-            opt_state = set_hyperparameters(states.opt_state, hyperparameters)
-            states = states._replace(opt_state=opt_state)
         sums = no_sums(len(seeds), mesh)
     else:
-        states, sums = begin
+        states = begun_from(recipe, train.image_shape, given[0], len(seeds), mesh)
+        sums = jax.device_put(given[1], sharding(mesh))
         cost = forward_cost(recipe, train.image_shape)
+    if hyperparameters:
+        opt_state = set_hyperparameters(states.opt_state, hyperparameters)
+        states = states._replace(opt_state=opt_state)
     if steps_per_call is None:
-        steps_per_call = steps_in_a_call(cost, batch_size, mesh)
+        teacher = teacher_cost(recipe, train.image_shape)
+        steps_per_call = steps_in_a_call(cost, batch_size, mesh, teacher)
     step = int(_first(states.step))
+    if initial is not None and step >= epochs * per_epoch:
+        raise ValueError(
+            f"initial must be at a step before the end of the training, {epochs * per_epoch}, got "
+            f"{step}. Set it to zero: initial._replace(step=jnp.zeros_like(initial.step))."
+        )
     source = as_source(train, mesh, stream)
-    validation_source = None if validation is None else as_source(validation, mesh, stream)
+    validation_source = None if validation is None else evaluation_source(validation, mesh, stream)
     program = train_program(recipe, source.batch_at, mesh)
 
     compiled = None
@@ -240,7 +261,7 @@ def member(states: TrainState, index: int) -> TrainState:
 
 
 def _checked_seeds(
-    seeds: Sequence[int], init_seeds: Sequence[int] | None, *, distinct: bool
+    seeds: Sequence[int], init_seeds: Sequence[int] | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     seeds = tuple(int(seed) for seed in seeds)
     starts = seeds if init_seeds is None else tuple(int(seed) for seed in init_seeds)
@@ -248,13 +269,20 @@ def _checked_seeds(
         raise ValueError(f"seeds must be one or more integers in [0, 2^32), got {seeds}, {starts}.")
     if len(starts) != len(seeds):
         raise ValueError(f"init_seeds must be one for each of {len(seeds)} seeds, got {starts}.")
-    pairs = list(zip(seeds, starts, strict=True))
-    if distinct and len(set(pairs)) < len(pairs):
-        same = seeds if init_seeds is None else pairs
-        raise ValueError(
-            f"seeds must be different, or two networks would be the same one, got {same}."
-        )
     return seeds, starts
+
+
+def _check_distinct(
+    seeds: Sequence[int], starts: Sequence[int], subsets: np.ndarray | None
+) -> None:
+    rows = [b""] * len(seeds) if subsets is None else [row.tobytes() for row in subsets]
+    members = list(zip(seeds, starts, rows, strict=True))
+    if len(set(members)) < len(members):
+        same = seeds if seeds == starts else list(zip(seeds, starts, strict=True))
+        also = "" if subsets is None else " with the same subset"
+        raise ValueError(
+            f"seeds must be different, or two networks would be the same one, got {same}{also}."
+        )
 
 
 def _check_subsets(subsets: np.ndarray | None, members: int, examples: int) -> None:

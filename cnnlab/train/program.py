@@ -224,7 +224,20 @@ def forward_cost(recipe: Recipe, image_shape: tuple[int, int, int]) -> int:
     return multiply_adds(lambda state, x: predict_step(recipe, state, x), state, one)
 
 
-def steps_in_a_call(cost: int, batch_size: int, mesh: Mesh) -> int:
+def teacher_cost(recipe: Recipe, image_shape: tuple[int, int, int]) -> int:
+    """The multiply-adds of the recipe's live teacher for one image; 0 where it has none."""
+    if recipe.teacher is None:
+        return 0
+    one = jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8)
+
+    def seen(images: jax.Array) -> jax.Array:
+        prepared = recipe.prepare(jax.random.key(0), images)
+        return recipe.augment(jax.random.key(0), prepared)
+
+    return multiply_adds(recipe.teacher, jax.eval_shape(seen, one))
+
+
+def steps_in_a_call(cost: int, batch_size: int, mesh: Mesh, teacher: int = 0) -> int:
     """How many updates to run in one call: a quarter of a second's worth, by their arithmetic.
 
     Long enough that calling costs nothing, short enough that a run answers to Ctrl-C.
@@ -233,9 +246,10 @@ def steps_in_a_call(cost: int, batch_size: int, mesh: Mesh) -> int:
       cost: multiply-adds of the network for one image.
       batch_size: of an update.
       mesh: where it runs.
+      teacher: multiply-adds of a live teacher for one image, which goes forward only.
     """
     budget = 2e10 if mesh.devices.flat[0].platform == "cpu" else 5e12
-    update = 2 * 3 * max(cost, 1) * batch_size / mesh.shape[DATA]
+    update = 2 * (3 * max(cost, 1) + teacher) * batch_size / mesh.shape[DATA]
     return max(1, round(budget / update))
 
 

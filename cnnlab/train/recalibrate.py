@@ -14,7 +14,7 @@ from cnnlab.data.dataset import Dataset
 from cnnlab.keys import stream_key
 from cnnlab.mesh import DATA, MEMBER, make_mesh, sharding
 from cnnlab.models.norms import MOMENTS
-from cnnlab.train.evaluate import as_source
+from cnnlab.train.evaluate import evaluation_source
 from cnnlab.train.program import BatchAt, over_members, spread_over
 from cnnlab.train.state import Average, Recipe, TrainState
 
@@ -54,10 +54,11 @@ def recalibrate(
     batch_size = min(batch_size, len(dataset)) // devices * devices
     if not batch_size:
         raise ValueError(f"{len(dataset)} examples are too few for {devices} devices.")
-    source = as_source(dataset, mesh)
+    source = evaluation_source(dataset, mesh)
     plan = training_plan(len(dataset), batch_size, (0,) * members, 0, "drop")
     program = moments_program(recipe, source.batch_at, mesh)
-    totals = jax.tree.map(np.zeros_like, jax.device_get(network.model_state["batch_stats"]))
+    stats = network.model_state["batch_stats"]
+    totals = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), stats)
     for window in source.windows(plan, 0, plan.shape[1]):
         start, count = np.int32(window.start), np.int32(window.steps)
         totals = program(network, totals, window.own, window.shared, start, count)

@@ -6,7 +6,7 @@
         run.finish({"test/accuracy": 0.99})
 
 The directory holds config.json, environment.json, metrics.jsonl, TensorBoard events, checkpoints/,
-figures/ and, once the run is finished, result.json.
+figures/, keep_steps.json where some are kept for ever and, once the run is finished, result.json.
 """
 
 import pathlib
@@ -23,12 +23,12 @@ from cnnlab.train import records
 from cnnlab.train.checkpoint import CheckpointError, Checkpoints
 from cnnlab.train.fit import Position, steps
 from cnnlab.train.metrics import zero_sums
-from cnnlab.train.program import no_sums
 from cnnlab.train.recorder import Recorder, first_process
 from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import Recipe, TrainState, state_shapes
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
+KEEP_STEPS = "keep_steps.json"  # of a run that keeps some for ever
 
 
 class ResumeError(ValueError):
@@ -80,13 +80,16 @@ class Run:
         if first_process():
             directory.mkdir(parents=True, exist_ok=True)
             # A run that was killed before it had a config has left nothing else.
-            leavings = (ENVIRONMENT, f"{ENVIRONMENT}.tmp", f"{CONFIG}.tmp")
+            files = (ENVIRONMENT, KEEP_STEPS, CONFIG)
+            leavings = (*files[:-1], *(f"{name}.tmp" for name in files))
             if any(found.name not in leavings for found in directory.iterdir()):
                 raise FileExistsError(
                     f"the run directory {directory} exists already: choose another one, or go on "
                     "with the run in it by --resume."
                 )
             records.write_json(directory / ENVIRONMENT, dict(environment))
+            (directory / KEEP_STEPS).unlink(missing_ok=True)
+            _write_keep_steps(directory, keep_steps)
             records.write_json(directory / CONFIG, dict(config))
         _barrier("created")
         return cls(directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps)
@@ -97,11 +100,21 @@ class Run:
     ) -> "Run":
         """Goes on with the run in ``directory``.
 
+        Args:
+          directory: of the run.
+          keep: as of ``create``.
+          keep_steps: kept besides those that the run was created with.
+
         Raises:
           ResumeError: if there is no run.
         """
         read_config(directory)
-        return cls(directory.resolve(), resumed=True, keep=keep, keep_steps=keep_steps)
+        path = directory / KEEP_STEPS
+        kept = set(records.read_json(path)["steps"]) if path.is_file() else set()
+        _barrier("read")  # by all, before the first writes
+        if first_process() and not kept.issuperset(keep_steps):
+            _write_keep_steps(directory, kept.union(keep_steps))
+        return cls(directory.resolve(), resumed=True, keep=keep, keep_steps=kept.union(keep_steps))
 
     @classmethod
     def read(cls, directory: pathlib.Path) -> "Run":
@@ -161,7 +174,8 @@ class Run:
           epochs: of the whole run.
           clock: seconds, such as ``time.perf_counter``, for rates.
           seeds: one member for each.
-          initial: the states ``[M, ...]`` to begin from; fresh ones by default.
+          initial: the states ``[M, ...]`` to begin from; fresh ones by default. A resume has those
+            of its checkpoint.
           display: a class such as ``report.progress.Progress``, or None.
           checkpoint_steps: save at least every so many updates within an epoch, too.
           wall_clock: seconds since 1970, ``time.time``, for TensorBoard.
@@ -178,8 +192,6 @@ class Run:
         mesh = settings.pop("mesh", None) or make_mesh(len(seeds))
         data = [fingerprint(part) for part in (train, validation) if part is not None]
         begin, meta = self._begin(recipe, train, len(seeds), mesh, data)
-        if begin is None and initial is not None:
-            begin = jax.device_put(initial, sharding(mesh, MEMBER)), no_sums(len(seeds), mesh)
         recorder = Recorder(self, recipe, seeds, meta, data, clock, checkpoint_steps)
         iterator = steps(
             recipe,
@@ -188,6 +200,7 @@ class Run:
             epochs=epochs,
             seeds=seeds,
             mesh=mesh,
+            initial=initial if begin is None else None,
             begin=begin,
             stop=self.stop,
             **settings,
@@ -212,20 +225,27 @@ class Run:
           members: M, as many as were trained.
           mesh: ``make_mesh(members)`` by default.
           best: the best checkpoint on the validation part.
-          step: the checkpoint of this step.
+          step: the checkpoint of this step; not with ``best``.
 
         Raises:
+          ValueError: for ``best`` and ``step`` at once.
           CheckpointError: if there is none, or for ``best`` and ``step`` if that one is damaged.
         """
+        if best and step is not None:
+            raise ValueError(
+                f"load the best checkpoint or that of step {step}, not both: give one."
+            )
         mesh = make_mesh(members) if mesh is None else mesh
         like = checkpoint_like(recipe, image_shape, members, mesh)
         self.checkpoints.wait()
         wanted = self.checkpoints.best_step() if best else step
         if step is not None and step not in self.checkpoints.steps():
             there = ", ".join(map(str, self.checkpoints.steps())) or "none"
+            latest = "keep=, 2 by default" if self._read_only else f"keep={self._keep}"
             raise CheckpointError(
                 f"the run in {self.directory} has no checkpoint of step {step}; it has {there}. "
-                "A run keeps its latest two and the best: train with --keep or --keep-every."
+                f"A run keeps its latest ({latest}), the best one and those of keep_steps=: "
+                "train it with more."
             )
         if best and wanted is None:
             raise CheckpointError(
@@ -258,10 +278,15 @@ class Run:
         like = checkpoint_like(recipe, train.image_shape, members, mesh)
         step, tree, meta = self.checkpoints.restore(like, say=print)
         if meta["data"] != data:
+            advice = "Give the same files"
+            if train.targets is not None:
+                advice = (
+                    "They hold a teacher's targets, and those computed anew on another machine "
+                    "differ in their last digits: give the same targets and files"
+                )
             raise ResumeError(
                 f"the data are not those that the run in {self.directory} began with: their "
-                f"fingerprints were {meta['data']}, and are {data}. Point --data-dir at the same "
-                "files, or start a new run."
+                f"fingerprints were {meta['data']}, and are {data}. {advice}, or start a new run."
             )
         self.checkpoints.set_aside_after(step)
         return (tree["states"], tree["sums"]), meta
@@ -316,6 +341,11 @@ def numbered(parent: pathlib.Path, name: str) -> pathlib.Path:
 
         number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
     return parent / f"{name}-{number}"
+
+
+def _write_keep_steps(directory: pathlib.Path, steps: Collection[int]) -> None:
+    if steps:
+        records.write_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})
 
 
 def _barrier(name: str) -> None:

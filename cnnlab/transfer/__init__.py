@@ -4,8 +4,11 @@ logits = transfer.teacher_logits([(recipe, states)], splits.train)
 student = dataclasses.replace(recipe, loss=losses.distillation(temperature=4.0))
 for epoch in train.fit(student, transfer.taught(splits.train, logits), epochs=10):
     ...
+
+sparse = transfer.pruning.prune(states.params, 0.8, members=True)  # and rewound, restarted …
 """
 
+from cnnlab.transfer import pruning
 from cnnlab.transfer.distillation import (
     ClassBias,
     class_bias,
@@ -23,6 +26,7 @@ __all__ = [
     "gap_closed",
     "live_teacher",
     "prior_bias",
+    "pruning",
     "taught",
     "teacher_logits",
     "without_classes",

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from cnnlab.data.dataset import Dataset
 from cnnlab.data.splits import class_index
+from cnnlab.mesh import fetch
 from cnnlab.spelling import unknown
 from cnnlab.train.evaluate import predict
 from cnnlab.train.state import Recipe, TrainState
@@ -113,7 +114,7 @@ def live_teacher(
                 "the student sees; this one normalises them otherwise. Give both recipes the same "
                 "prepare, or compute its logits once by teacher_logits."
             )
-    fixed = [(recipe, jax.device_get(_evaluated(states))) for recipe, states in teachers]
+    fixed = [(recipe, fetch(_evaluated(states))) for recipe, states in teachers]
 
     def say(images: jax.Array) -> jax.Array:
         spoken = []
@@ -290,6 +291,11 @@ def _check_rule(rule: str, temperature: float) -> None:
 
 
 def _check_teachers(teachers: Teachers, dataset: Dataset) -> None:
+    if any(isinstance(each, Recipe | TrainState) for each in teachers):
+        raise ValueError(
+            "teachers must be a sequence of (recipe, states), got one such pair without a list "
+            "around it: [(recipe, states)]."
+        )
     if not teachers:
         raise ValueError("a teacher must be at least one (recipe, states), got none.")
     images = jax.ShapeDtypeStruct((2, *dataset.image_shape), jnp.uint8)

@@ -276,7 +276,8 @@ def _zeroed(
         flat = jnp.where(ranks < count, 0, flat)
         ends = np.cumsum([kernels[path].size for path in paths])
         for path, part in zip(paths, jnp.split(flat, ends[:-1]), strict=True):
-            found[path] = part.reshape(kernels[path].shape)
+            # Together they have the widest of their dtypes.
+            found[path] = part.astype(kernels[path].dtype).reshape(kernels[path].shape)
     return found
 
 

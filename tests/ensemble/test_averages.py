@@ -141,6 +141,8 @@ def test_weights_that_cannot_be_are_refused(states, weights, message):
 def test_networks_that_do_not_fit_are_named(recipe, states, splits):
     with pytest.raises(ValueError, match="at least one network"):
         average([])
+    with pytest.raises(ValueError, match="got one. For the mean over its members: members_average"):
+        average(states[0])
     with pytest.raises(ValueError, match="at least one network"):
         greedy_soup(recipe, [], splits.validation, splits.train)
     other = recipe_of(models.mlp(3, widths=(6,), norm="batch"))
@@ -167,14 +169,14 @@ def linear():
 
 
 @pytest.fixture(scope="module")
-def candidates(linear, splits):
+def candidates(linear, splits, quick_jit):
     """Six linear networks: the least-squares solution, disturbed more and more."""
     x, labels = pixels(splits.train), splits.train.labels
     best = np.linalg.lstsq(np.c_[x, np.ones(len(x))], np.eye(3)[labels], rcond=None)[0]
     generator = np.random.Generator(np.random.PCG64(3))
     noise = generator.normal(size=(6, *best.shape)) * np.abs(best).mean()
     each = best + noise * np.array([4, 0.8, 1.5, 0.3, 3, 1])[:, None, None]
-    state = train.init_state(linear, run_key(0), SHAPE)
+    state = quick_jit(lambda key: train.init_state(linear, key, SHAPE))(run_key(0))
     kernel, bias = each[:, :-1].astype(np.float32), each[:, -1].astype(np.float32)
     states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 6), state)
     return states._replace(params={"head": {"dense": {"kernel": kernel, "bias": bias}}})
@@ -232,10 +234,10 @@ def test_a_soup_of_copies_is_the_network(linear, candidates, splits):
 # Batch normalisation -----------------------------------------------------------------------------
 
 
-def test_a_soup_has_the_statistics_of_its_own_inputs(recipe, splits):
+def test_a_soup_has_the_statistics_of_its_own_inputs(recipe, splits, quick_jit):
     """The layer's inputs are a dense layer's outputs, which are worked out here."""
     recipe = dataclasses.replace(recipe, ema_decay=None)
-    one = train.init_state(recipe, run_key(0), SHAPE)
+    one = quick_jit(lambda key: train.init_state(recipe, key, SHAPE))(run_key(0))
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), one)
     first, last = states.params["stage1"]["dense"], states.params["head"]["dense"]
     first["kernel"] = first["kernel"].at[1].add(0.5)

@@ -5,8 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cnnlab.ensemble import combine as lib
-from cnnlab.ensemble.combine import by_count, by_subsets, combine
+from cnnlab.ensemble.combine import RULES, by_count, by_subsets, combine
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (4, 30, 5))
 
@@ -39,7 +38,7 @@ def test_each_rule_is_the_average_written_out():
     np.testing.assert_allclose(combine(LOGITS, "vote", weights), votes, atol=1.1e-6)
 
 
-@pytest.mark.parametrize("rule", lib.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_rows_add_up_to_one_and_what_is_added_to_an_examples_logits_is_forgotten(rule):
     got = combine(LOGITS, rule, [1, 0, 2, 5])
     np.testing.assert_allclose(got.sum(-1), 1)
@@ -74,7 +73,7 @@ def test_a_tied_vote_goes_to_the_larger_mean_probability_not_to_the_first_class(
 
 
 def test_a_member_of_weight_zero_is_left_out():
-    for rule in lib.RULES:
+    for rule in RULES:
         got = combine(LOGITS, rule, [2, 0, 2, 0])
         np.testing.assert_allclose(got, combine(LOGITS[[0, 2]], rule))
 
@@ -98,7 +97,7 @@ def test_single_and_half_precision_are_averaged_in_double():
         np.testing.assert_allclose(got, by_hand(low.astype(np.float64)).mean(0))
 
 
-@pytest.mark.parametrize("rule", lib.RULES)
+@pytest.mark.parametrize("rule", RULES)
 def test_the_first_m_members_are_what_combine_says_of_them(rule):
     curve = by_count(list(LOGITS), rule)
     assert len(curve) == 4
@@ -134,6 +133,8 @@ def test_an_ensemble_must_have_a_member():
 def test_one_network_without_its_axis_is_told_how_to_add_it():
     with pytest.raises(ValueError, match=r"\[M, N, K\], got shape \(30, 5\).*logits\[None\]"):
         combine(LOGITS[0])
+    with pytest.raises(ValueError, match=r"logits.reshape\(-1, 30, 5\)"):
+        combine(LOGITS[None])
 
 
 @pytest.mark.parametrize("shape", [(30, 4), (29, 5)])

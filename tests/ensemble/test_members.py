@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from jax import numpy as jnp
 
-from cnnlab import data, models
+from cnnlab import data, models, optim
 from cnnlab.ensemble.members import bootstrap, joined, subsets
-from cnnlab.train import predict, states_of
+from cnnlab.train import Average, predict, states_of
 
 
 def test_a_bootstrap_draws_with_replacement_and_shows_two_thirds():
@@ -83,3 +83,26 @@ def test_an_empty_ensemble_and_members_of_other_shapes_are_refused(networks):
     message = r"part 0 and part 1 differ in 2 arrays: .*bias.*\[3\] and float32\[2\]"
     with pytest.raises(ValueError, match=message):
         joined([left, other])
+
+
+def test_other_optimizers_are_left_out_and_other_averages_are_said(networks):
+    recipe, left, right = networks
+    adam = dataclasses.replace(recipe, optimizer=optim.create("adam", 0.1))
+    other = states_of(adam, {"params": jax.tree.map(lambda x: x[0], right.params)})
+    both = joined([left, other])
+    assert both.opt_state == () and jax.tree.leaves(joined([left, right]).opt_state)
+    part = data.load("synthetic:30:8x8x1:3").test
+    np.testing.assert_array_equal(
+        predict(recipe, both, part), predict(recipe, joined([left, right]), part)
+    )
+    averaging = right._replace(average=Average(right.params, {}))
+    with pytest.raises(ValueError, match=r"all or none must have a moving average.*\.average"):
+        joined([left, averaging])
+
+
+def test_one_state_and_states_without_members_are_refused(networks):
+    _, left, _ = networks
+    with pytest.raises(ValueError, match=r"got one TrainState: \[states\]"):
+        joined(left)
+    with pytest.raises(ValueError, match=r"a step of shape \(\) for part 1.*x\[None\]"):
+        joined([left, jax.tree.map(lambda x: x[0], left)])

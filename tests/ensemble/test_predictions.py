@@ -61,6 +61,15 @@ def sampled(states):
     return dropout_logits(BATCHNORM, states, DATASET, 5, seed=3, batch_size=8)
 
 
+class Foreign(nn.Module):
+    """A stage of Flax's own layers: their dropout, and a dense layer that checks nothing."""
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        dropped = nn.Dropout(0.25)(x.reshape(x.shape[0], -1), deterministic=not train)
+        return nn.Dense(3)(dropped)
+
+
 class Dropped(nn.Module):
     """Drops inputs: with a linear layer behind it, what the mean and the variance are is known."""
 
@@ -163,6 +172,22 @@ def test_dropout_of_next_to_nothing_is_predict_with_the_moving_average():
     np.testing.assert_allclose(got, train.predict(recipe, states, DATASET), rtol=1e-4, atol=1e-5)
     plain = train.predict(recipe, states._replace(average=None), DATASET)
     assert not np.allclose(got, plain, atol=1e-2)
+
+
+def test_the_dropout_of_flax_is_sampled_from_and_its_errors_are_value_errors():
+    """Of linear networks: every sample is the logits of the inputs times 0 or 1 / (1 - rate)."""
+    recipe = make_recipe(Network((("head", Foreign()),)))
+    states = make_states(recipe, 1)
+    black = dataclasses.replace(DATASET, images=np.zeros_like(DATASET.images))  # inputs of -2
+    got = dropout_logits(recipe, states, black, 300, batch_size=13)[0, :, 0]
+    params = jax.tree.map(lambda leaf: np.asarray(leaf[0], np.float64), states.params)
+    kernel, bias = (params["head"]["Dense_0"][name] for name in ("kernel", "bias"))
+    variance = 4 * (kernel**2).sum(0) * 0.25 / 0.75
+    wanted = -2 * kernel.sum(0) + bias
+    assert (abs(got.mean(0) - wanted) < 5 * np.sqrt(variance / 300)).all()
+    np.testing.assert_allclose(got.var(0), variance, rtol=0.4)
+    with pytest.raises(ValueError, match="of a size that the network takes"):
+        view_logits(recipe, states, DATASET, views.ten_crop(3))
 
 
 def test_what_lies_before_the_first_dropout_runs_once():

@@ -51,6 +51,12 @@ def test_one_seed_has_neither_band_nor_error(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_method_may_be_called_dense():
+    redundancy_figures.draw_redundancy({"dense": SPARSE}, DENSE)
+    with pytest.raises(ValueError, match="of the dense network must be"):
+        redundancy_figures.draw_redundancy({"dense": DENSE}, SPARSE)
+
+
 @pytest.mark.parametrize(
     ("methods", "dense"),
     [

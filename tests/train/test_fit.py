@@ -149,7 +149,8 @@ def test_evaluation_of_what_is_no_stack_of_states_is_refused(recipe, splits, who
 
 def test_a_loss_that_is_not_finite_stops_with_step_seed_rate_and_advice(recipe, splits):
     rising = lambda step: 0.05 * 1e30 ** (step > 4)  # noqa: E731
-    hot = dataclasses.replace(recipe, optimizer=optim.sgd(rising), schedule=rising)
+    network = models.mlp(3, widths=(4,))
+    hot = dataclasses.replace(recipe, network=network, optimizer=optim.sgd(rising), schedule=rising)
     with pytest.raises(train.DivergedError, match="learning rate is too high") as raised:
         list(train.fit(hot, splits.train, seeds=(4, 9), **SETTINGS))
     assert raised.value.step in (6, 7)
@@ -183,21 +184,18 @@ def test_calls_are_longer_for_smaller_networks(recipe, splits):
     assert cost == small
 
 
-def test_a_start_that_looks_at_images_is_that_of_each_seed_alone(recipe, splits):
-    """Of two members at once, streamed or not, and of the state that is made by hand."""
-    recipe = dataclasses.replace(recipe, init=models.init.create("lsuv", examples=8))
+def test_a_start_that_looks_at_images_is_that_of_each_seed_alone(recipe, splits, quick_jit):
+    """Of two members at once, and of the state that is made by hand."""
+    init = models.init.create("lsuv", examples=8)
+    recipe = dataclasses.replace(recipe, network=models.mlp(3, widths=(4,)), init=init)
     examples = train.init_examples(recipe, splits.train)
     assert examples.shape == (8, 8, 8, 1) and (examples[-1] == splits.train.images[-1]).all()
 
-    def first(seeds, **options):
-        positions = train.steps(
-            recipe, splits.train, epochs=1, batch_size=25, seeds=seeds, **options
-        )
-        return next(positions).states.params
-
-    together = first((4, 9))
+    positions = train.steps(recipe, splits.train, epochs=1, batch_size=25, seeds=(4, 9))
+    together = next(positions).states.params
+    start = quick_jit(lambda seed: train.init_state(recipe, run_key(seed), (8, 8, 1), examples))
     for index, seed in enumerate((4, 9)):
-        alone = train.init_state(recipe, run_key(seed), (8, 8, 1), examples).params
+        alone = start(np.uint32(seed)).params
         for found, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
             np.testing.assert_allclose(found[index], wanted, rtol=2e-3, atol=2e-4)
 

@@ -1,5 +1,6 @@
 """Members that differ in one thing: their start, their images, their hyperparameters, a teacher."""
 
+import dataclasses
 import functools
 
 import jax
@@ -9,6 +10,8 @@ from jax import numpy as jnp
 
 from cnnlab import augment, data, losses, models, optim, train
 from cnnlab.ensemble.members import bootstrap, subsets
+from cnnlab.mesh import make_mesh
+from cnnlab.train.program import steps_in_a_call, teacher_cost
 
 SETTINGS = {"epochs": 2, "batch_size": 20}
 
@@ -77,12 +80,10 @@ def test_a_streamed_bag_is_the_resident_one(recipe, dataset):
 def test_hyperparameters_of_a_member_are_those_of_a_training_alone(varied, dataset):
     given = {"learning_rate_factor": [1.0, 0.2], "weight_decay": [1e-3, 0.1]}
     together = trained(varied, dataset, seeds=(5, 5), hyperparameters=given)
-    for member, (rate, decay) in enumerate([(0.05, 1e-3), (0.01, 0.1)]):
-        optimizer = optim.sgd(rate, nesterov=True, weight_decay=decay)
-        alone = trained(
-            varied.__class__(varied.network, optimizer, varied.prepare), dataset, seeds=(5,)
-        )
-        np.testing.assert_allclose(kernels(together, member), kernels(alone, 0), atol=2e-6)
+    optimizer = optim.sgd(0.01, nesterov=True, weight_decay=0.1)
+    alone = trained(dataclasses.replace(varied, optimizer=optimizer), dataset, seeds=(5,))
+    np.testing.assert_allclose(kernels(together, 1), kernels(alone, 0), atol=2e-6)
+    assert abs(kernels(together, 0) - kernels(alone, 0)).max() > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -95,11 +96,57 @@ def test_hyperparameters_of_a_member_are_those_of_a_training_alone(varied, datas
         ({"subsets": np.zeros((1, 30))}, "must be integers"),
         ({"hyperparameters": {"momentum": [0.5]}}, "unknown hyperparameter 'momentum'"),
         ({"hyperparameters": {"weight_decay": [0.5]}}, "create\\(..., varied=True\\)"),
+        ({"seeds": (1, 1), "subsets": [[3, 4] * 15] * 2}, "must be different.*the same subset"),
     ],
 )
 def test_members_that_do_not_fit_are_refused(recipe, dataset, settings, message):
     with pytest.raises(ValueError, match=message):
         next(train.steps(recipe, dataset, **SETTINGS, **settings))
+
+
+# States to begin from
+
+
+@pytest.fixture(scope="module")
+def begun(varied, dataset, quick_jit):
+    """Two members at step 0, from elsewhere: on the host, without a moving average."""
+    start = quick_jit(lambda key: train.init_state(varied, key, dataset.image_shape))
+    state = start(jax.random.key(3))
+    return jax.tree.map(lambda x: np.stack([x, x]), state)
+
+
+def test_members_may_begin_from_the_same_states_with_the_same_seeds(varied, dataset, begun):
+    """What they differ by are the hyperparameters, which are not dropped, nor the average."""
+    averaging = dataclasses.replace(varied, ema_decay=0.9)
+    given = {"learning_rate_factor": [0.0, 1.0]}
+    settings = {"seeds": (3, 3), "hyperparameters": given, "subsets": [list(range(40))] * 2}
+    states = trained(averaging, dataset, initial=begun, **settings)
+    start = begun.params["stage1"]["dense"]["kernel"]
+    assert (kernels(states, 0) == start[0]).all() and (kernels(states, 1) != start[1]).any()
+    averaged = states.average.params["stage1"]["dense"]["kernel"]
+    assert (averaged[0] == start[0]).all() and (averaged[1] != start[1]).any()
+    first = next(
+        train.steps(varied, dataset, initial=states, seeds=(3, 3), epochs=9, batch_size=20)
+    )
+    assert first.states.average is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": (0, 1, 2)}, "M = 3 members, one for each seed, got 2"),
+        ({"init_seeds": (1, 2)}, "from initial and from init_seeds"),
+        ({"change": {"step": np.full(2, 12)}}, "before the end of the training, 12, got 12. Set"),
+        ({"change": {"step": np.int32(0)}}, "got one state without a leading axis.*x\\[None\\]"),
+        ({"change": {"opt_state": ()}}, "network and optimizer, got 0 arrays in their opt_state"),
+        ({"hyperparameters": {"momentum": [0.5, 0.5]}}, "unknown hyperparameter 'momentum'"),
+    ],
+)
+def test_states_that_cannot_be_begun_from_are_refused(varied, dataset, begun, settings, message):
+    settings = {"seeds": (0, 1), **settings}
+    initial = begun._replace(**settings.pop("change", {}))
+    with pytest.raises(ValueError, match=message):
+        next(train.steps(varied, dataset, initial=initial, **SETTINGS, **settings))
 
 
 @pytest.mark.parametrize("values", [[0.1], [0.1, -0.1]])
@@ -135,6 +182,30 @@ def test_what_a_teacher_said_of_each_example_reaches_the_loss_in_any_order(datas
         *_, last = train.fit(recipe, taught, epochs=60, batch_size=20, stream=stream)
         found = train.predict(recipe, last.states, taught)[0]
         assert np.abs(found - targets).mean() < 0.05 * np.abs(targets).mean()
+
+
+def test_a_loss_that_takes_no_targets_is_refused_where_there_are_some(recipe, dataset):
+    taught = dataclasses.replace(dataset, targets=np.zeros((len(dataset), 3), np.float32))
+    smoothed = functools.partial(losses.softmax_cross_entropy, label_smoothing=0.1)
+    living = dataclasses.replace(recipe, loss=smoothed, teacher=lambda images: images)
+    for student, part in ((recipe, taught), (living, dataset)):
+        with pytest.raises(ValueError, match=r"must take .*targets.*losses.distillation"):
+            next(train.steps(student, part, **SETTINGS))
+
+
+def test_a_live_teacher_makes_calls_shorter(dataset, recipe):
+    """A forward pass besides the student's three: with ten times its arithmetic, 13 for 3."""
+    weights = np.zeros((25, 1000), np.float32)
+
+    def teacher(images):
+        return images.reshape(len(images), -1) @ weights
+
+    assert teacher_cost(recipe, dataset.image_shape) == 0
+    living = dataclasses.replace(recipe, teacher=teacher)
+    assert teacher_cost(living, dataset.image_shape) == 25 * 1000
+    mesh = make_mesh()
+    calls = [steps_in_a_call(2500, 20, mesh, cost) for cost in (0, 25_000)]
+    assert calls[0] / calls[1] == pytest.approx(13 / 3, rel=0.01)
 
 
 def test_a_live_teacher_sees_the_student_s_own_augmented_images(dataset, quick_jit, make_batch):

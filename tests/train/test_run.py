@@ -217,7 +217,9 @@ def test_a_kept_step_is_what_the_run_was_then_and_another_one_is_named(tmp_path,
     with Run.read(tmp_path / "run") as opened:
         step, states = opened.load(recipe, (6, 6, 1), step=5)
         assert step == 5 and same_leaves(states, epochs[0].states)
-        with pytest.raises(CheckpointError, match=r"no checkpoint of step 10; it has 5, .*--keep"):
+        with pytest.raises(
+            CheckpointError, match=r"no checkpoint of step 10; it has 5, .*keep_steps="
+        ):
             opened.load(recipe, (6, 6, 1), step=10)
 
 
@@ -230,3 +232,36 @@ def test_a_run_can_begin_with_given_states(tmp_path, recipe, splits, finished):
         recipe, splits.train, epochs=1, batch_size=20, begin=(begun, epochs[0].sums)
     )
     assert same_leaves(one.states, plain.states)
+
+
+def test_what_it_was_to_keep_is_kept_by_a_resume_that_does_not_say_so(tmp_path, recipe, splits):
+    """Created to keep step 5, resumed to keep step 10 besides, then without a word."""
+    run = Run.create(tmp_path / "run", {}, {}, keep_steps=(5,))
+    list(itertools.islice(follow(run, recipe, splits), 1))
+    run = Run.resume(tmp_path / "run", keep_steps=[10])
+    list(itertools.islice(follow(run, recipe, splits), 1))
+    list(follow(Run.resume(tmp_path / "run"), recipe, splits, epochs=6))
+    with Run.read(tmp_path / "run") as opened:
+        assert {5, 10} < set(opened.checkpoints.steps())
+        with pytest.raises(ValueError, match="not both"):
+            opened.load(recipe, (6, 6, 1), best=True, step=5)
+
+
+def test_given_states_get_the_hyperparameters_and_a_resume_has_them(tmp_path, splits):
+    """A factor of zero trains nothing: so each member shows which factor it has."""
+    recipe = train.Recipe(
+        models.linear(3), optim.create("sgd", 0.05, varied=True), augment.to_unit_range()
+    )
+    fresh = train.init_state(recipe, jax.random.key(0), (6, 6, 1))
+    initial = jax.tree.map(lambda x: jnp.stack([x, x]), fresh)
+    settings = {
+        "seeds": (1, 1),
+        "initial": initial,
+        "hyperparameters": {"learning_rate_factor": [0.0, 1.0]},
+        "epochs": 2,
+    }
+    first = next(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits, **settings))
+    (last,) = follow(Run.resume(tmp_path / "run"), recipe, splits, **settings)
+    for at in (first, last):
+        kernels = np.asarray(at.states.params["head"]["dense"]["kernel"])
+        assert (kernels[0] == 0).all() and (kernels[1] != 0).any()

@@ -76,6 +76,14 @@ def test_a_stage_can_be_spared_or_have_a_sparsity_of_its_own(scope):
     assert ranks[:10][gone[:10]].max() < ranks[:10][~gone[:10]].min()
 
 
+def test_kernels_of_two_dtypes_are_ranked_together_and_keep_them():
+    params = network()
+    params["head"]["dense"]["kernel"] = params["head"]["dense"]["kernel"].astype(jnp.bfloat16)
+    pruned = pruning.prune(params, 0.5)
+    np.testing.assert_array_equal(weights(pruned) == 0, ranks <= 10)
+    assert jax.tree.map(jnp.dtype, pruned) == jax.tree.map(jnp.dtype, params)
+
+
 def test_pruning_goes_on_from_what_is_pruned():
     once = pruning.prune(network(), 0.3)
     trained = jax.tree.map(lambda x: x * 1.01, once)

@@ -1,0 +1,81 @@
+"""What a training begins from and learns by, checked before it begins."""
+
+import inspect
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cnnlab.data.dataset import Dataset
+from cnnlab.mesh import MEMBER, sharding
+from cnnlab.train.state import Average, Recipe, TrainState, state_shapes
+
+
+def begun_from(
+    recipe: Recipe,
+    image_shape: tuple[int, int, int],
+    states: TrainState,
+    members: int,
+    mesh: Mesh,
+) -> TrainState:
+    """States from elsewhere as those that the recipe trains, on the mesh.
+
+    A moving average that the recipe asks for and they lack begins at their weights; one that it
+    does not ask for is dropped.
+
+    Args:
+      recipe: how they will be trained.
+      image_shape: of the data.
+      states: ``[M, ...]``.
+      members: M, as many as there are seeds.
+      mesh: where they will be.
+
+    Raises:
+      ValueError: for another number of members, another network or another optimizer.
+    """
+    found = np.shape(states.step)
+    if found != (members,):
+        advice = "" if found else " For one network: jax.tree.map(lambda x: x[None], state)."
+        raise ValueError(
+            f"the states to begin from must be [M, ...] with M = {members} members, one for each "
+            f"seed, got {found[0] if found else 'one state without a leading axis'}.{advice}"
+        )
+    wanted = state_shapes(recipe, image_shape)
+    for field in ("params", "model_state", "opt_state"):
+        ours = [(members, *leaf.shape) for leaf in jax.tree.leaves(getattr(wanted, field))]
+        theirs = [np.shape(leaf) for leaf in jax.tree.leaves(getattr(states, field))]
+        if ours != theirs:
+            raise ValueError(
+                "the states to begin from must be of the recipe's network and optimizer, got "
+                f"{len(theirs)} arrays in their {field} for {len(ours)}, or of other shapes. "
+                "transfer.pruning.restarted(recipe, params, model_state) makes such states of "
+                "trained weights."
+            )
+    if recipe.ema_decay is None:
+        states = states._replace(average=None)
+    elif states.average is None:
+        states = states._replace(average=Average(states.params, states.model_state))
+    return jax.device_put(states, sharding(mesh, MEMBER))
+
+
+def check_loss(recipe: Recipe, train: Dataset) -> None:
+    """Refuses a loss that would be given a teacher's targets and takes none.
+
+    Raises:
+      ValueError: then.
+    """
+    if train.targets is None and recipe.teacher is None:
+        return
+    try:
+        signature = inspect.signature(recipe.loss)
+    except (TypeError, ValueError):  # some callables do not tell theirs
+        return
+    try:
+        signature.bind(None, None, None)
+    except TypeError as error:
+        whence = "the data set has targets" if recipe.teacher is None else "the recipe's teacher"
+        raise ValueError(
+            f"the loss must take (logits, labels, targets), for there is a teacher ({whence}), got "
+            f"one that takes {signature}. Take losses.distillation() or losses.logits_matching(), "
+            "or leave the teacher out: dataclasses.replace(dataset, targets=None)."
+        ) from error
