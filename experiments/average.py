@@ -32,6 +32,7 @@ import tyro
 
 from experiments import launch
 from experiments.config import from_plain, load_data, make_recipe
+from experiments.distill_errors import number
 from experiments.judgement import printed
 from experiments.train import Config as TrainConfig
 
@@ -49,6 +50,8 @@ _SHARED = (
     "model model_options dataset validation split_seed per_class fraction classes image_size "
     "on_unreadable normalization"
 ).split()
+
+_START = ("seed", "init", "init_options")  # of a run's first weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,7 +201,19 @@ def _configs(config: Config, skipped: list[str]) -> dict[pathlib.Path, TrainConf
                     f"runs must be of the same network, data and number of seeds: {field} is "
                     f"{ours!r} in {first}, and {theirs!r} in {other}. Leave one out."
                 )
+    _note_starts(tuple(found.values()))
     return found
+
+
+def _note_starts(trained: Sequence[TrainConfig]) -> None:
+    for field in _START:
+        starts = [str(getattr(each, field)) for each in trained]
+        if len(set(starts)) > 1:
+            print(
+                "note: these runs began from different weights: an average of them is usually "
+                "worthless, Wortsman et al. average what was fine-tuned from one start. Their "
+                f"{field}: {', '.join(starts)}."
+            )
 
 
 def _candidates(
@@ -376,16 +391,11 @@ def _table(result: dict[str, Any]) -> str:
     parts = [part for part in ("validation", "test") if part in result["averaged"]]
     lines = [["", *(text for part in parts for text in (f"{part} accuracy, %", "NLL"))]]
     for name, each in rows:
-        cells = [(each[part]["accuracy"], each[part]["nll"]) for part in parts]
-        lines.append([name, *(t for a, n in cells for t in (_cell(a, 100, 2), _cell(n, 1, 4)))])
+        lines.append([name])
+        for part in parts:
+            lines[-1].append(number(each[part]["accuracy"], scale=100, digits=2))
+            lines[-1].append(number(each[part]["nll"], digits=4))
     return f"{title}\n{printed(lines)}"
-
-
-def _cell(figure: dict[str, Any], scale: float, digits: int) -> str:
-    text = f"{scale * figure['mean']:.{digits}f}"
-    if figure["standard_error"] is None:
-        return text
-    return f"{text} ± {scale * figure['standard_error']:.{digits}f}"
 
 
 def main() -> None:

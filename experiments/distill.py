@@ -56,8 +56,7 @@ class Config(Training):
     """Train a teacher, students alone and students that it teaches, and count their errors.
 
     Options with "teacher" in their name hold for the teacher in place of those without; all others
-    hold for both. The defaults are a quick setting for digits. Another model than the default one
-    has its own options, unless some are given.
+    hold for both. The defaults are a quick setting for digits.
     """
 
     teachers: int = 3
@@ -98,6 +97,7 @@ class Config(Training):
 
     model: str = "mlp"
     model_options: tuple[str, ...] = ("widths=(64,)",)
+    """Further settings of the model; of another model than mlp none by default."""
     epochs: int = 100
     crop: int = 0
     weight_decay: float = 0.0

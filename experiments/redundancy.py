@@ -47,10 +47,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Config(Training):
-    """Prune a network in rounds, train smaller ones, and compare what they keep.
-
-    Another model than the default one has its own options, unless some are given.
-    """
+    """Prune a network in rounds, train smaller ones, and compare what they keep."""
 
     rate: float = 0.5
     """The fraction of the weights that are left which a round prunes; 0.2 in the paper."""
@@ -73,6 +70,7 @@ class Config(Training):
 
     model: str = "mlp"
     model_options: tuple[str, ...] = ("widths=(100,100)",)
+    """Further settings of the model; of another model than mlp none by default."""
     epochs: int = 20
     batch_size: int = 60
     optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adam"

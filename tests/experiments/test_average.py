@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import shutil
-import subprocess
 import sys
 
 import jax
@@ -19,6 +18,21 @@ from experiments.config import load_data, make_recipe
 STEPS = (5, 10, 15, 20)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once():
+    """Programs belong to a recipe: calls for runs of the same settings share one here."""
+    recipes = {}
+
+    def make_once(config, data):
+        key = repr(dataclasses.replace(config, run_dir=None))
+        return recipes.setdefault(key, make_recipe(config, data))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(average, "make_recipe", make_once)
+        patch.setattr(train, "_draw", lambda *_: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def config(tiny_config):
     return dataclasses.replace(
@@ -27,6 +41,7 @@ def config(tiny_config):
         normalization="unit",
         validation=18,  # as many as the test part has: one program for both
         batch_size=14,
+        crop=0,
         epochs=4,
         keep_every=1,
     )
@@ -125,7 +140,7 @@ def test_a_greedy_soup_is_no_worse_on_validation_than_its_best_candidate(kept):
     assert (kept / "average-greedy-all.json").is_file()
 
 
-def test_runs_make_a_soup_for_each_seed(kept, params_at, tmp_path):
+def test_runs_make_a_soup_for_each_seed(kept, params_at, tmp_path, capsys):
     """The second run is the first one as it was an epoch earlier."""
     earlier = shutil.copytree(kept, tmp_path / "earlier")
     shutil.rmtree(earlier / "checkpoints" / "20")
@@ -133,6 +148,7 @@ def test_runs_make_a_soup_for_each_seed(kept, params_at, tmp_path):
     with pytest.raises(CheckpointError, match="no run in .*none.*--missing skip"):
         average.run(average.Config(runs))
     found = average.run(average.Config(runs, missing="skip", name="two"))
+    assert "different weights" not in capsys.readouterr().out
     assert found["runs"] == ["run", "earlier"] and steps_of(found) == [20, 15]
     assert len(found["skipped"]) == 1 and "none" in found["skipped"][0]
     holds_the_mean(kept, "two", [params_at[20], params_at[15]])
@@ -143,6 +159,16 @@ def test_runs_of_other_networks_make_no_soup(kept, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({**about, "model": "lenet5"}))
     with pytest.raises(ValueError, match="model is 'mlp' in .*, and 'lenet5' in .*Leave one out"):
         average.run(average.Config((kept, tmp_path)))
+
+
+def test_runs_from_different_weights_are_noted(kept, tmp_path, capsys):
+    about = json.loads((kept / "config.json").read_text())
+    for field, other in (("seed", 5), ("init", "he"), ("epochs", 9)):
+        (tmp_path / "config.json").write_text(json.dumps({**about, field: other}))
+        average._configs(average.Config((kept, tmp_path)), [])
+    seed, init = capsys.readouterr().out.splitlines()
+    assert "began from different weights" in seed and seed.endswith("Their seed: 0, 5.")
+    assert init.endswith("Their init: default, he.")
 
 
 def test_what_is_missing_or_damaged_is_named_and_passed_over_on_request(kept, tmp_path, capsys):
@@ -185,10 +211,8 @@ def test_settings_that_cannot_be_are_refused(settings, message, tmp_path):
         average.run(average.Config(**{**settings, "run": runs}))
 
 
-def test_the_command_line_takes_runs_and_steps():
-    done = subprocess.run(
-        [sys.executable, "-m", "experiments.average", "none", "--steps", "1", "2"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1 and done.stderr.startswith("error: there is no run in none")
+def test_the_command_line_takes_runs_and_steps(monkeypatch):
+    monkeypatch.setattr(average.launch, "prepare", lambda: None)
+    monkeypatch.setattr(sys, "argv", ["average", "none", "--steps", "1", "2"])
+    with pytest.raises(SystemExit, match="error: there is no run in none"):
+        average.main()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import types
 
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnlab.train import evaluate
+from cnnlab.ensemble import joined
+from cnnlab.train import evaluate, predict, states_of
+from cnnlab.train.run import ResumeError
 from cnnlab.transfer import class_bias
-from experiments import distill, distill_errors, teachers
+from experiments import distill, distill_errors, parts, teachers
 from experiments.config import load_data
 
 TINY = distill.Config(
@@ -20,22 +23,44 @@ TINY = distill.Config(
     teachers=2,
     teacher_model="mlp",
     teacher_model_options=("widths=(8,)",),
-    teacher_epochs=3,
+    teacher_epochs=2,
+    teacher_crop=0,
     model="linear",
     model_options=(),
     epochs=2,
     batch_size=15,
     seeds=2,
-    missing=("1",),
+    without=("1",),
     quiet=True,
 )
 KINDS = ["alone", "distilled-T4", "distilled-T4-without-1"]
+TRAINED = KINDS[2]  # in quick tests, besides the teacher; made students for all others
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
+    """A run with students of which two kinds are not trained, but made."""
+
+    def train_part(config, whole, name, recipe, train, validation=None, **settings):
+        if name == TRAINED:
+            return parts.train_part(config, whole, name, recipe, train, validation, **settings)
+        draw = np.random.default_rng(len(name)).standard_normal
+        seeds = [
+            {"kernel": draw((36, 3), np.float32), "bias": draw(3, np.float32)}
+            for _ in config.all_seeds
+        ]
+        states = [states_of(recipe, {"params": {"head": {"dense": dense}}}) for dense in seeds]
+        return parts.Part(joined(states), {}, 10, 6.0)
+
+    def predict_alike(recipe, states, part):
+        return predict(networks.setdefault(recipe.network, recipe), states, part)
+
+    networks = {}  # programs belong to a recipe: so few are compiled
     directory = tmp_path_factory.mktemp("runs") / "run"
-    return directory, distill.run(dataclasses.replace(TINY, run_dir=directory))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cnnlab.train.predict", predict_alike)
+        patch.setattr(distill, "train_part", train_part)
+        yield directory, distill.run(dataclasses.replace(TINY, run_dir=directory))
 
 
 @pytest.fixture(scope="module")
@@ -57,15 +82,25 @@ def test_a_run_counts_the_errors_of_the_teacher_and_all_kinds_of_students(finish
     assert (
         result["teacher"]["name"] == "2 x mlp" and len(result["teacher"]["members"]["values"]) == 2
     )
-    for name, each in result["students"].items():
-        lines = (directory / name / "metrics.jsonl").read_text().splitlines()
-        assert json.loads(lines[-1])["epoch"] == 2
+    lines = (directory / TRAINED / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["epoch"] == 2
+    for each in result["students"].values():
         assert len(each["errors"]["values"]) == 2 and each["seconds"] >= 0
         assert each["multiply_adds"] == 36 * 3
     assert result["teacher"]["multiply_adds"] == 2 * (36 * 8 + 8 * 3)
     for path in ("errors.png", "by_class-distilled-T4-without-1.png"):
         assert (directory / "figures" / path).read_bytes().startswith(b"\x89PNG")
     assert json.loads((directory / "result.json").read_text())["claims"] == result["claims"]
+
+
+@pytest.mark.slow
+def test_every_kind_of_students_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(distill, "train_part", parts.train_part)  # in spite of ``finished``
+    monkeypatch.setattr("cnnlab.train.predict", predict)
+    distill.run(dataclasses.replace(TINY, run_dir=tmp_path / "run"))
+    for name in ("teacher", *KINDS):
+        lines = (tmp_path / "run" / name / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(lines[-1])["epoch"] == 2
 
 
 def test_a_resume_trains_nothing_that_is_finished_and_finds_the_same(finished, monkeypatch):
@@ -86,11 +121,13 @@ def test_the_teachers_folder_is_a_run_and_its_networks_are_not_the_students(fini
     found = evaluate(room.teacher.recipe, room.teacher.states, room.splits.test)["accuracy"]
     np.testing.assert_allclose(found, result["teacher"]["members"]["values"])
     config = json.loads((directory / "teacher/config.json").read_text())
-    assert (config["seed"], config["seeds"], config["epochs"]) == (2, 2, 3)
-    assert config["model"] == "mlp" and config["crop"] == 1 and config["weight_decay"] == 5e-4
+    assert (config["seed"], config["seeds"], config["epochs"]) == (2, 2, 2)
+    assert config["model"] == "mlp" and config["weight_decay"] == 5e-4
+    own = distill.teacher_config(dataclasses.replace(TINY, teacher_crop=2, teacher_flip=True))
+    assert (own.crop, own.flip, own.learning_rate) == (2, True, 0.1)
 
 
-def test_a_lesson_shows_what_its_kind_may_see(room):
+def test_a_lesson_shows_what_its_kind_may_see(room, monkeypatch):
     labels = room.splits.train.labels
     said = np.load(room.whole.directory / "targets/train.npy")
 
@@ -115,6 +152,7 @@ def test_a_lesson_shows_what_its_kind_may_see(room):
     one, other = (recipe.loss(logits, np.full(3, k), said[:3]) for k in (0, 1))
     np.testing.assert_array_equal(one, other)
 
+    monkeypatch.setattr(teachers, "says", None)  # a live teacher is not asked before
     live = room._replace(config=dataclasses.replace(TINY, teaching="live"))
     recipe, train = distill.lesson(live, distill.Kind("", 4.0))
     assert train.targets is None
@@ -129,6 +167,20 @@ def test_matched_logits_are_centred(room):
     recipe, train = distill.lesson(room._replace(config=config), kind)
     same = train.targets + np.arange(len(train))[:, None]
     np.testing.assert_allclose(recipe.loss(same, train.labels, train.targets), 0, atol=1e-8)
+
+
+def test_another_model_than_the_default_one_has_its_own_options():
+    mlp, other = distill.Config(), distill.Config(model="resnet8")
+    assert teachers.own_options(mlp) == mlp and mlp.model_options
+    assert teachers.own_options(other).model_options == ()
+    given = dataclasses.replace(other, model_options=("width=4",))
+    assert teachers.own_options(given) == given
+
+
+def test_a_resume_with_another_transfer_set_is_refused(finished):
+    directory, _ = finished
+    with pytest.raises(ResumeError, match="without was .*'1'.*, and is now .*'2'"):
+        distill.run(distill.Config(resume=directory, without=("2",)))
 
 
 def test_kinds_of_students():
@@ -150,9 +202,13 @@ def test_kinds_of_students():
         ({"temperatures": (4.0, 0.0)}, "temperature must be positive"),
         ({"temperatures": ()}, "one or more"),
         ({"weight": 1.5}, r"weight must be in \[0, 1\]"),
-        ({"missing": ("four",)}, "no class 'four'"),
-        ({"missing": ("0", "1", "2")}, "no example is left"),
-        ({"missing": (), "control": True}, "control needs --missing"),
+        ({"without": ("four",)}, "no class 'four'"),
+        ({"without": ("0", "1", "2")}, "no example is left"),
+        ({"without": (), "control": True}, "control needs --without"),
+        (
+            {"teacher_run": pathlib.Path("none")},
+            "teachers 2. Leave out --teachers or --teacher-run",
+        ),
         ({"teacher_model": "resent8"}, "Did you mean 'resnet8'"),
         ({"teachers": 0}, "teachers must be at least 1"),
     ],
@@ -166,7 +222,15 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path
 
 def test_a_teacher_that_may_have_seen_the_test_part_is_refused(finished, tmp_path):
     directory, _ = finished
-    config = dataclasses.replace(TINY, teacher_run=directory / "teacher", runs=tmp_path / "runs")
+    own = {
+        field.name: field.default
+        for field in dataclasses.fields(TINY)
+        if field.name.startswith("teacher")
+    }
+    own["teacher_run"] = directory / "teacher"
+    config = dataclasses.replace(TINY, **own, runs=tmp_path / "runs")
+    with pytest.raises(ValueError, match="is trained already, got teacher_crop 2. Leave out"):
+        distill.run(dataclasses.replace(config, teacher_crop=2))
     with pytest.raises(ValueError, match="must have the test part of its students"):
         distill.run(dataclasses.replace(config, dataset="synthetic:150:6x6x1:3"))
     with pytest.raises(ValueError, match="must prepare images as its student does"):
@@ -264,5 +328,5 @@ def test_the_part_of_the_gap_in_words(gap, words):
 def test_the_report_has_a_line_for_each_kind_and_each_bias(finished):
     _, result = finished
     text = distill_errors.report(result)
-    for start in ("teacher: 2 x mlp", *KINDS, "bias by none", "bias by test"):
+    for start in ("teacher: 2 x mlp", *KINDS, "bias by none", "bias by test", "(students of one"):
         assert any(line.startswith(start) for line in text.splitlines())

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cnnlab.train import evaluate
 from cnnlab.train.run import ResumeError
-from experiments import redundancy
+from cnnlab.train.state import state_shapes
+from experiments import parts, redundancy
 from experiments.config import load_data, make_recipe
 from experiments.redundancy_claims import METHODS, against_dense, compare, conclusions, keeps, line
 
@@ -26,14 +28,58 @@ TINY = redundancy.Config(
 )
 
 
+TRAINED = "rewound-round1"  # in quick tests; made states for all others
+
+
+def moved(states, seed):
+    """The states with noise on all weights that are not zero."""
+    generator = np.random.default_rng(seed)
+
+    def noisy(x):
+        return np.where(x == 0, 0, x + 0.1 * generator.standard_normal(x.shape)).astype(x.dtype)
+
+    return states._replace(params=jax.tree.map(noisy, jax.device_get(states.params)))
+
+
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def hardly_trained():
+    """Most trainings only add noise to what they begin with."""
+
+    def train_part(config, whole, name, recipe, train, validation=None, **settings):
+        if name == TRAINED:
+            return parts.train_part(config, whole, name, recipe, train, validation, **settings)
+        states = settings.get("initial")
+        if states is None:
+            shapes = state_shapes(recipe, train.image_shape)
+            states = jax.tree.map(lambda x: np.ones((config.seeds, *x.shape), x.dtype), shapes)
+        return parts.Part(moved(states, len(name)), {}, 2, 6.0)
+
+    def make_once(config, data):
+        key = repr(dataclasses.replace(config, run_dir=None, resume=None))
+        return recipes.setdefault(key, make_recipe(config, data))
+
+    def evaluate_alike(recipe, states, part):
+        return evaluate(networks.setdefault(recipe.network, recipe), states, part)
+
+    recipes, networks = {}, {}  # programs belong to a recipe: so few are compiled
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redundancy, "train_part", train_part)
+        patch.setattr(redundancy, "make_recipe", make_once)
+        patch.setattr("cnnlab.train.evaluate", evaluate_alike)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, hardly_trained):
     directory = tmp_path_factory.mktemp("runs") / "run"
     return directory, redundancy.run(dataclasses.replace(TINY, run_dir=directory))
 
 
-def test_a_run_trains_every_method_and_says_what_each_network_cost(finished):
-    directory, result = finished
+def test_a_run_has_every_method_and_says_what_each_network_cost(finished):
+    has_every_method(*finished)
+
+
+def has_every_method(directory, result):
     # 16 x 8 + 8 x 3 weights and 11 biases; a round takes half of the former, a quarter of the rest.
     wanted = {
         ("dense", ""): (163, 1),
@@ -56,34 +102,46 @@ def test_a_run_trains_every_method_and_says_what_each_network_cost(finished):
     assert json.loads((directory / "result.json").read_text())["claims"] == result["claims"]
 
 
-def test_a_resume_trains_only_what_is_missing(finished, tmp_path):
+def test_a_resume_reads_what_is_trained_and_quietly_says_what_was_found(finished, capsys):
     directory, result = finished
-    copy = tmp_path / "run"
-    shutil.copytree(directory, copy)
-    (copy / "result.json").unlink()
-    shutil.rmtree(copy / "distilled-widths-3")
-    again = redundancy.run(redundancy.Config(resume=copy, quiet=True))
+    metrics = {path: path.read_bytes() for path in directory.glob("*/metrics.jsonl")}
+    assert [path.parent.name for path in metrics] == [TRAINED]
+    again = redundancy.run(redundancy.Config(resume=directory, quiet=True))
+    assert again["points"] == result["points"] and again["claims"] == result["claims"]
+    assert all(path.read_bytes() == before for path, before in metrics.items())
+    wanted = conclusions(result["claims"], result["kept"], TINY.margin)
+    assert capsys.readouterr().out.splitlines() == ["", *wanted, f"see {directory}"]
+    with pytest.raises(ResumeError, match="rounds was 2, and is now 3"):
+        redundancy.run(redundancy.Config(resume=directory, rounds=3))
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_trained_to_the_same_and_nothing_else(tmp_path, monkeypatch):
+    # In spite of hardly_trained, where that came before.
+    monkeypatch.setattr(redundancy, "train_part", parts.train_part)
+    monkeypatch.setattr(redundancy, "make_recipe", make_recipe)
+    monkeypatch.setattr("cnnlab.train.evaluate", evaluate)
+    directory = tmp_path / "run"
+    result = redundancy.run(dataclasses.replace(TINY, run_dir=directory))
+    has_every_method(directory, result)
+    (directory / "result.json").unlink()
+    shutil.rmtree(directory / "distilled-widths-3")
+    again = redundancy.run(redundancy.Config(resume=directory, quiet=True))
     for before, after in zip(result["points"], again["points"], strict=True):
         assert after["test_accuracy"] == before["test_accuracy"]
         if before["method"] != "distilled":
             assert after["seconds"] == before["seconds"]
-    with pytest.raises(ResumeError, match="rounds was 2, and is now 3"):
-        redundancy.run(redundancy.Config(resume=copy, rounds=3))
 
 
 @pytest.fixture
 def begun(monkeypatch):
     """(method, name) -> the arguments of ``_train``, which only adds noise to the weights."""
     calls = {}
-    generator = np.random.default_rng(0)
-
-    def noisy(x):
-        return np.where(x == 0, 0, x + 0.1 * generator.standard_normal(x.shape)).astype(x.dtype)
 
     def train(study, method, config, recipe, name="", **settings):
         states = settings.get("initial")
         if states is not None:
-            states = states._replace(params=jax.tree.map(noisy, jax.device_get(states.params)))
+            states = moved(states, len(calls))
         calls[method, name] = {"recipe": recipe, **settings, "states": states}
         return redundancy.Trained(states, {"method": method, "name": name})
 
@@ -222,6 +280,7 @@ def test_what_is_said_names_the_size_and_the_cost():
     lines = conclusions(compare(POINTS), keeps(POINTS, 0.005), 0.005)
     assert "+3.01 points" in lines[0] and lines[0].endswith("reproduced")
     assert "shown for 50 % of the weights (500 parameters)" in "\n".join(lines)
+    assert "(small, distilled: students of one teacher; its own variance is not" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(
