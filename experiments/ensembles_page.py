@@ -68,11 +68,37 @@ def _study(path: pathlib.Path, result: Mapping[str, Any]) -> list[str]:
         f"![Test error and NLL of each method](../{path.parent.name}/{path.stem}.png)\n",
         table(head, rows),
         "",
+        _cycle(result),
+        "",
         table(rows_of, claims),
         "",
         f"![Accuracy by the number of members](../{path.parent.name}/{path.stem}-by_count.png)\n",
         _diversity(result["diversity"]) if snapshots else "",
     ]
+
+
+def _cycle(result: Mapping[str, Any]) -> str:
+    """How long a cycle is beside the paper's, and what the snapshots are worth one by one."""
+    config = result["config"]
+    epochs = config["epochs"] // config["members"]
+    updates = epochs * (result["examples"] // config["batch_size"])
+    text = (
+        f"A cycle is {updates:,} updates here ({epochs} epochs), some 35,000 in the paper (50 "
+        "epochs of CIFAR with batches of 64). "
+    )
+    found = result["by_count"].get("one run, cycles")
+    if found:
+        last, together = found["mean"][0], found["mean"][-1]
+        text += (
+            f"The last snapshot alone has an error of {100 * (1 - last):.2f} %, all "
+            f"{config['members']} together {100 * (1 - together):.2f} %: "
+        )
+        text += (
+            "the early ones had not learned enough in so short a cycle, and spoil the mean."
+            if together < last
+            else "the early ones help."
+        )
+    return text
 
 
 def _diversity(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
