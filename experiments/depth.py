@@ -19,16 +19,14 @@ counts as guessing. Each architecture's folder in the run directory is a run of 
 import dataclasses
 import itertools
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments import launch
 from experiments.config import load_data, make_recipe, plain
 from experiments.parts import Whole, open_whole, train_part
-from experiments.resuming import parse, resumed
+from experiments.resuming import command_line, resumed
 from experiments.train import Config as TrainConfig
 
 if TYPE_CHECKING:
@@ -313,11 +311,7 @@ def _draw(
 
 def main() -> None:
     """The command line."""
-    launch.prepare()
-    with launch.speaking_plainly("experiments.depth"):
-        config = parse(Config, sys.argv[1:], __doc__)
-        launch.join_processes(config.coordinator, config.processes, config.process_id)
-        run(config)
+    command_line("experiments.depth", run, Config(), __doc__)
 
 
 if __name__ == "__main__":

@@ -32,16 +32,15 @@ so.
 
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
 
-from experiments import distill_errors, launch, teachers
+from experiments import distill_errors, teachers
 from experiments.config import Training, load_data, make_recipe, plain
 from experiments.parts import Whole, open_whole, train_part
-from experiments.resuming import parse, resumed
+from experiments.resuming import command_line, resumed
 from experiments.train import Config as TrainConfig
 
 if TYPE_CHECKING:
@@ -380,11 +379,7 @@ def _draw(config: Config, whole: Whole, result: Mapping[str, Any], class_names: 
 
 def main() -> None:
     """The command line."""
-    launch.prepare()
-    with launch.speaking_plainly("experiments.distill"):
-        config = parse(Config, sys.argv[1:], __doc__)
-        launch.join_processes(config.coordinator, config.processes, config.process_id)
-        run(config)
+    command_line("experiments.distill", run, Config(), __doc__)
 
 
 if __name__ == "__main__":

@@ -18,18 +18,17 @@ part.
 """
 
 import dataclasses
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments import judgement, launch
+from experiments import judgement
 from experiments.config import FREE_ON_RESUME, Training, load_data, make_recipe, plain
 from experiments.judgement import Method
 from experiments.members_of import Predicted, config_of, members_of
 from experiments.parts import Whole, member_seeds, open_whole, train_part
-from experiments.resuming import parse, resumed
+from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
     from cnnlab.data import Splits
@@ -356,11 +355,7 @@ def together(found: Predicted, splits: "Splits") -> tuple[list[Method], dict[str
 
 def main() -> None:
     """The command line."""
-    launch.prepare()
-    with launch.speaking_plainly("experiments.ensemble"):
-        config = parse(Config, sys.argv[1:], __doc__)
-        launch.join_processes(config.coordinator, config.processes, config.process_id)
-        run(config)
+    command_line("experiments.ensemble", run, Config(), __doc__)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from experiments import judgement, launch
 from experiments.config import Training, load_data, make_recipe, plain
 from experiments.judgement import Method
 from experiments.parts import Part, Whole, member_seeds, open_whole, train_part
-from experiments.resuming import parse, resumed
+from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -405,13 +405,9 @@ def averaged_weights(study: Study) -> Found:
 
 def main() -> None:
     """The command line."""
-    launch.prepare()
-    with launch.speaking_plainly("experiments.ensemble_study"):
-        size = launch.option_value(sys.argv[1:], "--size")
-        default = Config.sized(size if size in SIZES else "quick")
-        config = parse(Config, sys.argv[1:], __doc__, default)
-        launch.join_processes(config.coordinator, config.processes, config.process_id)
-        run(config)
+    size = launch.option_value(sys.argv[1:], "--size")
+    default = Config.sized(size if size in SIZES else "quick")
+    command_line("experiments.ensemble_study", run, default, __doc__)
 
 
 if __name__ == "__main__":

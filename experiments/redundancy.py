@@ -28,17 +28,16 @@ looked at once, at the end of each training; nothing is chosen by it.
 
 import dataclasses
 import re
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
 
-from experiments import launch, teachers
+from experiments import teachers
 from experiments.config import Training, load_data, make_recipe, plain
 from experiments.parts import Whole, open_whole, train_part
 from experiments.redundancy_claims import METHODS, against_dense, compare, conclusions, keeps, line
-from experiments.resuming import parse, resumed
+from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
     from cnnlab.data import Splits
@@ -391,11 +390,7 @@ def _draw(config: Config, points: Sequence[Mapping[str, Any]], whole: Whole) -> 
 
 def main() -> None:
     """The command line."""
-    launch.prepare()
-    with launch.speaking_plainly("experiments.redundancy"):
-        config = parse(Config, sys.argv[1:], __doc__)
-        launch.join_processes(config.coordinator, config.processes, config.process_id)
-        run(config)
+    command_line("experiments.redundancy", run, Config(), __doc__)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from experiments import launch
@@ -11,29 +12,41 @@ from experiments.config import Training, disagreements, from_plain
 AnyConfig = TypeVar("AnyConfig", bound=Training)
 
 
-def parse(
-    kind: type[AnyConfig],
-    arguments: Sequence[str],
-    description: str | None,
-    default: AnyConfig | None = None,
-) -> AnyConfig:
+def command_line(
+    module: str, run: Callable[[Any], Any], default: Training, description: str | None
+) -> None:
+    """Does what the command line says.
+
+    Args:
+      module: the entry module, such as "experiments.train".
+      run: the experiment.
+      default: its config, for what is left out.
+      description: above the options in the help.
+    """
+    launch.prepare()
+    with launch.speaking_plainly(module):
+        config = parse(default, sys.argv[1:], description)
+        launch.join_processes(config.coordinator, config.processes, config.process_id)
+        run(config)
+
+
+def parse(default: AnyConfig, arguments: Sequence[str], description: str | None) -> AnyConfig:
     """The config that the command line says; with ``--resume``, that of the run which goes on.
 
     Args:
-      kind: the class of the config.
+      default: what holds where an option is left out.
       arguments: of the command line.
       description: above the options in the help.
-      default: what holds where an option is left out; that of the class if left out.
 
     Raises:
       ResumeError: if there is no run to resume, or an option disagrees with it.
     """
     import tyro
 
+    kind = type(default)
     directory = launch.option_value(arguments, "--resume")
     if directory is None:
-        given: AnyConfig = kind() if default is None else default
-        return tyro.cli(kind, args=arguments, default=given, description=description)
+        return tyro.cli(kind, args=arguments, default=default, description=description)
     stored = _stored(kind, pathlib.Path(directory))
     # The processes are those of today, not those that the run began with.
     stored = dataclasses.replace(stored, coordinator=None, processes=None, process_id=None)

@@ -21,16 +21,15 @@ test part.
 
 import dataclasses
 import itertools
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments import judgement, launch
+from experiments import judgement
 from experiments.config import Training, load_data, make_recipe, plain
 from experiments.parts import Whole, member_seeds, open_whole, train_part
-from experiments.resuming import parse, resumed
+from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -294,11 +293,7 @@ def cycled(config: Config, ends: Sequence[int], examples: int) -> "Schedule | No
 
 def main() -> None:
     """The command line."""
-    launch.prepare()
-    with launch.speaking_plainly("experiments.snapshot"):
-        config = parse(Config, sys.argv[1:], __doc__)
-        launch.join_processes(config.coordinator, config.processes, config.process_id)
-        run(config)
+    command_line("experiments.snapshot", run, Config(), __doc__)
 
 
 if __name__ == "__main__":

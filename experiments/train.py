@@ -12,14 +12,12 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from experiments import launch
 from experiments.config import Training, load_data, make_recipe, plain
-from experiments.resuming import parse, resumed
+from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
@@ -192,11 +190,7 @@ def _summary(config: Config, result: dict[str, Any]) -> str:
 
 def main() -> None:
     """The command line."""
-    launch.prepare()
-    with launch.speaking_plainly("experiments.train"):
-        config = parse(Config, sys.argv[1:], __doc__)
-        launch.join_processes(config.coordinator, config.processes, config.process_id)
-        run(config)
+    command_line("experiments.train", run, Config(), __doc__)
 
 
 if __name__ == "__main__":

@@ -80,11 +80,13 @@ def test_a_resume_with_another_setting_names_the_field(finished):
     with pytest.raises(ResumeError, match="epochs was 2, and is now 7"):
         resuming.resumed(train.Config(resume=finished[0], epochs=7))
     with pytest.raises(ResumeError, match=r"learning_rate was 0\.1, and is now 0\.3"):
-        resuming.parse(train.Config, ["--resume", str(finished[0]), "--learning-rate", "0.3"], None)
+        resuming.parse(
+            train.Config(), ["--resume", str(finished[0]), "--learning-rate", "0.3"], None
+        )
     # From the command line a default counts, too, where it was given.
     with pytest.raises(ResumeError, match="epochs was 2, and is now 40"):
-        resuming.parse(train.Config, [f"--resume={finished[0]}", "--epochs", "40"], None)
-    assert resuming.parse(train.Config, ["--resume", str(finished[0])], None).epochs == 2
+        resuming.parse(train.Config(), [f"--resume={finished[0]}", "--epochs", "40"], None)
+    assert resuming.parse(train.Config(), ["--resume", str(finished[0])], None).epochs == 2
 
 
 @pytest.mark.parametrize(
