@@ -23,6 +23,11 @@ from cnnlab.train import Recipe, TrainState, init_state
 
 TESTS = pathlib.Path(__file__).parent
 
+# Compiled in less time, to slower code, here and in the processes that tests start: XLA reads this
+# when it compiles for the first time.
+QUICK = "--xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
+
 
 @pytest.fixture(scope="session")
 def quick_jit() -> Callable[..., Any]:

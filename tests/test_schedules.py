@@ -204,7 +204,7 @@ def test_create_makes_what_the_functions_make(name):
         "constant": schedules.constant(0.3),
         "step": schedules.step(0.3, [4, 8], 0.2),
         "cosine": schedules.cosine(0.3, 10),
-        "swa": schedules.swa(0.3, 10, 0.06),
+        "swa": schedules.swa(0.3, 8, 0.06),  # averaging begins at three quarters
     }[name]
     made = schedules.create(name, 0.3, 10, warmup_steps=2, milestones=(0.4, 0.8), factor=0.2)
     np.testing.assert_array_equal(
