@@ -19,7 +19,9 @@ def alone(run_on_devices):
     return run_on_devices(1, PROGRAM, "[1]")[0]
 
 
-@pytest.mark.parametrize(("count", "axes"), [(2, [1, 2]), (4, [2]), (8, [1])])
+@pytest.mark.parametrize(
+    ("count", "axes"), [(2, [1, 2]), pytest.param(4, [2], marks=pytest.mark.slow), (8, [1])]
+)
 def test_every_mesh_gives_the_losses_of_one_device(run_on_devices, alone, count, axes):
     assert len(alone["losses"]) == 20
     for found in run_on_devices(count, PROGRAM, json.dumps(axes)):

@@ -38,7 +38,7 @@ def lenet(quick_jit):
 # The gradient
 
 
-@pytest.mark.parametrize("name", ["resnet8", "lenet5"])
+@pytest.mark.parametrize("name", ["resnet8", pytest.param("lenet5", marks=pytest.mark.slow)])
 def test_the_change_of_parameters_is_minus_the_finite_differences(quick_jit, make_batch, name):
     """In float64, a random direction in each leaf; BatchNorm, smoothing and decay included."""
     decay, smoothing, nudge = 0.01, 0.1, 1e-6
