@@ -189,7 +189,14 @@ def _redundancy(path: pathlib.Path, result: Mapping[str, Any]) -> list[str]:
         ]
         for each in result["points"]
     ]
-    head = ["network", "", "parameters", "epochs in all", "test accuracy", "against the dense one's, points"]
+    head = [
+        "network",
+        "",
+        "parameters",
+        "epochs in all",
+        "test accuracy",
+        "against the dense one's, points",
+    ]
     parts = [
         f"\n## How sparse, how small: {result['dataset']}\n",
         f"{result['model']} ({' '.join(config['model_options'])}), {config['epochs']} epochs a "
