@@ -73,6 +73,15 @@ def _study(path: pathlib.Path, result: Mapping[str, Any]) -> list[str]:
         table(rows_of, claims),
         "",
         f"![Accuracy by the number of members](../{path.parent.name}/{path.stem}-by_count.png)\n",
+        "Reliability of one network and of the largest ensemble:\n",
+        " ".join(
+            f"![{name}](../{path.parent.name}/{path.stem}-reliability-{name}.png)"
+            for name in (
+                "single-cosine",
+                f"ensemble-of-{config['members']}-{config['members']}-budgets",
+            )
+        ),
+        "",
         _diversity(result["diversity"]) if snapshots else "",
     ]
 

@@ -345,10 +345,8 @@ def draw(
       title: of all figures.
     """
     import jax
-    import numpy as np
 
-    from cnnlab.report import ensemble_figures, figures
-    from cnnlab.report.calibration import expected_calibration_error
+    from cnnlab.report import ensemble_figures
 
     if jax.process_index() > 0:
         return
@@ -359,13 +357,20 @@ def draw(
     ensemble_figures.by_members(curves, folder / "by_count.png", title=title + band)
     for method in methods:
         if method.name in calibrated:
-            together = method.probabilities.reshape(-1, method.probabilities.shape[-1])
-            diagram = expected_calibration_error(
-                together, np.tile(labels, len(together) // len(labels))
-            )
-            name = re.sub(r"\W+", "-", method.name).strip("-")
-            path = folder / f"reliability-{name}.png"
-            figures.reliability(diagram, path, title=f"{method.name}, {title}")
+            draw_reliability(folder, method, labels)
+
+
+def draw_reliability(folder: pathlib.Path, method: Method, labels: "np.ndarray") -> None:
+    """Draws the reliability diagram of a method, of all repetitions together."""
+    import numpy as np
+
+    from cnnlab.report import figures
+    from cnnlab.report.calibration import expected_calibration_error
+
+    together = method.probabilities.reshape(-1, method.probabilities.shape[-1])
+    diagram = expected_calibration_error(together, np.tile(labels, len(together) // len(labels)))
+    name = re.sub(r"\W+", "-", method.name).strip("-")
+    figures.reliability(diagram, folder / f"reliability-{name}.png", title=method.name)
 
 
 def _interval(figure: Mapping[str, Any], *, error: bool = False) -> dict[str, float | None]:
