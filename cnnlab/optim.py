@@ -48,17 +48,8 @@ def sgd(
       ValueError: for numbers out of range.
     """
     _check(learning_rate, weight_decay, clip)
-    _check_momentum(momentum)
-    return _sgd(learning_rate, momentum, nesterov, weight_decay, clip)
-
-
-def _sgd(
-    learning_rate: float | Schedule,
-    momentum: float,
-    nesterov: bool,
-    weight_decay: Any,
-    clip: float | None,
-) -> optax.GradientTransformation:
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}.")
     return optax.chain(
         *_clipping(clip),
         optax.add_decayed_weights(weight_decay, mask=kernels),
@@ -78,17 +69,6 @@ def adam(
     """Adam (Kingma & Ba, ICLR 2015); the decay is added to the gradient (L2). See ``adamw``."""
     _check(learning_rate, weight_decay, clip)
     _check_betas(b1, b2)
-    return _adam(learning_rate, b1, b2, eps, weight_decay, clip)
-
-
-def _adam(
-    learning_rate: float | Schedule,
-    b1: float,
-    b2: float,
-    eps: float,
-    weight_decay: Any,
-    clip: float | None,
-) -> optax.GradientTransformation:
     return optax.chain(
         *_clipping(clip),
         optax.add_decayed_weights(weight_decay, mask=kernels),
@@ -111,17 +91,6 @@ def adamw(
     """
     _check(learning_rate, weight_decay, clip)
     _check_betas(b1, b2)
-    return _adamw(learning_rate, b1, b2, eps, weight_decay, clip)
-
-
-def _adamw(
-    learning_rate: float | Schedule,
-    b1: float,
-    b2: float,
-    eps: float,
-    weight_decay: Any,
-    clip: float | None,
-) -> optax.GradientTransformation:
     return optax.chain(
         *_clipping(clip),
         optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=kernels),
@@ -154,16 +123,19 @@ def create(
     Raises:
       ValueError: for an unknown name (the nearest is named) or numbers out of range.
     """
-    _check(learning_rate, weight_decay, clip)
 
     def rule(weight_decay: Any) -> optax.GradientTransformation:
         if name in ("sgd", "nesterov"):
-            _check_momentum(momentum)
-            return _sgd(learning_rate, momentum, name == "nesterov", weight_decay, clip)
+            return sgd(
+                learning_rate,
+                momentum=momentum,
+                nesterov=name == "nesterov",
+                weight_decay=weight_decay,
+                clip=clip,
+            )
         if name in ("adam", "adamw"):
-            _check_betas(momentum, 0.999)
-            make = _adam if name == "adam" else _adamw
-            return make(learning_rate, momentum, 0.999, 1e-8, weight_decay, clip)
+            make = adam if name == "adam" else adamw
+            return make(learning_rate, b1=momentum, weight_decay=weight_decay, clip=clip)
         raise ValueError(unknown("optimiser", name, NAMES))
 
     plain = rule(weight_decay)  # what it refuses is refused now, varied or not
@@ -235,18 +207,14 @@ def _clipping(clip: float | None) -> tuple[optax.GradientTransformation, ...]:
     return () if clip is None else (optax.clip_by_global_norm(clip),)
 
 
-def _check(learning_rate: float | Schedule, weight_decay: float, clip: float | None) -> None:
+def _check(learning_rate: float | Schedule, weight_decay: Any, clip: float | None) -> None:
     if not callable(learning_rate) and not learning_rate > 0:
         raise ValueError(f"the learning rate must be positive, got {learning_rate}.")
-    if not weight_decay >= 0:
+    # A member's own one is traced; set_hyperparameters has checked it.
+    if not isinstance(weight_decay, jax.core.Tracer) and not weight_decay >= 0:
         raise ValueError(f"weight_decay must be >= 0, got {weight_decay}.")
     if clip is not None and not clip > 0:
         raise ValueError(f"clip must be a positive norm or None, got {clip}.")
-
-
-def _check_momentum(momentum: float) -> None:
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum must be in [0, 1), got {momentum}.")
 
 
 def _check_betas(b1: float, b2: float) -> None:
