@@ -295,21 +295,21 @@ def whole_trainings(study: Study) -> Found:
     seeds = study.seeds(config.members)
     part = study.train("whole", recipe, budget, seeds=seeds)
     each = part.seconds / config.members
-    plain_states = part.states._replace(average=None)
-    logits = study.logits(plain_states, members=config.members)
-    averages = judgement.predicted(recipe, [part.states], study.splits.test)[0, : config.seeds]
-    firsts = jax.tree.map(lambda x: x[: config.seeds], plain_states)
+    logits = study.logits(part.states._replace(average=None), members=config.members)
+    firsts = jax.tree.map(lambda x: x[: config.seeds], part.states)  # a single one a repetition
+    averages = judgement.predicted(recipe, [firsts], study.splits.test)
+    singles = firsts._replace(average=None)
     # A view must be something that the training has shown, too.
     kind, views = (
         ("its mirror view", augment.views.mirror())
         if config.flip
         else ("its four shifts", augment.views.shifts(1))
     )
-    viewed = np.moveaxis(view_logits(study.usual, firsts, study.splits.test, views), 1, 0)
+    viewed = np.moveaxis(view_logits(study.usual, singles, study.splits.test, views), 1, 0)
     methods = [
         study.method("single, cosine", ONE, logits[:1], budget, each),
         study.method(f"single, with {kind}", ONE, viewed, budget, each),
-        study.method("EMA", ONE, averages[None], budget, each),
+        study.method("EMA", ONE, averages, budget, each),
     ]
     methods += [
         study.method(

@@ -1,6 +1,7 @@
 """The train state, one pytree, and the recipe, everything about a training that is not data."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -112,6 +113,7 @@ def init_state(
     return _first_state(recipe, recipe.init(recipe.network, stream_key(key, "init"), images))
 
 
+@functools.lru_cache(maxsize=8)
 def state_shapes(recipe: Recipe, image_shape: tuple[int, int, int]) -> TrainState:
     """The shapes and dtypes of a state: the same for every initialisation."""
     plain = dataclasses.replace(recipe, init=create_init("default"))
