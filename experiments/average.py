@@ -31,8 +31,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import tyro
 
 from experiments import launch
-from experiments.config import from_plain, load_data, make_recipe
+from experiments.config import load_data, make_recipe
 from experiments.distill_errors import number
+from experiments.finished import config_of
 from experiments.judgement import printed
 from experiments.train import Config as TrainConfig
 
@@ -180,12 +181,12 @@ def _check(config: Config) -> None:
 
 def _configs(config: Config, skipped: list[str]) -> dict[pathlib.Path, TrainConfig]:
     """How each run was trained; runs that have little in common are refused."""
-    from cnnlab.train.run import ResumeError, read_config
+    from cnnlab.train.run import ResumeError
 
     found: dict[pathlib.Path, TrainConfig] = {}
     for directory in config.run:
         try:
-            found[directory] = from_plain(TrainConfig, read_config(directory))
+            found[directory] = config_of(directory)
         except ResumeError as error:
             if len(config.run) == 1:
                 raise

@@ -18,6 +18,7 @@ part.
 """
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,8 +26,9 @@ import tyro
 
 from experiments import judgement
 from experiments.config import FREE_ON_RESUME, Training, load_data, make_recipe, plain
+from experiments.finished import config_of
 from experiments.judgement import Method
-from experiments.members_of import Predicted, config_of, members_of
+from experiments.members_of import Predicted, members_of
 from experiments.parts import Whole, member_seeds, open_whole, train_part
 from experiments.resuming import command_line, resumed
 
@@ -86,7 +88,7 @@ def run(config: Config) -> dict[str, Any]:
     if config.resume is not None:
         config = resumed(config)
     check(config)
-    first = config_of(config.of[0], config.data_dir) if config.of else config
+    first = config_of(pathlib.Path(config.of[0]), config.data_dir) if config.of else config
     splits = load_data(first)
     recipes = [] if config.of else recipes_of(config, splits)
     whole = open_whole(config, f"ensemble-{first.dataset}")

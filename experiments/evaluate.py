@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import tyro
 
 from experiments import launch
-from experiments.config import Training, from_plain, load_data, make_recipe
+from experiments.config import Training, load_data, make_recipe
+from experiments.finished import config_of, networks_of
 from experiments.foreign import Foreign, load_foreign
 from experiments.train import Config as TrainConfig
 
@@ -195,33 +196,29 @@ def parsed_views(texts: Sequence[str]) -> "Views":
 
 def _of_run(config: Config) -> Subject:
     from cnnlab.train import recalibrate
-    from cnnlab.train.run import Run, read_config
 
     assert config.run is not None
-    trained = from_plain(TrainConfig, read_config(config.run))
+    trained = config_of(config.run)
     own = load_data(trained)
-    recipe = make_recipe(trained, own.train)
     dataset = _part(config, trained, own)
     _check_fits(own.train, dataset)
 
-    members = len(trained.all_seeds)
     step: int | None
-    with Run.read(config.run) as opened:
-        step, states = opened.load(recipe, dataset.image_shape, members=members, best=config.best)
-        directory = opened.directory
-    if config.weights is not None:
-        step, members = None, 1
+    if config.weights is None:
+        recipe, states, step = networks_of(config.run, trained, own.train, best=config.best)
+    else:
+        recipe, step = make_recipe(trained, own.train), None
         states = _with_weights(config.weights, recipe, own.train)
     if config.recalibrate:
         states = recalibrate(recipe, states, own.train, batch_size=config.batch_size)
     at = f"step {step:,}" if config.weights is None else config.weights.name
     title = f"{trained.model} on {dataset.name}, {config.part} part, {at}"
-    if members > 1:
+    if (members := len(states.step)) > 1:
         title += f", {members} seeds together"
     about = {"run": config.run.name, "model": trained.model}
     if config.weights is not None:
         about["weights"] = config.weights.name
-    return Subject(recipe, states, dataset, directory, title, step, about)
+    return Subject(recipe, states, dataset, config.run.resolve(), title, step, about)
 
 
 def _with_weights(path: pathlib.Path, recipe: "Recipe", train: "Dataset") -> "TrainState":

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from experiments import launch
-from experiments.config import from_plain, load_data, make_recipe
-from experiments.train import Config as TrainConfig
+from experiments.config import load_data
+from experiments.finished import config_of, networks_of
 
 if TYPE_CHECKING:
     import jax
@@ -53,20 +53,17 @@ def run(config: Config) -> pathlib.Path:
     from cnnlab import train
     from cnnlab.keys import run_key
     from cnnlab.models import weights
-    from cnnlab.train.run import Run, read_config
 
     if config.to.suffix not in KINDS:
         raise ValueError(f"the file must end with {' or '.join(KINDS)}, got {config.to}.")
     weights.check_writable(config.to)
-    trained = from_plain(TrainConfig, read_config(config.run))
+    trained = config_of(config.run)
     seeds = trained.all_seeds
     seed = seeds[0] if config.seed is None else config.seed
     if seed not in seeds:
         raise ValueError(f"the run has the seeds {', '.join(map(str, seeds))}, not {seed}.")
     data = load_data(trained).train
-    recipe = make_recipe(trained, data)
-    with Run.read(config.run) as opened:
-        step, states = opened.load(recipe, data.image_shape, members=len(seeds), best=config.best)
+    recipe, states, step = networks_of(config.run, trained, data, best=config.best)
     state = train.member(states, seeds.index(seed))
     network = state if state.average is None else state.average
     variables = {"params": network.params, **network.model_state}

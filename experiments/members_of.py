@@ -1,12 +1,11 @@
 """The networks of finished runs as the members of one ensemble."""
 
-import dataclasses
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from experiments.config import from_plain, load_data, make_recipe
-from experiments.train import Config as TrainConfig
+from experiments.config import load_data
+from experiments.finished import config_of, networks_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,18 +33,6 @@ class Predicted(NamedTuple):
     seconds: float | None
 
 
-def config_of(run: str, data_dir: pathlib.Path | None = None) -> TrainConfig:
-    """How a finished run was trained; its data in another folder where one is given.
-
-    Raises:
-      ResumeError: if there is no run.
-    """
-    from cnnlab.train.run import read_config
-
-    config: TrainConfig = from_plain(TrainConfig, read_config(pathlib.Path(run)))
-    return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
-
-
 def members_of(
     runs: Sequence[str],
     splits: "Splits",
@@ -71,7 +58,7 @@ def members_of(
     from cnnlab.train import predict
     from cnnlab.train.checkpoint import CheckpointError
     from cnnlab.train.program import forward_cost
-    from cnnlab.train.run import ResumeError, Run
+    from cnnlab.train.run import ResumeError
 
     names: list[str] = []
     test: list[Any] = []
@@ -80,13 +67,10 @@ def members_of(
     epochs: list[float] = []
     for run in runs:
         try:
-            trained = config_of(run, data_dir)
+            trained = config_of(pathlib.Path(run), data_dir)
             own = load_data(trained)
             check_same(run, own, splits, runs[0])
-            recipe = make_recipe(trained, own.train)
-            members = len(trained.all_seeds)
-            with Run.read(pathlib.Path(run)) as opened:
-                _, states = opened.load(recipe, own.train.image_shape, members=members)
+            recipe, states, _ = networks_of(pathlib.Path(run), trained, own.train)
         except (CheckpointError, ResumeError) as error:
             if missing == "error":
                 raise CheckpointError(
@@ -94,7 +78,7 @@ def members_of(
                 ) from error
             print(f"going on without {run}: {error}")
             continue
-        name = pathlib.Path(run).resolve().name
+        name, members = pathlib.Path(run).resolve().name, len(trained.all_seeds)
         named = [name if members == 1 else f"{name}, seed {seed}" for seed in trained.all_seeds]
         names += [f"{each} in {run}" if each in names else each for each in named]
         test.append(predict(recipe, states, splits.test))

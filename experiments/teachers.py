@@ -5,9 +5,9 @@ import io
 import pathlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from experiments.config import Training, from_plain, load_data, make_recipe
+from experiments.config import Training, load_data, make_recipe
+from experiments.finished import config_of, networks_of
 from experiments.parts import Whole, train_part
-from experiments.train import Config as TrainConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,11 +63,9 @@ def of_run(directory: pathlib.Path, data_dir: pathlib.Path | None, splits: "Spli
     """
     from cnnlab.data import fingerprint
     from cnnlab.train import records
-    from cnnlab.train.run import RESULT, Run, read_config
+    from cnnlab.train.run import RESULT
 
-    config = from_plain(TrainConfig, read_config(directory))
-    if data_dir is not None:
-        config = dataclasses.replace(config, data_dir=data_dir)
+    config = config_of(directory, data_dir)
     own = load_data(config)
     if fingerprint(own.test) != fingerprint(splits.test):
         raise ValueError(
@@ -75,10 +73,7 @@ def of_run(directory: pathlib.Path, data_dir: pathlib.Path | None, splits: "Spli
             f"learned from it. The teacher's: {own.test.name}, {own.notes}. The students': "
             f"{splits.test.name}, {splits.notes}. Give the same data set, classes and splits."
         )
-    recipe = make_recipe(config, own.train)
-    with Run.read(directory) as opened:
-        members = len(config.all_seeds)
-        _, states = opened.load(recipe, own.train.image_shape, members=members)
+    recipe, states, _ = networks_of(directory, config, own.train)
     result = directory / RESULT
     seconds = records.read_json(result).get("seconds") if result.is_file() else None
     return Teacher(recipe, states, _name(config), seconds)

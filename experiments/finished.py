@@ -1,0 +1,61 @@
+"""Finished runs of ``experiments.train``, read: how they were trained, and their networks."""
+
+import dataclasses
+import pathlib
+from typing import TYPE_CHECKING, NamedTuple
+
+from experiments.config import from_plain, make_recipe
+from experiments.train import Config
+
+if TYPE_CHECKING:
+    from cnnlab.data import Dataset
+    from cnnlab.train import Recipe, TrainState
+
+
+class Networks(NamedTuple):
+    """The networks of a run, one for each seed.
+
+    Attributes:
+      recipe: how they were trained.
+      states: ``[M, ...]``.
+      step: of their checkpoint.
+    """
+
+    recipe: "Recipe"
+    states: "TrainState"
+    step: int
+
+
+def config_of(run: pathlib.Path, data_dir: pathlib.Path | None = None) -> Config:
+    """How a finished run was trained; its data in another folder where one is given.
+
+    Raises:
+      ResumeError: if there is no run.
+    """
+    from cnnlab.train.run import read_config
+
+    config: Config = from_plain(Config, read_config(run))
+    return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
+
+
+def networks_of(
+    run: pathlib.Path, config: Config, train: "Dataset", *, best: bool = False
+) -> Networks:
+    """The networks of a finished run.
+
+    Args:
+      run: its directory.
+      config: ``config_of`` it.
+      train: the training part that it was trained on.
+      best: those of the best checkpoint on the validation part, not of the latest.
+
+    Raises:
+      CheckpointError: if the checkpoint is gone or damaged.
+    """
+    from cnnlab.train.run import Run
+
+    recipe = make_recipe(config, train)
+    members = len(config.all_seeds)
+    with Run.read(run) as opened:
+        step, states = opened.load(recipe, train.image_shape, members=members, best=best)
+    return Networks(recipe, states, step)
