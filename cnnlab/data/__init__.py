@@ -2,6 +2,7 @@
 
 from cnnlab.data.dataset import (
     Dataset,
+    Features,
     Images,
     LazyImages,
     Statistics,
@@ -14,6 +15,7 @@ from cnnlab.data.splits import Splits, folds, split, subset
 
 __all__ = [
     "Dataset",
+    "Features",
     "Images",
     "LazyImages",
     "Splits",

@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     images: jax.Array  # uint8 [N, H, W, C]
     labels: jax.Array  # int32 [N]
     weights: jax.Array  # float32 [N], 0 or 1
-    targets: jax.Array | None = None  # float32 [N, K], a teacher's logits, where there is one
+    targets: jax.Array | None = None  # [N, ...], a teacher's logits [N, K] or annotations, if any
 
 
 class Window(NamedTuple):
@@ -124,8 +124,8 @@ class Resident:
         self._images = place(np.asarray(dataset.images[:]), sharding(mesh))
         self._labels = place(dataset.labels, sharding(mesh))
         self._targets = None
-        if dataset.targets is not None:
-            self._targets = place(dataset.targets, sharding(mesh))
+        if dataset.supervision is not None:
+            self._targets = place(dataset.supervision, sharding(mesh))
 
     def windows(self, plan: np.ndarray, first: int, steps: int) -> Iterator[Window]:
         """See ``Source``. The plan of the whole epoch travels once."""
@@ -159,9 +159,10 @@ class Streamed:
     def windows(self, plan: np.ndarray, first: int, steps: int) -> Iterator[Window]:
         """See ``Source``. Windows are cut to ``WINDOW_BYTES``, the last one is padded."""
         members, total, batch = plan.shape
-        example_bytes = int(np.prod(self._dataset.image_shape))
-        if self._dataset.targets is not None:
-            example_bytes += self._dataset.targets[0].nbytes
+        images, supervision = self._dataset.images, self._dataset.supervision
+        example_bytes = int(np.prod(images.shape[1:])) * images.dtype.itemsize
+        if supervision is not None:
+            example_bytes += supervision[0].nbytes
         steps = max(1, min(steps, total, WINDOW_BYTES // (members * batch * example_bytes)))
         where = sharding(self._mesh, MEMBER, None, DATA)
         block = _local_block(where, (members, 1, batch))
@@ -214,9 +215,10 @@ class _Steps:
         )
         labels = self._dataset.labels[flat].reshape(at.shape)
         fields = (images, labels, (at >= 0).astype(np.float32))
-        if self._dataset.targets is None:
+        supervision = self._dataset.supervision
+        if supervision is None:
             return fields
-        return (*fields, self._dataset.targets[flat].reshape(*at.shape, -1))
+        return (*fields, supervision[flat].reshape(*at.shape, *supervision.shape[1:]))
 
 
 @functools.cache

@@ -69,7 +69,7 @@ class LazyImages(abc.ABC):
             return self.read(int(_checked_indices([operator.index(index)], len(self))[0]))
         else:
             indices = _checked_indices(index, len(self))
-        images = np.empty((len(indices), *self.shape[1:]), np.uint8)
+        images = np.empty((len(indices), *self.shape[1:]), self.dtype)
         for row, i in enumerate(indices):
             images[row] = self.read(int(i))
         return images
@@ -85,6 +85,7 @@ class Selection(LazyImages):
             self._images = images._images
             self._indices = images._indices[indices]
         self.shape = (len(indices), *images.shape[1:])
+        self.dtype = images.dtype
 
     def read(self, index: int) -> np.ndarray:
         """Image number ``index`` of the selection."""
@@ -133,9 +134,11 @@ class Dataset:
       name: what the data set is called, such as "cifar10".
       statistics: of the training part that the data set belongs to, or None.
       targets: float32 [N, K], what a teacher says of each example (its logits), or None.
+      annotations: [N, ...], what is right of each example besides its label, such as a mask [H, W]
+        or boxes [R, 5], or None. The loss gets them as it gets targets, but in evaluation, too.
 
     Raises:
-      ValueError: where images, labels, class names and targets do not fit each other.
+      ValueError: where images, labels, class names, targets and annotations do not fit each other.
     """
 
     images: Images
@@ -144,11 +147,12 @@ class Dataset:
     name: str
     statistics: Statistics | None = None
     targets: np.ndarray | None = None
+    annotations: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        _check_images(self.name, self.images)
+        self._check_images()
         _check_labels(self.name, self.labels, len(self.images), self.class_names)
-        channels = self.image_shape[2]
+        channels = self.image_shape[-1]
         if self.statistics is not None and len(self.statistics.mean) != channels:
             raise ValueError(
                 f"{self.name}: statistics must have one mean for each of {channels} channels, "
@@ -156,6 +160,11 @@ class Dataset:
             )
         if self.targets is not None:
             _check_targets(self.name, self.targets, (len(self), self.num_classes))
+        if self.annotations is not None:
+            _check_annotations(self.name, self.annotations, self.targets, len(self))
+
+    def _check_images(self) -> None:
+        _check_images(self.name, self.images)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -170,6 +179,11 @@ class Dataset:
     def num_classes(self) -> int:
         """K."""
         return len(self.class_names)
+
+    @property
+    def supervision(self) -> np.ndarray | None:
+        """What a loss gets besides the labels: the targets or the annotations."""
+        return self.annotations if self.targets is None else self.targets
 
     def take(self, indices: Any) -> Dataset:
         """The examples at ``indices``, in that order; the statistics stay as they are.
@@ -186,10 +200,34 @@ class Dataset:
             images: Images = Selection(self.images, indices)
         else:
             images = self.images[indices]
-        targets = None if self.targets is None else self.targets[indices]
         return dataclasses.replace(
-            self, images=images, labels=self.labels[indices], targets=targets
+            self,
+            images=images,
+            labels=self.labels[indices],
+            targets=None if self.targets is None else self.targets[indices],
+            annotations=None if self.annotations is None else self.annotations[indices],
         )
+
+
+class Features(Dataset):
+    """A data set whose images are activations: float16 or float32 [N, ...], of any rank from 2.
+
+    What trains on it is the rest of a network, ``Network.rest``; ``transfer.cache`` makes them.
+    """
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape of an example's activations; (D,) where a stage gives vectors."""
+        shape: Any = tuple(self.images.shape[1:])
+        return shape
+
+    def _check_images(self) -> None:
+        shape, dtype = tuple(self.images.shape), self.images.dtype
+        if dtype not in (np.float16, np.float32) or len(shape) < 2 or 0 in shape:
+            raise ValueError(
+                f"{self.name}: features must be float16 or float32 [N, ...] with N >= 1, got "
+                f"{dtype} of shape {shape}."
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -234,7 +272,8 @@ def compute_statistics(dataset: Dataset) -> Statistics:
 def fingerprint(dataset: Dataset) -> str:
     """16 hexadecimal digits that tell this data from other data, the same in every process.
 
-    Made from the images, the labels, the class names and, if there are any, the targets. Lazy
+    Made from the images, the labels, the class names and, if there are any, targets or annotations.
+    Lazy
     images are not decoded: their file names and sizes (or the name of their record file) stand for
     them, so a data set that is lazy and the same one in memory have different fingerprints.
     """
@@ -249,6 +288,8 @@ def fingerprint(dataset: Dataset) -> str:
             digest.update(np.ascontiguousarray(chunk).data)
     if dataset.targets is not None:
         digest.update(np.ascontiguousarray(dataset.targets).astype("<f4").tobytes())
+    if dataset.annotations is not None:
+        digest.update(np.ascontiguousarray(dataset.annotations).tobytes())
     return digest.hexdigest()
 
 
@@ -269,7 +310,7 @@ def image_bytes(shape: tuple[int, ...]) -> int:
 
 def _chunks(images: Images) -> Iterator[np.ndarray]:
     # At most 65,536 images at a time: their squares, 255**2 each, then sum to less than 2**32.
-    size = max(1, image_bytes(images.shape[1:]))
+    size = max(1, image_bytes(images.shape[1:]) * images.dtype.itemsize)
     step = min(max(1, _CHUNK // size), 65536)
     for start in range(0, len(images), step):
         yield images[start : start + step]
@@ -342,4 +383,24 @@ def _check_targets(name: str, targets: np.ndarray, shape: tuple[int, int]) -> No
             f"{name}: targets must be finite float32 logits [N, K], here {list(shape)}, got {got}. "
             "A teacher must have seen the same examples in the same order, and tell the same "
             "classes apart."
+        )
+
+
+def _check_annotations(
+    name: str, annotations: np.ndarray, targets: np.ndarray | None, count: int
+) -> None:
+    if not isinstance(annotations, np.ndarray) or annotations.dtype.kind not in "iuf":
+        got = getattr(annotations, "dtype", type(annotations).__name__)
+        raise ValueError(f"{name}: annotations must be an array of numbers [N, ...], got {got}.")
+    if len(annotations) != count or (
+        annotations.dtype.kind == "f" and not np.isfinite(annotations).all()
+    ):
+        raise ValueError(
+            f"{name}: annotations must be finite and one for each of {count} examples, got shape "
+            f"{annotations.shape}."
+        )
+    if targets is not None:
+        raise ValueError(
+            f"{name}: a data set has a teacher's targets or annotations, which the loss gets in "
+            "their place: got both."
         )

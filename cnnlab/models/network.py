@@ -5,7 +5,9 @@ the front once and train only the rest. Parameters carry the same names:
 ``params["stage3"]["block0"]["conv1"]["kernel"]``.
 """
 
-from collections.abc import Sequence
+import contextlib
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -42,6 +44,26 @@ class Network(nn.Module):
             raise ValueError(f"{name!r} is the last stage of {list(self.names)}.")
         return self.names[index + 1]
 
+    @nn.nowrap
+    def front(self, up_to: str) -> "Network":
+        """The row up to and with the stage ``up_to``, a network of its own.
+
+        Its variables are those of its stages: ``{name: params[name] for name in front.names …}``.
+
+        Raises:
+          ValueError: if there is no such stage.
+        """
+        return Network(self.stages[: self._index(up_to) + 1])
+
+    @nn.nowrap
+    def rest(self, after: str) -> "Network":
+        """The row behind the stage ``after``, a network that takes what that stage gives.
+
+        Raises:
+          ValueError: if there is no such stage, or none behind it.
+        """
+        return Network(self.stages[self._index(self.after(after)) :])
+
     @nn.compact
     def __call__(
         self,
@@ -60,9 +82,9 @@ class Network(nn.Module):
           train: whether normalisation uses the statistics of this batch (and dropout drops).
           start: the first stage to run; the first of the row by default.
           stop: the last stage to run; the last of the row by default.
-          frozen: stages that run as in evaluation, whatever ``train`` says: their normalisation
-            uses and keeps its running statistics, and nothing is dropped. Their parameters still
-            have gradients: what the optimiser does with these is its own affair.
+          frozen: stages, or modules in them ("stage2/block0"), that run as in evaluation, whatever
+            ``train`` says: their normalisation uses and keeps its running statistics, and nothing
+            is dropped. Which parameters have gradients is the training's affair: ``rates``.
 
         Returns:
           What the last stage gives: float32 logits ``[N, K]`` for the whole row of a classifier.
@@ -72,7 +94,8 @@ class Network(nn.Module):
           TooSmallError: if a stage shrinks the images to nothing.
         """
         for name in frozen:
-            self._index(name)
+            self._index(name.partition("/")[0])
+        modules = frozenset(name for name in frozen if "/" in name)
         first = 0 if start is None else self._index(start)
         last = len(self.stages) - 1 if stop is None else self._index(stop)
         if last < first:
@@ -80,7 +103,8 @@ class Network(nn.Module):
         for name, stage in self.stages[first : last + 1]:
             shape = activations(x).shape[1:]
             try:
-                x = stage.copy(name=name)(x, train=train and name not in frozen)
+                with _in_evaluation((*self.path, name), modules):
+                    x = stage.copy(name=name)(x, train=train and name not in frozen)
             except TooSmallError as error:
                 size = " x ".join(map(str, shape))
                 raise TooSmallError(
@@ -94,6 +118,24 @@ class Network(nn.Module):
         if name not in self.names:
             raise ValueError(unknown("stage", name, self.names))
         return self.names.index(name)
+
+
+def _in_evaluation(stage: tuple[str, ...], modules: frozenset[str]) -> Any:
+    """A context in which these modules are called with ``train=False``."""
+    depth = len(stage) - 1
+    if not any(name.startswith(f"{stage[-1]}/") for name in modules):
+        return contextlib.nullcontext()
+
+    def still(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        module = context.module
+        if context.method_name == "__call__" and "/".join(module.path[depth:]) in modules:
+            given = inspect.signature(call).bind(*args, **kwargs)
+            if "train" in given.signature.parameters:
+                given.arguments["train"] = False
+            args, kwargs = given.args, given.kwargs
+        return call(*args, **kwargs)
+
+    return nn.intercept_methods(still)
 
 
 def activations(x: Any) -> jax.Array:

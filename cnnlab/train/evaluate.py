@@ -38,7 +38,8 @@ def evaluate(
       source: the data set as batches, where it lies on the devices already.
 
     Returns:
-      ``{"loss", "accuracy"}``, float64 ``[M]`` each; the loss in nats, the accuracy in [0, 1].
+      ``{"loss", "accuracy"}``, float64 ``[M]`` each; the loss in nats, the accuracy in [0, 1]. No
+      accuracy for a recipe without a score.
     """
     members = _members(states)
     mesh = make_mesh(members) if mesh is None else mesh
@@ -49,7 +50,7 @@ def evaluate(
     for window in source.windows(plan, 0, plan.shape[1]):
         start, count = np.int32(window.start), np.int32(window.steps)
         sums = program(states, sums, window.own, window.shared, start, count)
-    return means(sums)
+    return means(sums, scored=recipe.score is not None)
 
 
 def predict(
@@ -61,6 +62,8 @@ def predict(
     mesh: Mesh | None = None,
 ) -> np.ndarray:
     """Logits of each member for each example, in order: float32 ``[M, N, K]``.
+
+    What a network gives that is no classifier: ``[M, N, ...]``.
 
     Args are those of ``evaluate``.
     """
@@ -84,7 +87,10 @@ def as_source(dataset: Dataset, mesh: Mesh, stream: bool | None = None) -> Sourc
 
 
 def evaluation_source(dataset: Dataset, mesh: Mesh, stream: bool | None = None) -> Source:
-    """``as_source`` without a teacher's targets, which only a training looks at."""
+    """``as_source`` without a teacher's targets, which only a training looks at.
+
+    Annotations are looked at in evaluation, too.
+    """
     return as_source(dataclasses.replace(dataset, targets=None), mesh, stream)
 
 

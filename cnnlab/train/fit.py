@@ -65,6 +65,7 @@ class Position:
         until there are some. Reading it never waits.
       metrics: at the end of an epoch ``{"train/loss", "train/accuracy", "validation/loss",
         "validation/accuracy", "learning_rate"}``, ``[M]`` each but the rate; None in between.
+        Without a score there are no accuracies.
       stopped: whether this is the last one because a stop was asked for.
     """
 
@@ -197,6 +198,7 @@ def steps(
     validation_source = None if validation is None else evaluation_source(validation, mesh, stream)
     program = train_program(recipe, source.batch_at, mesh)
 
+    scored = recipe.score is not None
     compiled = None
     pending: collections.deque[tuple[Sums, jax.Array]] = collections.deque()
     arrived: dict[str, np.ndarray] | None = None
@@ -211,10 +213,10 @@ def steps(
             done, ballot = pending.popleft()
             check_finite(done, seeds, recipe)
             voted = int(ballot) > 0 or voted
-            arrived = means(done)
+            arrived = means(done, scored=scored)
         there = [done for done, _ in pending if _ready(done)]
         if there:
-            arrived = means(there[-1])
+            arrived = means(there[-1], scored=scored)
 
     while step < epochs * per_epoch:
         plan = training_plan(len(train), batch_size, seeds, step // per_epoch, remainder, subsets)
@@ -243,7 +245,8 @@ def steps(
                 if voted:
                     return
         settle(0)
-        metrics: dict[str, Any] = {f"train/{name}": value for name, value in means(sums).items()}
+        figures = means(sums, scored=scored)
+        metrics: dict[str, Any] = {f"train/{name}": value for name, value in figures.items()}
         if validation is not None:
             figures = evaluate(recipe, states, validation, mesh=mesh, source=validation_source)
             metrics |= {f"validation/{name}": value for name, value in figures.items()}

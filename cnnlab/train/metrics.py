@@ -11,7 +11,7 @@ class Sums(NamedTuple):
     """What batches add up to. With members, every leaf is ``[M]``."""
 
     loss: jax.Array  # float32 [], sum over examples, in nats
-    correct: jax.Array  # int32 [], examples whose highest logit is the label's
+    correct: jax.Array  # float32 [], sum over examples of how right each is, 0 to 1
     examples: jax.Array  # int32 [], how many
     diverged: jax.Array  # int32 [], the first step whose loss was not finite; NEVER if none
 
@@ -22,8 +22,20 @@ NEVER = np.iinfo(np.int32).max
 
 def zero_sums() -> Sums:
     """The sums of no batch."""
-    zero = jnp.zeros((), jnp.int32)
-    return Sums(jnp.zeros((), jnp.float32), zero, zero, jnp.full((), NEVER, jnp.int32))
+    zero = jnp.zeros((), jnp.float32)
+    return Sums(zero, zero, jnp.zeros((), jnp.int32), jnp.full((), NEVER, jnp.int32))
+
+
+def accuracy(logits: jax.Array, labels: jax.Array, targets: jax.Array | None = None) -> jax.Array:
+    """1 for each example whose highest logit is its label's, else 0: float32 ``[N]``.
+
+    Args:
+      logits: float ``[N, K]``.
+      labels: int ``[N]``.
+      targets: are not looked at.
+    """
+    del targets
+    return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
 
 
 def add(left: Sums, right: Sums) -> Sums:
@@ -37,36 +49,48 @@ def add(left: Sums, right: Sums) -> Sums:
 
 
 def batch_sums(
-    logits: jax.Array,
-    labels: jax.Array,
     losses: jax.Array,
+    scores: jax.Array | None,
     weights: jax.Array,
     step: jax.Array | int = 0,
 ) -> Sums:
     """The sums of one batch.
 
     Args:
-      logits: float ``[N, K]``.
-      labels: int ``[N]``.
       losses: float ``[N]``.
+      scores: float ``[N]``, how right each example is, such as ``accuracy``; None where nothing is
+        right or wrong.
       weights: float ``[N]``, 0 for examples that do not count.
       step: which step this is, should a loss not be finite.
+
+    Raises:
+      ValueError: for losses or scores that are not one number an example.
     """
+    for name, values in (("loss", losses), ("score", scores)):
+        if values is not None and values.shape != weights.shape:
+            raise ValueError(
+                f"the {name} must be one number for each of {weights.shape[0]} examples, got shape "
+                f"{values.shape}. Take the mean over the other axes."
+            )
     counted = weights > 0
     loss = jnp.sum(jnp.where(counted, losses, 0).astype(jnp.float32))
-    correct = (jnp.argmax(logits, axis=-1) == labels) & counted
+    scores = jnp.zeros_like(weights) if scores is None else scores
     return Sums(
         loss=loss,
-        correct=jnp.sum(correct, dtype=jnp.int32),
+        correct=jnp.sum(jnp.where(counted, scores, 0).astype(jnp.float32)),
         examples=jnp.sum(counted, dtype=jnp.int32),
         diverged=jnp.where(jnp.isfinite(loss), NEVER, step).astype(jnp.int32),
     )
 
 
-def means(sums: Sums) -> dict[str, np.ndarray]:
+def means(sums: Sums, *, scored: bool = True) -> dict[str, np.ndarray]:
     """``{"loss", "accuracy"}``, each a float array of the shape of the sums (``[M]`` or ``[]``).
 
     This waits for the device.
+
+    Args:
+      sums: of at least one example.
+      scored: whether there was a score; without one there is the loss alone.
 
     Raises:
       ValueError: if there was no example.
@@ -74,7 +98,7 @@ def means(sums: Sums) -> dict[str, np.ndarray]:
     loss, correct, examples, _ = jax.device_get(sums)
     if not np.all(examples > 0):
         raise ValueError("metrics need at least one example, got none.")
-    return {
-        "loss": np.asarray(loss, np.float64) / examples,
-        "accuracy": np.asarray(correct, np.float64) / examples,
-    }
+    found = {"loss": np.asarray(loss, np.float64) / examples}
+    if scored:
+        found["accuracy"] = np.asarray(correct, np.float64) / examples
+    return found

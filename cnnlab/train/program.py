@@ -190,7 +190,7 @@ def init_examples(recipe: Recipe, train: Dataset) -> np.ndarray:
             f"has {len(train)} to train on: give it fewer, examples=."
         )
     if count == 1:
-        return np.zeros((1, *train.image_shape), np.uint8)
+        return np.zeros((1, *train.image_shape), train.images.dtype)
     return train.images[np.linspace(0, len(train) - 1, count).astype(np.int64)]
 
 

@@ -127,8 +127,10 @@ class Recorder:
         score = None
         if "validation/accuracy" in at.metrics:
             score = float(np.mean(at.metrics["validation/accuracy"]))
-            if self._best is None or score > self._best["score"]:
-                self._best = {"score": score, "step": at.step, "epoch": at.epoch}
+        elif "validation/loss" in at.metrics:
+            score = -float(np.mean(at.metrics["validation/loss"]))
+        if score is not None and (self._best is None or score > self._best["score"]):
+            self._best = {"score": score, "step": at.step, "epoch": at.epoch}
         if writer is not None:
             writer.write_scalars(at.step, {"epoch": at.epoch, **at.metrics})
             writer.flush()
@@ -175,17 +177,18 @@ def _plain(metrics: Mapping[str, np.ndarray] | None) -> dict[str, float] | None:
 def _line(at: Position) -> str:
     assert at.metrics is not None
     figures = {name: float(np.mean(value)) for name, value in at.metrics.items()}
-    line = (
-        f"epoch {at.epoch}: loss {figures['train/loss']:.4f}, "
-        f"accuracy {100 * figures['train/accuracy']:.2f} %"
-    )
+    line = f"epoch {at.epoch}: " + _part(figures, "train")
     if "validation/loss" in figures:
-        line += (
-            f"; validation loss {figures['validation/loss']:.4f}, "
-            f"accuracy {100 * figures['validation/accuracy']:.2f} %"
-        )
+        line += "; validation " + _part(figures, "validation")
     members = np.size(at.metrics["train/loss"])
     return line if members == 1 else f"{line} (means of {members} seeds)"
+
+
+def _part(figures: Mapping[str, float], part: str) -> str:
+    text = f"loss {figures[f'{part}/loss']:.4f}"
+    if f"{part}/accuracy" in figures:
+        text += f", accuracy {100 * figures[f'{part}/accuracy']:.2f} %"
+    return text
 
 
 def first_process() -> bool:

@@ -170,7 +170,8 @@ class Run:
           recipe: network, optimiser, loss, augmentation.
           train: the training part.
           validation: evaluated after each epoch; the best checkpoint is the one with the highest
-            accuracy on it, the mean over members. Without it there is no best.
+            accuracy on it (without a score, the lowest loss), the mean over members. Without it
+            there is no best.
           epochs: of the whole run.
           clock: seconds, such as ``time.perf_counter``, for rates.
           seeds: one member for each.

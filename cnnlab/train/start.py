@@ -59,13 +59,27 @@ def begun_from(
 
 
 def check_loss(recipe: Recipe, train: Dataset) -> None:
-    """Refuses a loss that would be given a teacher's targets and takes none.
+    """Refuses a loss that would be given targets and takes none.
 
     Raises:
       ValueError: then.
     """
-    if train.targets is None and recipe.teacher is None:
+    whence = None
+    if recipe.teacher is not None:
+        whence = "the recipe's teacher says some"
+    elif recipe.corrupt is not None:
+        whence = "the recipe's corrupt leaves images to be given back"
+    elif train.targets is not None:
+        whence = "the data set has a teacher's"
+    elif train.annotations is not None:
+        whence = "the data set has annotations"
+    if whence is None:
         return
+    if recipe.corrupt is not None and train.supervision is not None:
+        raise ValueError(
+            "a network that gives images back has them as its targets, and the data set has others "
+            "besides: leave them out, dataclasses.replace(dataset, targets=None, annotations=None)."
+        )
     try:
         signature = inspect.signature(recipe.loss)
     except (TypeError, ValueError):  # some callables do not tell theirs
@@ -73,9 +87,9 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
     try:
         signature.bind(None, None, None)
     except TypeError as error:
-        whence = "the data set has targets" if recipe.teacher is None else "the recipe's teacher"
         raise ValueError(
-            f"the loss must take (logits, labels, targets), for there is a teacher ({whence}), got "
-            f"one that takes {signature}. Take losses.distillation() or losses.logits_matching(), "
-            "or leave the teacher out: dataclasses.replace(dataset, targets=None)."
+            f"the loss must take (outputs, labels, targets), for there are targets ({whence}), got "
+            f"one that takes {signature}. For a teacher take losses.distillation() or "
+            "losses.logits_matching(), or leave the targets out: "
+            "dataclasses.replace(dataset, targets=None)."
         ) from error

@@ -15,11 +15,16 @@ from cnnlab.losses import softmax_cross_entropy
 from cnnlab.models import Network
 from cnnlab.models.init import Init
 from cnnlab.models.init import create as create_init
+from cnnlab.rates import Rates
 from cnnlab.schedules import Schedule
+from cnnlab.train.metrics import accuracy
 
 Loss = Callable[..., jax.Array]
-"""``(logits [N, K], labels [N]) -> losses [N]``; with a third argument, ``targets [N, K]``, where
-batches have what a teacher says."""
+"""``(logits [N, K], labels [N]) -> losses [N]``; with a third argument, ``targets [N, ...]``, where
+batches have what a teacher says, annotations, or images to be given back."""
+
+Score = Callable[..., jax.Array]
+"""As a loss, but how right each example is, float ``[N]`` in [0, 1]."""
 
 
 class Average(NamedTuple):
@@ -35,7 +40,7 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32 [], updates done so far
     params: Any  # float32 tree, params["stage1"]["block0"]["conv1"]["kernel"] …
     model_state: Any  # the collections that are not parameters: {"batch_stats": …} or {}
-    opt_state: Any  # optax
+    opt_state: Any  # optax, of the parameters that learn
     average: Average | None  # where the recipe asks for it
 
 
@@ -60,6 +65,12 @@ class Recipe:
       teacher: ``(images as the network sees them) -> logits [N, K]``: says of each augmented batch
         what the loss gets as its targets, in place of targets that the data set holds. Its network
         gets no gradient. ``transfer.distillation.live_teacher`` makes one.
+      rates: which parameters are frozen and how fast the others learn, ``transfer.freezing``; all
+        at the optimizer's rate by default.
+      corrupt: for a network that gives images back: behind ``augment``, in training and in
+        evaluation (there always with the same key), what it is shown of them; the loss gets the
+        images from before as its targets. ``augment.compose()`` shows them as they are.
+      score: how right an output is, recorded as "accuracy"; None where nothing is right or wrong.
       init: how the weights start, ``models.init.create(name)``.
 
     Raises:
@@ -75,6 +86,9 @@ class Recipe:
     accumulate: int = 1
     ema_decay: float | None = None
     teacher: Callable[[jax.Array], jax.Array] | None = None
+    rates: Rates | None = None
+    corrupt: Transform | None = None
+    score: Score | None = accuracy
     # Not compared: programs are compiled once for recipes that differ in nothing but their start.
     init: Init = dataclasses.field(default=create_init("default"), compare=False)
 
@@ -83,6 +97,14 @@ class Recipe:
             raise ValueError(f"accumulate must be at least 1 part, got {self.accumulate}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in (0, 1) or None, got {self.ema_decay}.")
+        if self.teacher is not None and self.corrupt is not None:
+            raise ValueError(
+                "a recipe has a teacher or corrupt, whose images are the targets: got both."
+            )
+
+    def trainable(self, params: Any) -> Any:
+        """The part of ``params`` that learns, and that the optimizer's state is of."""
+        return params if self.rates is None else self.rates.trainable(params)
 
 
 def init_state(
@@ -138,6 +160,6 @@ def _first_state(recipe: Recipe, variables: Mapping[str, Any]) -> TrainState:
         step=jnp.zeros((), jnp.int32),
         params=params,
         model_state=model_state,
-        opt_state=recipe.optimizer.init(params),
+        opt_state=recipe.optimizer.init(recipe.trainable(params)),
         average=None if recipe.ema_decay is None else Average(params, model_state),
     )

@@ -55,6 +55,10 @@ def train_step(
     if recipe.teacher is not None:
         taught = jax.lax.stop_gradient(recipe.teacher(batch.images))
         batch = batch._replace(targets=taught)
+    if recipe.corrupt is not None:
+        corrupt_key = jax.random.fold_in(stream_key(key, "corrupt", state.step), device)
+        shown = recipe.corrupt(corrupt_key, batch.images)
+        batch = batch._replace(images=shown, targets=batch.images)
 
     gradients, model_state, sums = _gradients(recipe, state, batch, dropout_key)
     if axis_name is not None:
@@ -62,29 +66,43 @@ def train_step(
         diverged = jax.lax.pmin(sums.diverged, axis_name)
         sums = jax.lax.psum(sums, axis_name)._replace(diverged=diverged)
 
-    updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    learning = recipe.trainable(state.params)
+    updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, learning)
+    if recipe.rates is None:
+        params = optax.apply_updates(state.params, updates)
+    else:
+        updates = recipe.rates.scaled(updates, state.params)
+        learning = optax.apply_updates(learning, updates)
+        params = recipe.rates.merged(state.params, learning)
     average = _moving_average(recipe, state, params, model_state)
     return TrainState(state.step + 1, params, model_state, opt_state, average), sums
 
 
 def eval_step(recipe: Recipe, state: TrainState, batch: Batch) -> tuple[jax.Array, Sums]:
-    """Logits ``[N, K]`` and sums of one batch; of the moving average where the state has one."""
+    """Logits ``[N, K]`` and sums of one batch; of the moving average where the state has one.
+
+    Targets in the batch are annotations, not a teacher's.
+    """
     logits = predict_step(recipe, state, batch.images)
-    losses = recipe.loss(logits, batch.labels)
-    return logits, batch_sums(logits, batch.labels, losses, batch.weights)
+    if recipe.corrupt is not None:
+        batch = batch._replace(targets=recipe.prepare(jax.random.key(0), batch.images))
+    return logits, _sums(recipe, logits, batch)
 
 
 def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Array:
     """Logits ``[N, K]`` for uint8 images ``[N, H, W, C]``, without augmentation.
 
-    On a CPU the batch goes through the network in parts that stay in its cache.
+    On a CPU the batch goes through the network in parts that stay in its cache. Where the recipe
+    corrupts images, it does so with one key: the first image of every batch in the same way.
     """
     network = state if state.average is None else state.average
     variables = {"params": network.params, **network.model_state}
+    prepare = functools.partial(recipe.prepare, jax.random.key(0))
+    if recipe.corrupt is not None:  # the whole batch at once, or its parts would be alike
+        images = recipe.corrupt(stream_key(jax.random.key(0), "corrupt"), prepare(images))
 
     def forward(images: jax.Array, stop: str | None = None) -> jax.Array:
-        prepared = recipe.prepare(jax.random.key(0), images)
+        prepared = prepare(images) if recipe.corrupt is None else images
         out: Any = recipe.network.apply(variables, prepared, train=False, stop=stop)
         return out
 
@@ -123,26 +141,32 @@ def _in_parts(function: Callable[[jax.Array], jax.Array], parts: int, x: jax.Arr
 def _gradients(
     recipe: Recipe, state: TrainState, batch: Batch, dropout_key: jax.Array
 ) -> tuple[Any, Any, Sums]:
-    """The gradient of the batch's mean loss, the new model state and the sums."""
+    """The gradient of the batch's mean loss, the new model state and the sums.
 
-    def objective(params: Any, model_state: Any, part: Batch, key: jax.Array) -> Any:
+    Frozen parameters are constants here: they have no gradient, and none is computed for them.
+    """
+    rates = recipe.rates
+    frozen = () if rates is None else rates.frozen_modules(state.params)
+
+    def objective(learning: Any, model_state: Any, part: Batch, key: jax.Array) -> Any:
+        params = learning if rates is None else rates.merged(state.params, learning)
         logits, model_state = recipe.network.apply(
             {"params": params, **model_state},
             part.images,
             train=True,
             mutable=list(model_state),
             rngs={"dropout": key},
+            frozen=frozen,
         )
-        taught = () if part.targets is None else (part.targets,)
-        losses = recipe.loss(logits, part.labels, *taught)
-        sums = batch_sums(logits, part.labels, losses, part.weights, state.step)
+        losses = _losses(recipe, logits, part)
+        sums = _sums(recipe, logits, part, state.step, losses)
         return jnp.mean(losses), (dict(model_state), sums)
 
     differentiate = jax.grad(objective, has_aux=True)
-    parts = recipe.accumulate
+    parts, learning = recipe.accumulate, recipe.trainable(state.params)
     if parts == 1:
         gradients, (model_state, sums) = differentiate(
-            state.params, state.model_state, batch, dropout_key
+            learning, state.model_state, batch, dropout_key
         )
         return gradients, model_state, sums
 
@@ -161,13 +185,32 @@ def _gradients(
         total, model_state, sums = carry
         piece, index = part
         part_key = jax.random.fold_in(dropout_key, index)
-        gradients, (model_state, new) = differentiate(state.params, model_state, piece, part_key)
+        gradients, (model_state, new) = differentiate(learning, model_state, piece, part_key)
         return (jax.tree.map(jnp.add, total, gradients), model_state, add(sums, new)), None
 
-    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    zeros = jax.tree.map(jnp.zeros_like, learning)
     carry = (zeros, state.model_state, zero_sums())
     (total, model_state, sums), _ = jax.lax.scan(add_part, carry, (cut, jnp.arange(parts)))
     return jax.tree.map(lambda g: g / parts, total), model_state, sums
+
+
+def _losses(recipe: Recipe, outputs: jax.Array, batch: Batch) -> jax.Array:
+    """One for each example ``[N]``."""
+    given = () if batch.targets is None else (batch.targets,)
+    return recipe.loss(outputs, batch.labels, *given)
+
+
+def _sums(
+    recipe: Recipe,
+    outputs: jax.Array,
+    batch: Batch,
+    step: jax.Array | int = 0,
+    losses: jax.Array | None = None,
+) -> Sums:
+    losses = _losses(recipe, outputs, batch) if losses is None else losses
+    given = () if batch.targets is None else (batch.targets,)
+    scores = None if recipe.score is None else recipe.score(outputs, batch.labels, *given)
+    return batch_sums(losses, scores, batch.weights, step)
 
 
 def _moving_average(

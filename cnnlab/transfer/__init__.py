@@ -19,11 +19,17 @@ from cnnlab.transfer.distillation import (
     teacher_logits,
     without_classes,
 )
+from cnnlab.transfer.freezing import by_stage, freeze, gradual, layer_decay, lecture_rates
 
 __all__ = [
     "ClassBias",
+    "by_stage",
     "class_bias",
+    "freeze",
     "gap_closed",
+    "gradual",
+    "layer_decay",
+    "lecture_rates",
     "live_teacher",
     "prior_bias",
     "pruning",

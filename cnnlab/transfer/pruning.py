@@ -131,7 +131,7 @@ def restarted(recipe: Recipe, params: Any, model_state: Any) -> TrainState:
         step=jnp.zeros((members,), jnp.int32),
         params=params,
         model_state=model_state,
-        opt_state=jax.vmap(recipe.optimizer.init)(params),
+        opt_state=jax.vmap(recipe.optimizer.init)(recipe.trainable(params)),
         average=None if recipe.ema_decay is None else Average(params, model_state),
     )
 

@@ -1,0 +1,127 @@
+"""What is frozen and how fast the rest learns, said by the stages of a network.
+
+    recipe = dataclasses.replace(recipe, rates=freeze(network, up_to="stage2"))
+
+All of these give ``rates.Rates``, in which every parameter is matched by exactly one rule.
+
+Source: Yosinski et al., How transferable are features in deep neural networks?, NIPS 2014, for
+freezing up to a stage; Howard & Ruder, Universal language model fine-tuning, ACL 2018, for rates
+that fall by stage and for unfreezing one after the other; Clark et al., ELECTRA, ICLR 2020, and Bao
+et al., BEiT, ICLR 2022, for layer decay under that name.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from cnnlab.models import Network
+from cnnlab.rates import Rates
+from cnnlab.spelling import unknown
+
+
+def freeze(
+    network: Network,
+    *,
+    up_to: str | None = None,
+    depth: int | None = None,
+    patterns: Sequence[str] = (),
+) -> Rates:
+    """Freezes a part of a network; the rest learns at the full rate.
+
+    Args:
+      network: the row of stages.
+      up_to: the last stage that is frozen, with all in front of it.
+      depth: or so many stages, from the first one.
+      patterns: or regular expressions that match the whole paths of the parameters that are
+        frozen, such as "stage[12]/.*" or ".*/norm[0-9]/.*".
+
+    Raises:
+      ValueError: unless exactly one of them is given, for an unknown stage, and for one that leaves
+        nothing to learn. A pattern that matches no parameter is refused by the rates, which know
+        the parameters.
+    """
+    given = (up_to is not None) + (depth is not None) + bool(patterns)
+    if given != 1:
+        raise ValueError(f"give one of up_to, depth and patterns, got {given} of them.")
+    if patterns:
+        anything = "|".join(f"(?:{pattern})" for pattern in patterns)
+        return Rates((*((pattern, 0.0) for pattern in patterns), (f"(?!(?:{anything})$).*", 1.0)))
+    names = network.names
+    if up_to is not None:
+        _check_stages(network, [up_to])
+        depth = names.index(up_to) + 1
+    assert depth is not None
+    if not 1 <= depth < len(names):
+        raise ValueError(
+            f"between 1 and {len(names) - 1} of the stages {', '.join(names)} can be frozen, so "
+            f"that at least the last one learns, got {depth}."
+        )
+    return Rates(((_stages(names[:depth]), 0.0), (_stages(names[depth:]), 1.0)))
+
+
+def by_stage(network: Network, factors: Mapping[str, float], *, rest: float = 1.0) -> Rates:
+    """A factor of the rate for each stage; 0 freezes.
+
+    Args:
+      network: the row of stages.
+      factors: stage -> factor.
+      rest: of the stages that are not named.
+
+    Raises:
+      ValueError: for an unknown stage.
+    """
+    _check_stages(network, factors)
+    groups: dict[float, list[str]] = {}
+    for name in network.names:
+        groups.setdefault(float(factors.get(name, rest)), []).append(name)
+    return Rates(tuple((_stages(names), f) for f, names in groups.items()), optional=True)
+
+
+def lecture_rates(network: Network) -> Rates:
+    """The rule of thumb of Stanford's CS231n: a tenth for the top, a hundredth in the middle.
+
+    The new last stage learns at the full rate, the one before it at 1/10 and all others at 1/100.
+    """
+    top = network.names[-2:-1]
+    return by_stage(network, {network.names[-1]: 1.0, **dict.fromkeys(top, 0.1)}, rest=0.01)
+
+
+def layer_decay(network: Network, decay: float = 0.5) -> Rates:
+    """Every stage learns ``decay`` times as fast as the one behind it.
+
+    Args:
+      network: the row of stages.
+      decay: in (0, 1]; 1 / 2.6 in ULMFiT, 0.65 to 0.9 a layer in transformers.
+
+    Raises:
+      ValueError: for a decay out of range.
+    """
+    if not 0 < decay <= 1:
+        raise ValueError(f"the decay must be in (0, 1], got {decay}.")
+    last = len(network.names) - 1
+    return by_stage(network, {name: decay ** (last - i) for i, name in enumerate(network.names)})
+
+
+def gradual(network: Network) -> tuple[Rates, ...]:
+    """Gradual unfreezing: the head alone, then one stage more in each phase, to the whole network.
+
+    Train the phases one after the other: ``restarted(recipe, params, model_state)`` with the next
+    rates gives the states to go on with. The phase in which a stage without parameters would
+    be unfrozen is the one before it again.
+    """
+    names = network.names
+    return tuple(
+        by_stage(network, dict.fromkeys(names[:frozen], 0.0))
+        for frozen in range(len(names) - 1, -1, -1)
+    )
+
+
+def _stages(names: Iterable[str]) -> str:
+    """A pattern of all parameters in these stages."""
+    each = [re.escape(name) for name in names]
+    return f"{each[0]}/.*" if len(each) == 1 else f"({'|'.join(each)})/.*"
+
+
+def _check_stages(network: Network, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in network.names:
+            raise ValueError(unknown("stage", name, network.names))
