@@ -6,10 +6,11 @@ of its own, so that what happens to an image does not depend on how a batch is s
     augmentation = augment.compose(augment.flip(), augment.crop(padding=4), augment.cutout(16))
     images = jax.jit(augmentation)(key, images)
 
-Views for predictions at test time are in ``views``: ``augment.views.ten_crop(28)(images)``.
+Views for predictions at test time are in ``views``: ``augment.views.ten_crop(28)(images)``. Noise,
+masks and greyness for networks that give images back are in ``corruption``.
 """
 
-from cnnlab.augment import views
+from cnnlab.augment import corruption, views
 from cnnlab.augment.compose import Transform, compose, per_example
 from cnnlab.augment.geometry import crop, cutout, flip
 from cnnlab.augment.normalize import normalize, subtract_mean_image, to_unit_range
@@ -19,6 +20,7 @@ __all__ = [
     "Transform",
     "Views",
     "compose",
+    "corruption",
     "crop",
     "cutout",
     "flip",

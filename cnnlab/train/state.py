@@ -132,6 +132,8 @@ def init_state(
             f"images, got {examples.shape[0]}: give init_state more, or it fewer, examples=."
         )
     images = recipe.prepare(stream_key(key, "prepare"), examples)
+    if recipe.corrupt is not None:
+        images = recipe.corrupt(stream_key(key, "corrupt"), images)
     return _first_state(recipe, recipe.init(recipe.network, stream_key(key, "init"), images))
 
 

@@ -1,0 +1,247 @@
+"""The experiment of networks that give images back: known answers, scores, and what is refused."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax import numpy as jnp
+from sklearn.decomposition import PCA
+
+from cnnlab.ensemble import joined
+from cnnlab.losses_reconstruction import reconstruction
+from cnnlab.models.autoencoder import dense_autoencoder
+from cnnlab.train import states_of
+from experiments import autoencoder, autoencoder_claims, autoencoder_settings
+from experiments.autoencoder_claims import Scores
+from experiments.parts import Part
+
+TINY = autoencoder.Config(
+    dataset="synthetic:60:6x6x1:3",
+    model="dense_autoencoder",
+    model_options=("widths=(4,)", "activation=identity"),
+    epochs=6,
+    batch_size=18,
+    seeds=2,
+    quiet=True,
+)
+
+
+def result_of(directory):
+    return json.loads((directory / "result.json").read_text())
+
+
+# The linear autoencoder
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_linear_autoencoder_comes_to_the_principal_components(tied):
+    """Baldi and Hornik, 1989: the same error, and the same subspace."""
+    generator = np.random.Generator(np.random.PCG64(0))
+    scales = np.asarray([2.0, 1.5, 1.0, 0.4, 0.3, 0.2, 0.2, 0.1, 0.1])
+    rotation, _ = np.linalg.qr(generator.normal(size=(9, 9)))
+    flat = (generator.normal(size=(60, 9)) * scales @ rotation + 0.5).astype(np.float32)
+    pca = PCA(3).fit(flat)
+    least = np.mean((pca.inverse_transform(pca.transform(flat)) - flat) ** 2)
+
+    network = dense_autoencoder(1, widths=(3,), activation="identity", tied=tied)
+    images, labels = jnp.asarray(flat).reshape(60, 3, 3, 1), jnp.zeros(60, jnp.int32)
+    params = network.init(jax.random.key(0), images)["params"]
+    optimizer = optax.adam(optax.cosine_decay_schedule(0.03, 2000))
+
+    def loss(params):
+        outputs = network.apply({"params": params}, images)
+        return reconstruction()(outputs, labels, images).mean()
+
+    def step(carry, _):
+        params, state = carry
+        value, gradient = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(gradient, state)
+        return (optax.apply_updates(params, updates), state), value
+
+    @jax.jit
+    def train(params):
+        (params, _), values = jax.lax.scan(step, (params, optimizer.init(params)), length=2000)
+        return params, values
+
+    params, values = train(params)
+    assert np.min(values) >= least * (1 - 1e-5)
+    assert values[-1] == pytest.approx(least, rel=1e-3)
+    span, _ = np.linalg.qr(params["stage1"]["dense"]["kernel"])
+    cosines = np.linalg.svd(pca.components_ @ span, compute_uv=False)
+    np.testing.assert_allclose(cosines, 1, atol=1e-2)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """A linear autoencoder, trained for a moment, and its result."""
+    directory = tmp_path_factory.mktemp("runs") / "plain"
+    return directory, autoencoder.run(dataclasses.replace(TINY, run_dir=directory))
+
+
+def test_no_linear_autoencoder_has_a_smaller_training_error_than_the_components(plain):
+    directory, result = plain
+    assert result_of(directory) == json.loads(json.dumps(result))
+    assert result["code"]["numbers"] == 4 and result["code"]["of"] == 36
+    assert min(result["code"]["training_error_over_pca"]["values"]) >= 1
+    (claim,) = result["claims"]
+    assert (claim["ours"], claim["theirs"]) == ("dense_autoencoder", "PCA")
+    errors = {name: np.asarray(each["error"]["values"]) for name, each in result["methods"].items()}
+    np.testing.assert_allclose(
+        claim["values"], errors["PCA"] - errors["dense_autoencoder"], rtol=1e-9
+    )
+
+
+def test_its_figures_are_drawn_and_finishing_again_gives_the_same(plain):
+    directory, result = plain
+    for name in ("autoencoder", "scores", "filters"):
+        assert (directory / f"figures/{name}.png").is_file()
+    again = autoencoder.run(autoencoder.Config(resume=directory, quiet=True))
+    assert again["methods"] == result["methods"] and again["claims"] == result["claims"]
+
+
+# Networks that give back what they see
+
+
+def run_identity(directory, monkeypatch, **settings):
+    """The experiment with networks that change nothing in the place of trained ones."""
+
+    def train_part(config, whole, name, recipe, train, validation=None, **more):
+        size = int(np.prod(train.image_shape))
+        dense = {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}
+        params = {"stage1": {"dense": dense}, "up1": {"dense": {"bias": jnp.zeros(size)}}}
+        one = states_of(recipe, {"params": params})
+        return Part(joined([one] * len(config.all_seeds)), {}, 1, 1.0)
+
+    monkeypatch.setattr(autoencoder, "train_part", train_part)
+    monkeypatch.setattr(autoencoder, "_draw", lambda *drawn: None)
+    channels = 3 if settings["task"] == "colour" else 1
+    return autoencoder.run(
+        dataclasses.replace(
+            TINY,
+            dataset=f"synthetic:60:6x6x{channels}:3",
+            model_options=(f"widths=({36 * channels},)", "activation=identity"),
+            run_dir=directory,
+            **settings,
+        )
+    )
+
+
+@pytest.mark.parametrize(("task", "same"), [("denoise", "noisy image"), ("colour", "grey image")])
+def test_a_network_that_changes_nothing_scores_as_what_it_was_shown(
+    tmp_path, monkeypatch, task, same
+):
+    result = run_identity(tmp_path / "run", monkeypatch, task=task)
+    ours, theirs = result["methods"]["dense_autoencoder"], result["methods"][same]
+    for score in ("psnr", "ssim", "error"):
+        np.testing.assert_allclose(ours[score]["values"], theirs[score]["values"] * 2, rtol=1e-5)
+    rows = [each for each in result["claims"] if each.get("theirs") == same]
+    assert [row["score"] for row in rows] == ["psnr", "ssim"]
+    assert all(abs(row["mean"]) < 1e-4 for row in rows)
+    assert result["ssim_window"] == 5
+    if task == "colour":
+        (paler,) = (each for each in result["claims"] if each["score"] == "saturation")
+        assert paler["ratio"] == pytest.approx(0, abs=1e-5)
+        assert paler["mean"] > 0
+
+
+def test_the_noise_is_of_the_amount_asked_for_and_the_same_for_all():
+    config = dataclasses.replace(TINY, task="denoise", amount=0.3)
+    test = autoencoder_settings.load(config).test
+    first, again = (autoencoder.pairs(config, test, "test") for _ in range(2))
+    np.testing.assert_array_equal(first.seen, again.seen)
+    np.testing.assert_array_equal(first.clean, test.images / np.float32(255))
+    noise = first.seen - first.clean
+    assert noise.std() == pytest.approx(0.3, rel=4 / np.sqrt(2 * noise.size))
+    other = autoencoder.pairs(config, test, "train")
+    assert not np.array_equal(first.seen, other.seen)
+
+
+# Claims
+
+
+def test_a_claim_holds_only_where_other_seeds_and_other_images_would_bear_it_out():
+    generator = np.random.Generator(np.random.PCG64(0))
+    base = generator.normal(20, 1, (1, 50))
+    steady = base + 1 + generator.normal(0, 0.1, (3, 50))
+    seeds_differ = steady + np.asarray([[-3.0], [0.0], [3.0]])
+    images_differ = base + generator.normal(0.1, 3, (1, 50)) + np.asarray([[-1e-3], [0], [1e-3]])
+    verdicts = {
+        name: autoencoder_claims.against(ours, base)["verdict"]
+        for name, ours in (("steady", steady), ("seeds", seeds_differ), ("images", images_differ))
+    }
+    assert verdicts["steady"] == "reproduced"
+    assert "no difference" in verdicts["seeds"] and "no difference" in verdicts["images"]
+
+
+def test_of_errors_less_is_better_and_of_scores_more():
+    low, high = np.full((2, 5), 1.0), np.full((2, 5), 3.0)
+    found = {"ours": Scores(high, high, low), "theirs": Scores(low, low, high)}
+    rows = autoencoder_claims.compare("ours", found, ("psnr", "error"))
+    assert [row["mean"] for row in rows] == [2, 2]
+    said = autoencoder_claims.lines(rows)
+    assert said[0].startswith("ours is better than theirs: +2 dB PSNR (95 %")
+    summary = autoencoder_claims.summary(found["ours"])
+    assert summary["psnr"]["mean"] == 3 and summary["psnr"]["image_error"] == 0
+
+
+def test_colours_are_learned_and_grey_values_need_not_be(quick_jit):
+    """The loss of a colouring network does not see what is added to all channels alike."""
+    config = dataclasses.replace(TINY, task="colour")
+    loss = quick_jit(autoencoder_settings.loss_of(config))
+    outputs, targets = jax.random.uniform(jax.random.key(0), (2, 3, 4, 4, 3))
+    labels = jnp.zeros(3, jnp.int32)
+    grey = jax.random.normal(jax.random.key(1), (3, 4, 4, 1))
+    found = loss(outputs, labels, targets)
+    np.testing.assert_allclose(loss(outputs + grey, labels, targets), found, rtol=1e-4)
+    np.testing.assert_allclose(loss(targets + grey, labels, targets), 0, atol=1e-10)
+    assert np.min(found) > 0.01
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"task": "colour"}, "colour needs images of 3 channels, got synthetic with 1"),
+        ({"task": "denoise", "amount": 25.0}, r"in \(0, 1\], where white is 1, got 25.0"),
+        ({"task": "denoise", "amount": 0.0}, "got 0.0"),
+        ({"task": "denoise", "noise": "masking", "amount": -0.5}, "got -0.5"),
+        ({"task": "denoise", "validation": None}, "denoise needs a validation part"),
+        ({"model": "unet", "model_options": ()}, "plain needs a network with a narrow code"),
+        ({"model": "resnet8"}, "unknown model that gives images back"),
+        ({"model_options": ("widths=(36,)",)}, "narrower than the image's 36 numbers, got 36"),
+        (
+            {"model": "conv_autoencoder", "model_options": ("widths=(2,2)",)},
+            "multiple of 4 pixels .* got 6 x 6. Pad them to 8 x 8",
+        ),
+        (
+            {"task": "denoise", "model": "unet", "model_options": ("padding=VALID", "depth=1"),
+             "dataset": "synthetic:60:20x20x1:3"},
+            r"must give images of \(20, 20, 1\) back, got \(4, 4, 1\)",
+        ),
+        ({"loss": "square"}, "Did you mean 'squared'"),
+        (
+            {"task": "colour", "dataset": "synthetic:60:6x6x3:3", "loss": "bernoulli"},
+            "the loss of colour must be squared or absolute",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(
+    tmp_path, settings, message
+):
+    directory = tmp_path / "run"
+    with pytest.raises(ValueError, match=message):
+        autoencoder.run(dataclasses.replace(TINY, run_dir=directory, **settings))
+    assert not directory.exists()
+
+
+def test_a_task_has_a_model_and_a_model_has_options_of_its_own():
+    colour = autoencoder_settings.chosen(autoencoder.Config(task="colour"))
+    assert (colour.model, colour.model_options) == ("unet", ("width=8", "depth=2"))
+    coded = autoencoder_settings.chosen(autoencoder.Config(model="conv_autoencoder"))
+    assert "code=16" in coded.model_options
+    assert autoencoder_settings.chosen(coded) == coded
