@@ -1,0 +1,144 @@
+"""A U-Net that begins where a classifier ended, and the masks that it gives.
+
+The stages of a U-Net's encoder are named as a classifier's are. With a pooled head behind them they
+are a classifier, which learns from labels, and labels are cheap; what its stages have learned is
+then where those of the U-Net begin, which has to make do with few masks.
+
+    network = encoder_classifier(models.create("unet", 11), num_classes=10)
+    ...                                             # train it: states [M, ...]
+    states, report = with_encoders(classifiers, recipe, fresh)
+    predictions = predicted_masks(recipe, states, test)
+
+Source: Iglovikov & Shvets, TernausNet, arXiv 1801.05746, 2018.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax.sharding import Mesh
+
+from cnnlab.data.dataset import Dataset
+from cnnlab.models import Network
+from cnnlab.models.network import activations
+from cnnlab.models.perceptron import Classifier
+from cnnlab.models.pooling import global_average_pool
+from cnnlab.train import predict
+from cnnlab.train.state import Recipe, TrainState
+from cnnlab.transfer.pruning import restarted
+from cnnlab.transfer.surgery import Report, copied
+
+
+class EncoderHead(nn.Module):
+    """``(x, skips)``, as a U-Net's encoder gives it, to logits: pooling of x and a dense layer.
+
+    The parameters are named as those of ``resnet_cifar.PooledClassifier``.
+    """
+
+    num_classes: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, inputs: Any, *, train: bool = False) -> jax.Array:
+        """``(x [N, H, W, C], skips) -> float32 [N, num_classes]``."""
+        x = global_average_pool(activations(inputs))
+        return Classifier(self.num_classes, self.dtype, name="classifier")(x, train=train)
+
+
+def encoder_stages(network: Network) -> tuple[str, ...]:
+    """The stages of a U-Net's encoder, the stem first.
+
+    Raises:
+      ValueError: if the network is no U-Net.
+    """
+    names = network.names
+    if names[0] != "stem" or "up1" not in names or "stage1" not in names:
+        raise ValueError(
+            "the network must be a U-Net, whose stages are stem, stage1 … up1 … head; got the "
+            f"stages {', '.join(names)}."
+        )
+    return names[: names.index("up1")]
+
+
+def encoder_classifier(network: Network, num_classes: int) -> Network:
+    """The encoder of a U-Net with a pooled head: a classifier whose stages can be taken back.
+
+    Args:
+      network: a U-Net.
+      num_classes: of whole images.
+
+    Raises:
+      ValueError: if the network is no U-Net.
+    """
+    wanted = encoder_stages(network)
+    stages = tuple(stage for stage in network.stages if stage[0] in wanted)
+    dtype = getattr(network.stages[-1][1], "dtype", None)
+    return Network((*stages, ("head", EncoderHead(num_classes, dtype))))
+
+
+def with_encoders(
+    classifiers: TrainState, recipe: Recipe, fresh: TrainState
+) -> tuple[TrainState, Report]:
+    """U-Nets to begin from: the encoder of each from a classifier of its own.
+
+    Args:
+      classifiers: states ``[M, ...]`` of ``encoder_classifier``; their moving averages where they
+        have some.
+      recipe: how the U-Nets will be trained; with ``rates``, the optimizer knows what learns only.
+      fresh: states ``[M, ...]`` of newly initialised U-Nets, whose other stages are kept.
+
+    Returns:
+      States ``[M, ...]`` at step 0, and what was copied.
+
+    Raises:
+      SurgeryError: if they are classifiers of another encoder.
+      ValueError: if there are not as many classifiers as U-Nets.
+    """
+    count, wanted = len(classifiers.step), len(fresh.step)
+    if count != wanted:
+        raise ValueError(
+            f"there must be a classifier for each U-Net, got {count} for {wanted} of them."
+        )
+    trained = classifiers if classifiers.average is None else classifiers.average
+    encoder = encoder_stages(recipe.network)
+    # All leaves have the leading axis [M] on both sides, so each member gets its own.
+    variables, report = copied(
+        {"params": trained.params, **trained.model_state},
+        {"params": fresh.params, **fresh.model_state},
+        reinitialise=[name for name in recipe.network.names if name not in encoder],
+    )
+    return restarted(recipe, variables.pop("params"), variables), report
+
+
+def predicted_masks(
+    recipe: Recipe,
+    states: TrainState,
+    dataset: Dataset,
+    *,
+    batch_size: int = 32,
+    mesh: Mesh | None = None,
+) -> np.ndarray:
+    """The most likely class of each pixel: uint8 ``[M, N, H', W']``.
+
+    Args:
+      recipe: of the U-Net.
+      states: ``[M, ...]``.
+      dataset: what to look at; its masks are not.
+      batch_size: images at a time; the logits of at most sixteen batches are held in memory.
+      mesh: all devices by default.
+
+    Raises:
+      ValueError: for more classes than a uint8 can hold.
+    """
+    found = []
+    step = min(16 * batch_size, len(dataset))
+    for start in range(0, len(dataset), step):
+        # The last part repeats an image, so that it is as long and nothing is compiled anew.
+        part = dataset.take(np.minimum(np.arange(start, start + step), len(dataset) - 1))
+        logits = predict(recipe, states, part, batch_size=batch_size, mesh=mesh)
+        if logits.shape[-1] > 256:
+            raise ValueError(f"masks hold 256 classes at most, got {logits.shape[-1]}.")
+        found.append(logits.argmax(-1).astype(np.uint8))
+    return np.concatenate(found, axis=1)[:, : len(dataset)]
