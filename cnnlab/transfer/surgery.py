@@ -1,0 +1,317 @@
+"""Surgery: a trained network's weights in another one, with a head, or more, of its own.
+
+    variables, report = copied(trained, fresh, reinitialise=("head",))
+    print(report)  # copied 36 of 38; fresh: head/conv/bias, head/conv/kernel
+    states, report = transplant(trained, recipe, splits.train, seeds=(0, 1, 2))
+
+Everything is copied by name. What one side lacks, or has in another shape, is an error that lists
+it, unless it was to start afresh: nothing is left out in silence.
+
+Source: Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax.sharding import Mesh
+
+from cnnlab.data.dataset import Dataset
+from cnnlab.mesh import MEMBER, make_mesh, place, sharding
+from cnnlab.models import Network
+from cnnlab.spelling import unknown
+from cnnlab.train.program import initialise
+from cnnlab.train.state import Recipe, TrainState
+from cnnlab.transfer.pruning import restarted
+
+Channels = Literal["sum", "adapt"]
+
+Path = tuple[str, ...]
+"""Such as ``("params", "stage1", "block0", "conv1", "kernel")``."""
+
+
+class SurgeryError(ValueError):
+    """The weights of one network do not fit into another as they were asked to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What became of each array.
+
+    Attributes:
+      copied: those that have the source's values, such as "stage1/block0/conv1/kernel".
+      fresh: those that kept their own.
+      left: those of the source that nothing here has a place for; all were to start afresh.
+      adapted: the first kernel, where its input channels were changed, and how.
+    """
+
+    copied: tuple[str, ...]
+    fresh: tuple[str, ...]
+    left: tuple[str, ...] = ()
+    adapted: str | None = None
+
+    def __str__(self) -> str:
+        lines = [f"copied {len(self.copied)} of {len(self.copied) + len(self.fresh)} arrays"]
+        for what, names in (("fresh", self.fresh), ("not used of the source", self.left)):
+            if names:
+                lines.append(f"{what}: {_some(names, 6)}")
+        if self.adapted is not None:
+            lines.append(f"adapted: {self.adapted}")
+        return "\n".join(lines)
+
+
+def copied(
+    source: Mapping[str, Any],
+    fresh: Mapping[str, Any],
+    *,
+    reinitialise: Sequence[str] = ("head",),
+    channels: Channels | None = None,
+) -> tuple[dict[str, Any], Report]:
+    """The variables of a network with those of another one copied in, by name.
+
+    Args:
+      source: ``{"params": ..., "batch_stats": ...}`` of the trained network; shapes alone do to
+        find out whether it fits.
+      fresh: of the network that is to have them, newly initialised; it says names, shapes and
+        dtypes. Shapes alone (``jax.eval_shape``) do; what is not copied then stays a shape.
+      reinitialise: what keeps the fresh values, and may differ or be missing on either side: a
+        stage's name, or a regular expression that matches a whole path, "stage3/.*/kernel".
+      channels: what to do where the kernels [h, w, C_in, C_out] of the first convolution differ in
+        ``C_in`` alone. "sum": each new channel has the sum over the old ones, divided by how many
+        new ones there are; grey images give what they gave as grey in all channels. "adapt": the
+        old channels in turn, scaled by old over new, so that activations keep their size. None: it
+        is an error.
+
+    Returns:
+      The variables, NumPy arrays in the dtypes of ``fresh`` where they were copied, and the report.
+
+    Raises:
+      SurgeryError: if anything else is missing on either side or has another shape (all is
+        listed); if nothing would be copied; for a ``reinitialise`` that matches nothing.
+
+    Example:
+      >>> variables, report = copied(trained, network.init(key, images), reinitialise=("head",))
+    """
+    theirs, ours = _flat(source), _flat(fresh)
+    again = _chosen(reinitialise, [*ours, *theirs])
+    shapes = {
+        path: (np.shape(theirs[path]), np.shape(leaf))
+        for path, leaf in ours.items()
+        if path in theirs and path not in again and np.shape(theirs[path]) != np.shape(leaf)
+    }
+    first = _first_kernel(shapes) if channels is not None else None
+    if first is not None:
+        kernel = _with_channels(theirs[first], shapes.pop(first)[1][2], channels)
+        theirs = {**theirs, first: kernel}
+    taken = {path: None for path in ours if path in theirs and path not in again}
+    problems = {
+        "missing from the source": [p for p in ours if p not in theirs and p not in again],
+        "only in the source": [p for p in theirs if p not in ours and p not in again],
+    }
+    _check(problems, shapes, len(taken), len(ours), channels)
+    values = {
+        path: _as(theirs[path], leaf.dtype) if path in taken else leaf
+        for path, leaf in ours.items()
+    }
+    adapted = None
+    if first is not None:
+        old, new = np.shape(_flat(source)[first])[2], np.shape(values[first])[2]
+        adapted = f"{_name(first)} from {old} to {new} input channels ({channels})"
+    report = Report(
+        copied=_names(taken),
+        fresh=_names(path for path in ours if path in again),
+        left=_names(path for path in theirs if path not in ours),
+        adapted=adapted,
+    )
+    return unflatten_dict(values), report
+
+
+def transplant(
+    source: Mapping[str, Any],
+    recipe: Recipe,
+    train: Dataset,
+    seeds: Sequence[int],
+    *,
+    reinitialise: Sequence[str] = ("head",),
+    channels: Channels | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[TrainState, Report]:
+    """States to begin from: fresh ones of each seed, with the source's variables copied in.
+
+    What is copied is the same in all members; what starts afresh differs from seed to seed. Step 0,
+    with a fresh optimizer state.
+
+    Args:
+      source: variables of one network, without a leading axis.
+      recipe: how they will be trained; with ``rates``, the optimizer knows what learns only.
+      train: the training part, for its shapes (and for an initialisation that looks at images).
+      seeds: one for each member.
+      reinitialise: as of ``copied``.
+      channels: as of ``copied``.
+      mesh: ``make_mesh(len(seeds))`` by default.
+
+    Returns:
+      States ``[M, ...]``, and the report.
+
+    Raises:
+      SurgeryError: as ``copied`` does.
+    """
+    mesh = make_mesh(len(seeds)) if mesh is None else mesh
+    members = sharding(mesh, MEMBER)
+    states = initialise(recipe, train, place(np.asarray(seeds, np.uint32), members), mesh)[0]
+    own = {"params": states.params, **states.model_state}
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), own)
+    variables, report = copied(source, shapes, reinitialise=reinitialise, channels=channels)
+    fresh, new = _flat(own), set(report.fresh)
+    joined = {
+        path: fresh[path]
+        if _name(path) in new
+        else place(np.broadcast_to(leaf, (len(seeds), *leaf.shape)), members)
+        for path, leaf in _flat(variables).items()
+    }
+    found = unflatten_dict(joined)
+    return restarted(recipe, found.pop("params"), found), report
+
+
+def last_stages(network: Network, k: int) -> tuple[str, ...]:
+    """The names of the last ``k`` stages, the head among them: what ``reinitialise`` may be.
+
+    Raises:
+      ValueError: if there are not so many, or none would be left.
+    """
+    if not 1 <= k < len(network.names):
+        raise ValueError(
+            f"k must be in 1 to {len(network.names) - 1}, so that some of the stages "
+            f"{', '.join(network.names)} are left, got {k}."
+        )
+    return network.names[-k:]
+
+
+# Helpers -------------------------------------------------------------------------------------
+
+
+def _flat(variables: Mapping[str, Any]) -> dict[Path, Any]:
+    found: dict[Path, Any] = flatten_dict(dict(variables))
+    if not found or not any(path[0] == "params" for path in found):
+        raise SurgeryError(
+            'variables must be {"params": ..., ...} of a network, got the keys '
+            f"{', '.join(map(str, variables)) or 'none'}. Wrap parameters: {{'params': params}}."
+        )
+    return found
+
+
+def _chosen(patterns: Sequence[str], paths: Iterable[Path]) -> set[Path]:
+    """The paths that the patterns match."""
+    if isinstance(patterns, str):
+        raise SurgeryError(f"reinitialise must be a sequence of patterns, got {patterns!r}.")
+    paths = list(dict.fromkeys(paths))
+    found = set()
+    for pattern in patterns:
+        matches = _matcher(pattern)
+        own = {p for p in paths if p[1] == pattern or matches(_name(p))}
+        if not own:
+            stages = dict.fromkeys(path[1] for path in paths)
+            known = unknown("stage or pattern to reinitialise", pattern, stages)
+            raise SurgeryError(f"{known} A pattern must match a whole path, such as stage1/.*")
+        found |= own
+    return found
+
+
+def _matcher(pattern: str) -> Callable[[str], Any]:
+    try:
+        return re.compile(pattern).fullmatch
+    except re.error as error:
+        raise SurgeryError(f"{pattern!r} is no regular expression: {error}.") from error
+
+
+def _first_kernel(shapes: Mapping[Path, tuple[Path, Path]]) -> Path | None:
+    """The kernel that differs in its input channels alone, if it is the only one."""
+
+    def but_inputs(shape: Any) -> Any:
+        return (*shape[:2], *shape[3:])
+
+    found = [
+        path
+        for path, (old, new) in shapes.items()
+        if path[-1] == "kernel" and len(old) == len(new) == 4 and but_inputs(old) == but_inputs(new)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+def _as(value: Any, dtype: Any) -> Any:
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(value.shape, dtype)
+    return np.asarray(value).astype(dtype)
+
+
+def _with_channels(kernel: Any, count: int, how: Channels | None) -> np.ndarray:
+    """The kernel [h, w, C_in, C_out] for ``count`` input channels."""
+    if isinstance(kernel, jax.ShapeDtypeStruct):
+        kernel = np.broadcast_to(np.zeros((), kernel.dtype), kernel.shape)
+    kernel = np.asarray(kernel)
+    old = kernel.shape[2]
+    if how == "sum":
+        return np.repeat(kernel.sum(axis=2, keepdims=True) / count, count, axis=2)
+    if how == "adapt":
+        return kernel[:, :, np.arange(count) % old] * (old / count)
+    raise SurgeryError(unknown("way to change the input's channels", str(how), ("sum", "adapt")))
+
+
+def _check(
+    problems: Mapping[str, Sequence[Path]],
+    shapes: Mapping[Path, tuple[Any, Any]],
+    copied: int,
+    total: int,
+    channels: str | None,
+) -> None:
+    if shapes or any(problems.values()):
+        lines = [
+            f"the source is another network: {copied - len(shapes)} of {total} arrays are there "
+            "with the same name and shape."
+        ]
+        for what, paths in problems.items():
+            if paths:
+                lines.append(f"  {what} ({len(paths)}): {_some(_names(paths), 10)}")
+        if shapes:
+            said = [f"{_name(path)} {old} -> {new}" for path, (old, new) in shapes.items()]
+            lines.append(f"  other shapes, theirs -> ours ({len(said)}): {_some(said, 10)}")
+        lines.append(_advice(problems, shapes, channels))
+        raise SurgeryError("\n".join(lines))
+    if not copied:
+        raise SurgeryError(
+            "nothing would be copied: everything is to start afresh. Reinitialise less, or train "
+            "from scratch."
+        )
+
+
+def _advice(
+    problems: Mapping[str, Sequence[Path]], shapes: Mapping[Path, Any], channels: str | None
+) -> str:
+    paths = [*shapes, *(path for each in problems.values() for path in each)]
+    if all(path[1] == "head" for path in paths):
+        return 'Only the head differs, it has other classes: reinitialise=("head",).'
+    if channels is None and len(paths) == 1 and _first_kernel(dict(shapes)):
+        return 'Only the input channels differ: channels="sum" or channels="adapt".'
+    stages = ", ".join(dict.fromkeys(path[1] for path in paths))
+    return (
+        "Make the network that the source is of (model and options), or let what differs start "
+        f"afresh: reinitialise= the stages {stages}."
+    )
+
+
+def _name(path: Path) -> str:
+    """Without the collection: a rule for a layer's parameters is one for its statistics."""
+    return "/".join(path[1:])
+
+
+def _names(paths: Iterable[Path]) -> tuple[str, ...]:
+    return tuple(sorted(_name(path) for path in paths))
+
+
+def _some(names: Sequence[str], limit: int) -> str:
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest

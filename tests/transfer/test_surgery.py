@@ -1,0 +1,158 @@
+"""Surgery: what is copied, what starts afresh, what is refused, and new input channels."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from jax import numpy as jnp
+
+from cnnlab import augment, data, models, optim
+from cnnlab.train import Recipe
+from cnnlab.transfer.freezing import freeze
+from cnnlab.transfer.surgery import SurgeryError, copied, last_stages, transplant
+
+
+def variables(network, shape=(8, 8, 1), seed=0):
+    """Noise in the shapes of a network's variables: nothing is compiled."""
+    generator = np.random.default_rng(seed)
+    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), image)
+    return jax.tree.map(lambda s: generator.normal(size=s.shape).astype(s.dtype), shapes)
+
+
+def resnet(classes=3, **options):
+    return models.create("resnet8", classes, width=2, **options)
+
+
+def flat(tree):
+    return flatten_dict(tree, sep="/")
+
+
+SOURCE = variables(resnet(5), seed=1)
+FRESH = variables(resnet(3), seed=2)
+
+
+def check(found, new):
+    """Every leaf is the source's or, where ``new`` says so, the fresh one's."""
+    for path, leaf in flat(found).items():
+        whence = FRESH if new(path.partition("/")[2]) else SOURCE
+        np.testing.assert_array_equal(leaf, flat(whence)[path], err_msg=path)
+
+
+def test_all_is_copied_by_name_but_the_head():
+    found, report = copied(SOURCE, FRESH)
+    check(found, lambda path: path.startswith("head/"))
+    assert set(report.fresh) == {"head/classifier/dense/kernel", "head/classifier/dense/bias"}
+    total = len(jax.tree.leaves(FRESH))
+    assert len(report.copied) == total - 2
+    assert str(report).startswith(f"copied {total - 2} of {total} arrays\nfresh: head/")
+    assert "stage1/block0/norm1/mean" in report.copied  # statistics, too
+
+
+def test_stages_and_patterns_start_afresh_with_their_statistics():
+    found, _ = copied(SOURCE, FRESH, reinitialise=last_stages(resnet(), 2))
+    check(found, lambda path: path.startswith(("head/", "stage3/")))
+    found, report = copied(SOURCE, FRESH, reinitialise=("head", ".*/norm[12]/.*"))
+    check(found, lambda path: path.startswith("head/") or "/norm1/" in path or "/norm2/" in path)
+    assert "stage2/block0/norm2/var" in report.fresh
+
+
+def test_the_last_stages_are_counted_from_the_head():
+    assert last_stages(resnet(), 1) == ("head",)
+    assert last_stages(resnet(), 3) == ("stage2", "stage3", "head")
+    for k in (0, 5):
+        with pytest.raises(ValueError, match="k must be in 1 to 4"):
+            last_stages(resnet(), k)
+
+
+def test_what_starts_afresh_may_be_missing_on_either_side():
+    other = {"params": {**SOURCE["params"], "head": {"conv": {"kernel": np.zeros((1, 1, 8, 5))}}}}
+    found, report = copied(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
+    check(found, lambda path: path.startswith("head/"))
+    assert report.left == ("head/conv/kernel",)
+    assert "not used of the source: head/conv/kernel" in str(report)
+
+
+def test_values_take_the_dtype_of_the_fresh_ones():
+    low = jax.tree.map(lambda leaf: leaf.astype(np.float16), FRESH)
+    found, _ = copied(SOURCE, low)
+    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float16)}
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "message"),
+    [
+        (variables(resnet(3, norm="none")), {}, r"missing from the source \(.*norm1/"),
+        (variables(resnet(3, shortcut="B")), {}, r"only in the source .*projection"),
+        (variables(models.create("lenet5", 3), (28, 28, 1)), {}, "another network: 0 of"),
+        (SOURCE, {"reinitialise": ()}, r"(2, 5|\(5,\) -> \(3,\)).*\n.*other classes"),
+        (SOURCE, {"reinitialise": ("haed",)}, "Did you mean 'head'"),
+        (SOURCE, {"reinitialise": ("head", "stage7/.*")}, "stage7.*Did you mean .stage3"),
+        (SOURCE, {"reinitialise": ("stage[/.*",)}, "no regular expression"),
+        (SOURCE, {"reinitialise": "head"}, "sequence of patterns"),
+        (SOURCE, {"reinitialise": (".*",)}, "nothing would be copied"),
+        (SOURCE["params"], {}, "variables must be"),
+        (variables(resnet(), (8, 8, 3)), {}, 'channels="sum"'),
+        (variables(resnet(), (8, 8, 3)), {"channels": "mean"}, "unknown way .*Known: sum, adapt"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_listed(source, settings, message):
+    with pytest.raises(SurgeryError, match=f"(?s){message}"):
+        copied(source, FRESH, **settings)
+
+
+# The input's channels ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (3, 4)])
+def test_summed_channels_say_the_same_of_grey_images(before, after):
+    source = variables(resnet(5), (8, 8, before), seed=1)
+    fresh = variables(resnet(3), (8, 8, after), seed=2)
+    found, report = copied(source, fresh, channels="sum")
+    assert f"from {before} to {after} input channels (sum)" in str(report)
+    old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
+    # Of an image that is the same in all channels a convolution sees the sums.
+    np.testing.assert_allclose(new.sum(2), old.sum(2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(new, np.broadcast_to(new[:, :, :1], new.shape))
+
+
+def test_adapted_channels_are_the_old_ones_in_turn_and_scaled():
+    source, fresh = variables(resnet(5), (8, 8, 3)), variables(resnet(3), (8, 8, 4))
+    found, _ = copied(source, fresh, channels="adapt")
+    old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
+    np.testing.assert_allclose(new, 0.75 * old[:, :, [0, 1, 2, 0]])
+
+
+# States --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def begun():
+    """Three members with a trained front and heads of their own; only the heads learn."""
+    network = models.create("mlp", 3, widths=(4, 4), norm="batch")
+    splits = data.load("synthetic:60:4x4x1:3")
+    recipe = Recipe(network, optim.sgd(0.1), augment.to_unit_range())
+    recipe = dataclasses.replace(recipe, rates=freeze(network, patterns=("stage.*",)))
+    source = variables(models.create("mlp", 7, widths=(4, 4), norm="batch"), (4, 4, 1))
+    return source, *transplant(source, recipe, splits.train, (0, 1, 5))
+
+
+def test_members_have_the_same_front_and_heads_of_their_own(begun):
+    source, states, _ = begun
+    for path, leaf in flat({"params": states.params, **states.model_state}).items():
+        assert leaf.shape[0] == 3
+        if "/head/" in path:
+            assert "bias" in path or not np.array_equal(leaf[0], leaf[1])
+        else:
+            for member in leaf:
+                np.testing.assert_array_equal(member, flat(source)[path])
+    assert states.step.tolist() == [0, 0, 0]
+
+
+def test_the_optimizer_remembers_what_learns_only(begun):
+    _, states, report = begun
+    shapes = {leaf.shape for leaf in jax.tree.leaves(states.opt_state) if leaf.ndim > 1}
+    assert shapes == {(3, 4, 3), (3, 3)}  # of the head
+    assert report.fresh == ("head/dense/bias", "head/dense/kernel")
