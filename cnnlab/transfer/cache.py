@@ -1,0 +1,333 @@
+"""The frozen front of a network run once over a data set, so that only the rest is trained.
+
+    features = front_features(recipe, states, splits.train, "stage3")
+    held_out = front_features(recipe, states, splits.validation, "stage3")
+    rest = rest_recipe(recipe, "stage3")
+    initial = rest_states(recipe, states, "stage3")
+    for epoch in fit(rest, features, held_out, initial=initial, epochs=10):
+        ...
+    whole = rejoined(recipe, states, epoch.states, "stage3")
+
+With the same seeds this is the training of the whole network with a frozen front on images that are
+not augmented, up to the rounding of float32. With augmentation a cache holds some augmented copies
+of each image, which are then the data set: k copies are not as many as a training sees.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import pathlib
+import re
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax.sharding import Mesh
+
+from cnnlab.augment import compose
+from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, Features, fingerprint
+from cnnlab.keys import run_key, stream_key
+from cnnlab.mesh import fetch, make_mesh, place, run_once_options, sharding
+from cnnlab.train.state import Recipe, TrainState
+from cnnlab.train.step import predict_step
+from cnnlab.transfer import cache_files
+from cnnlab.transfer.rest import (
+    as_float32,
+    rejoined,
+    rest_recipe,
+    rest_states,
+    stages_of,
+    stages_of_state,
+)
+
+__all__ = ["as_float32", "check_array", "front_features", "rejoined", "rest_recipe", "rest_states"]
+
+_AS_IT_IS = compose()
+
+
+class _Front(NamedTuple):
+    """The front of a network, and how it is shown images."""
+
+    recipe: Recipe
+    variables: dict[str, Any]
+
+
+def front_features(
+    recipe: Recipe,
+    states: TrainState,
+    dataset: Dataset,
+    up_to: str,
+    *,
+    copies: int = 0,
+    seed: int = 0,
+    directory: str | pathlib.Path | None = None,
+    dtype: Literal["float32", "float16"] = "float32",
+    batch_size: int = 256,
+    mesh: Mesh | None = None,
+    memory_limit: int = MEMORY_LIMIT,
+) -> Features:
+    """What the stage ``up_to`` gives for every example, as in evaluation: a data set of its own.
+
+    Args:
+      recipe: of the whole network.
+      states: ``[M, ...]``, all members with the same front, whose parameters and statistics
+        are used; or one network's.
+      dataset: what to show it.
+      up_to: the last stage of the front.
+      copies: 0 for the images as they are; k for k augmented copies of each, one whole data set
+        after the other: N * k examples. The augmentation of an example depends on ``seed``, the
+        copy and its place in the data set alone.
+      seed: of the augmentation.
+      directory: where the features are written, or read if they are there already, together with
+        fingerprints of all that they were made of. Up to ``memory_limit`` they are read into
+        memory, and above it memory-mapped, so that training streams them.
+      dtype: of the features; float16 takes half the room and rounds to 3 digits.
+      batch_size: examples at a time; rounded up to a multiple of the devices.
+      mesh: all devices by default.
+      memory_limit: bytes.
+
+    Returns:
+      Features ``[N, ...]`` with the labels, class names, targets and annotations of the data set.
+
+    Raises:
+      ValueError: for an unknown stage, one that gives a tuple, members with different fronts,
+        features that are not finite, a directory that holds the features of other weights, other
+        data or another stage (it says what differs), or damaged ones.
+    """
+    if copies < 0 or batch_size < 1:
+        what = f"copies={copies}" if copies < 0 else f"batch_size={batch_size}"
+        raise ValueError(f"copies must be >= 0 and batch_size >= 1, got {what}.")
+    if dtype not in ("float32", "float16"):
+        raise ValueError(f"dtype must be float32 or float16, got {dtype!r}.")
+    front = _front(recipe, states, up_to)
+    shape = _shape(front, dataset)
+    rows = max(copies, 1) * len(dataset)
+    about: dict[str, Any] = {}
+    if directory is not None:
+        about = _about(front, recipe, dataset, copies, seed)
+        about |= {"stage": up_to, "copies": copies, "seed": seed if copies else 0, "dtype": dtype}
+        found = cache_files.read(pathlib.Path(directory), about, memory_limit)
+        if found is not None:
+            return _as_features(found, dataset, copies, up_to)
+    parts = _computed(
+        front, recipe.augment if copies else None, dataset, copies, seed, batch_size, mesh
+    )
+    converted = (_converted(part, dtype, up_to) for part in parts)
+    if directory is None:
+        features: Any = np.empty((rows, *shape), dtype)
+        start = 0
+        for part in converted:
+            features[start : start + len(part)] = part
+            start += len(part)
+    else:
+        folder = pathlib.Path(directory)
+        cache_files.write(folder, about, converted, (rows, *shape), np.dtype(dtype))
+        features = cache_files.read(folder, about, memory_limit)
+    return _as_features(features, dataset, copies, up_to)
+
+
+# The front -----------------------------------------------------------------------------------
+
+
+def _front(recipe: Recipe, states: TrainState, up_to: str) -> _Front:
+    """The front with its one set of weights.
+
+    Raises:
+      ValueError: for an unknown stage, or where the members do not have the same front.
+    """
+    network = recipe.network.front(up_to)
+    members = np.ndim(states.step) == 1
+
+    def taken(params: Any, model_state: Any) -> dict[str, Any]:
+        own = {"params": stages_of(params, network.names)}
+        return fetch({**own, **stages_of_state(model_state, network.names)})
+
+    def first(path: Any, leaf: Any) -> np.ndarray:
+        if not members:
+            return np.asarray(leaf)
+        if not np.array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape), equal_nan=True):
+            raise ValueError(
+                f"all members must have the same front up to {up_to!r} for one set of features, "
+                f"got different values of {jax.tree_util.keystr(path, simple=True, separator='/')}."
+                " Make the features of one at a time: jax.tree.map(lambda x: x[i : i + 1], states)."
+            )
+        return np.asarray(leaf[0])
+
+    found = taken(states.params, states.model_state)
+    variables = jax.tree_util.tree_map_with_path(first, found)
+    if states.average is not None:
+        averaged = taken(states.average.params, states.average.model_state)
+        if not all(map(np.array_equal, jax.tree.leaves(averaged), jax.tree.leaves(found))):
+            raise ValueError(
+                f"the front up to {up_to!r} must be frozen, but its moving average has other "
+                "values. Go on with one of them: states._replace(params=states.average.params, "
+                "model_state=states.average.model_state, average=None)."
+            )
+    alone = Recipe(network, recipe.optimizer, recipe.prepare)
+    return _Front(alone, variables)
+
+
+def _shape(front: _Front, dataset: Dataset) -> tuple[int, ...]:
+    """The shape of an example's features, found without computing any.
+
+    Raises:
+      ValueError: if the front gives something else than one array.
+    """
+    image = jax.ShapeDtypeStruct((1, *dataset.image_shape), dataset.images.dtype)
+
+    def forward(variables: Any, images: jax.Array) -> Any:
+        prepared = front.recipe.prepare(jax.random.key(0), images)
+        return front.recipe.network.apply(variables, prepared, train=False)
+
+    found = jax.eval_shape(forward, front.variables, image)
+    check_array(found, front.recipe.network.names[-1])
+    return tuple(found.shape[1:])
+
+
+def check_array(found: Any, stage: str) -> None:
+    """Refuses what a stage gives if it is a tuple: activations and what later stages need besides.
+
+    Raises:
+      ValueError: then.
+    """
+    if not hasattr(found, "shape"):
+        raise ValueError(
+            f"the stage {stage!r} must give one array to have features, but gives "
+            f"{len(jax.tree.leaves(found))}: its activations and what later stages need besides. "
+            "Choose a stage before or behind."
+        )
+
+
+def _computed(
+    front: _Front,
+    augment: Any,
+    dataset: Dataset,
+    copies: int,
+    seed: int,
+    batch_size: int,
+    mesh: Mesh | None,
+) -> Any:
+    """Yields the features float ``[n, ...]`` of a batch after the other."""
+    mesh = make_mesh() if mesh is None else mesh
+    devices = mesh.size
+    size = -(-min(batch_size, len(dataset)) // devices) * devices
+    program = _program(front.recipe, augment, mesh)
+    variables = jax.tree.map(lambda leaf: place(leaf, sharding(mesh)), front.variables)
+    where = sharding(mesh, tuple(mesh.axis_names))
+    under_way: tuple[Any, int] | None = None
+    for copy in range(max(copies, 1)):
+        for start in range(0, len(dataset), size):
+            rows = np.arange(start, min(start + size, len(dataset)))
+            padded = np.pad(rows, (0, size - len(rows)), mode="edge").astype(np.int32)
+            images = np.asarray(dataset.images[padded])
+            given = place(images, where), place(padded, where)
+            out = program(variables, *given, np.uint32(seed), np.int32(copy))
+            if under_way is not None:  # read while the next batch is computed
+                yield np.asarray(jax.device_get(under_way[0]))[: under_way[1]]
+            under_way = out, len(rows)
+    assert under_way is not None
+    yield np.asarray(jax.device_get(under_way[0]))[: under_way[1]]
+
+
+@functools.lru_cache(maxsize=8)
+def _program(recipe: Recipe, augment: Any, mesh: Mesh) -> Callable[..., jax.Array]:
+    """``(variables, images [B, ...], rows [B], seed, copy) -> features [B, ...]``, compiled."""
+    prepared = dataclasses.replace(recipe, prepare=as_float32)
+    everywhere = sharding(mesh)
+
+    def call(variables: Any, images: Any, rows: Any, seed: Any, copy: Any) -> Any:
+        images = recipe.prepare(jax.random.key(0), images)
+        if augment is not None:
+            images = _augmented(augment, images, rows, seed, copy)
+        params, model_state = variables["params"], {**variables}
+        del model_state["params"]
+        state = TrainState(jnp.zeros((), jnp.int32), params, model_state, (), None)
+        return predict_step(prepared, state, images)
+
+    return jax.jit(call, out_shardings=everywhere)
+
+
+def _augmented(augment: Any, images: Any, rows: Any, seed: Any, copy: Any) -> jax.Array:
+    """Augmented one by one, each with the key of its place in the data set."""
+    key = stream_key(run_key(seed), "cache", copy)
+
+    def one(image: jax.Array, row: jax.Array) -> Any:
+        return augment(jax.random.fold_in(key, row), image[None])[0]
+
+    return jax.vmap(one)(images, rows)
+
+
+def _converted(part: np.ndarray, dtype: str, up_to: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        converted = part.astype(dtype)
+    if not np.isfinite(converted).all():
+        if np.isfinite(part.astype(np.float32)).all():
+            raise ValueError(
+                f"features of {up_to!r} are too large for float16, up to "
+                f"{np.abs(part.astype(np.float32)).max():.4g}: take dtype='float32'."
+            )
+        raise ValueError(
+            f"features must be finite, {up_to!r} gives NaN or infinity. Did the training diverge?"
+        )
+    return converted
+
+
+def _as_features(images: Any, dataset: Dataset, copies: int, up_to: str) -> Features:
+    times = max(copies, 1)
+
+    def repeated(values: np.ndarray | None) -> Any:
+        if values is None or times == 1:
+            return values
+        return np.concatenate([values] * times)
+
+    return Features(
+        images=images,
+        labels=repeated(dataset.labels),
+        class_names=dataset.class_names,
+        name=f"{dataset.name} at {up_to}",
+        targets=repeated(dataset.targets),
+        annotations=repeated(dataset.annotations),
+    )
+
+
+# What features were made of ------------------------------------------------------------------
+
+
+def _about(
+    front: _Front, recipe: Recipe, dataset: Dataset, copies: int, seed: int
+) -> dict[str, Any]:
+    """Fingerprints of all that the features depend on, as JSON holds them."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(front.variables):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    # A module says all its settings; functions among them also where they lie, which is chance.
+    modules = re.sub(r" at 0x[0-9a-f]+", "", repr(front.recipe.network))
+    # Transformations are functions, known by what they do: here to a ramp of all pixel values.
+    shape = (1, *dataset.image_shape)
+    ramp = np.resize(np.arange(256), shape).astype(dataset.images.dtype)
+    augment = recipe.augment if copies else _AS_IT_IS
+
+    def shown(ramp: jax.Array) -> tuple[jax.Array, jax.Array]:
+        prepared = recipe.prepare(jax.random.key(0), ramp)
+        rows = jnp.zeros((1,), jnp.int32)
+        return prepared, _augmented(augment, prepared, rows, jnp.uint32(seed), 0)
+
+    options = run_once_options(jax.default_backend())
+    prepared, augmented = jax.jit(shown, compiler_options=options)(ramp)
+    return {
+        "weights": digest.hexdigest(),
+        "network": hashlib.blake2b(modules.encode(), digest_size=8).hexdigest(),
+        "data": fingerprint(dataset),
+        "prepare": _sample(prepared),
+        "augment": _sample(augmented) if copies else None,
+    }
+
+
+def _sample(images: jax.Array) -> list[float]:
+    """Some numbers of many, spread evenly."""
+    flat = np.asarray(images, np.float32).ravel()
+    at = np.linspace(0, flat.size - 1, min(flat.size, 24)).astype(np.int64)
+    return [float(value) for value in flat[at]]

@@ -1,0 +1,153 @@
+"""Features on disk: ``features.npy``, and ``cache.json`` with what they were made of.
+
+The JSON is written last. Where it is missing there are no features, whatever else lies there.
+"""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cnnlab.train.records import read_json, write_json
+
+FEATURES, ABOUT = "features.npy", "cache.json"
+
+_CHUNK = 2**26  # bytes that are looked at together
+
+_MEANS = {
+    "weights": "other weights or statistics of normalisation",
+    "network": "another network",
+    "data": "another data set",
+    "stage": "another stage",
+    "copies": "another number of augmented copies",
+    "seed": "another seed of the augmentation",
+    "dtype": "another dtype",
+    "prepare": "images that were normalised in another way",
+    "augment": "another augmentation",
+}
+
+
+def write(
+    directory: pathlib.Path,
+    about: Mapping[str, Any],
+    parts: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> None:
+    """Writes features, so that a reader sees all of them or none.
+
+    Args:
+      directory: made where it is missing.
+      about: fingerprints by name, what JSON can hold.
+      parts: the features one after the other, of ``dtype``; ``shape`` together.
+      shape: ``(N, ...)``.
+      dtype: float32 or float16.
+
+    Raises:
+      OSError: if they could not be written; what was there of them is removed.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / FEATURES
+    temporary = path.with_name(f"{FEATURES}.tmp")
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    checksum = 0
+    try:
+        with open(temporary, "wb") as file:
+            np.lib.format.write_array_header_2_0(file, header)
+            for part in parts:
+                data = np.ascontiguousarray(part).data.cast("B")
+                checksum = zlib.crc32(data, checksum)
+                file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            gigabytes = math.prod(shape) * dtype.itemsize / 1e9
+            message = (
+                f"{error.strerror} while writing {gigabytes:.3g} GB of features. Free some space, "
+                "choose another directory, keep them in memory (directory=None) or in half the "
+                "room (dtype='float16')"
+            )
+            raise OSError(error.errno, message, os.fspath(path)) from error
+        raise
+    found = {"made_of": dict(about), "shape": shape, "dtype": dtype.name, "checksum": checksum}
+    write_json(directory / ABOUT, found)
+
+
+def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -> np.ndarray | None:
+    """The features in ``directory``, or None if there are none, or not all of them.
+
+    Args:
+      directory: where they were written.
+      about: what they must have been made of.
+      memory_limit: bytes that are read into memory; more are memory-mapped.
+
+    Raises:
+      ValueError: if they were made of something else, which is said, or are damaged.
+    """
+    if not (directory / ABOUT).is_file():
+        return None
+    stored = read_json(directory / ABOUT)
+    try:
+        made_of, shape, checksum = stored["made_of"], tuple(stored["shape"]), stored["checksum"]
+        dtype = np.dtype(stored["dtype"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{directory / ABOUT} must say what features were made of, but holds something else. "
+            "Choose another directory."
+        ) from error
+    _check(directory, made_of, json.loads(json.dumps(dict(about))))
+    advice = f"Delete {directory} to have them computed again."
+    try:
+        features = np.load(directory / FEATURES, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"the features in {directory} are damaged: {error}. {advice}") from error
+    if features.shape != shape or features.dtype != dtype or _checksum(features) != checksum:
+        raise ValueError(
+            f"the features in {directory} are damaged: they are not those that were written. "
+            + advice
+        )
+    return np.array(features) if features.nbytes <= memory_limit else features
+
+
+def _check(directory: pathlib.Path, was: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    different = [name for name in wanted if not _same(was.get(name), wanted[name])]
+    if different:
+        differences = "; ".join(
+            f"{_MEANS.get(name, name)}" + _values(was.get(name), wanted[name]) for name in different
+        )
+        raise ValueError(
+            f"the features in {directory} must be of the same weights, data and settings to be "
+            f"used again, but were made of {differences}. Choose another directory, or delete "
+            "this one."
+        )
+
+
+def _same(was: Any, wanted: Any) -> bool:
+    if isinstance(wanted, list) and isinstance(was, list):  # of numbers, up to rounding
+        return len(was) == len(wanted) and bool(np.allclose(was, wanted, rtol=1e-4, atol=1e-4))
+    return bool(was == wanted)
+
+
+def _values(was: Any, wanted: Any) -> str:
+    if isinstance(wanted, list) or isinstance(was, list):
+        return ""
+    return f" ({was}, and now {wanted})"
+
+
+def _checksum(features: np.ndarray) -> int:
+    checksum = 0
+    rows = max(1, _CHUNK // max(1, features[:1].nbytes))
+    for start in range(0, len(features), rows):
+        data = np.ascontiguousarray(features[start : start + rows]).data.cast("B")
+        checksum = zlib.crc32(data, checksum)
+    return checksum

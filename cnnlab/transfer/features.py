@@ -1,0 +1,238 @@
+"""What the stages of trained networks give for a data set, as arrays and as .npz files.
+
+found = features(recipe, states, splits.train, ("stage2", "head"))
+found["stage2"]  # float32 [M, N, D]
+save_features("features.npz", found, splits.train)
+"""
+
+import dataclasses
+import io
+import pathlib
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, cast
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from jax.sharding import Mesh
+
+from cnnlab.data.dataset import Dataset
+from cnnlab.models import Network
+from cnnlab.spelling import unknown
+from cnnlab.train import Recipe, TrainState, predict
+from cnnlab.train.records import write_bytes
+from cnnlab.transfer.cache import check_array
+
+Pool = Literal["mean"] | int | None
+
+_BESIDES = ("labels", "class_names", "about")  # what a file holds besides features
+
+
+def features(
+    recipe: Recipe,
+    states: TrainState,
+    dataset: Dataset,
+    stages: Sequence[str] | None = None,
+    *,
+    pool: Pool = "mean",
+    batch_size: int = 256,
+    mesh: Mesh | None = None,
+) -> dict[str, np.ndarray]:
+    """What stages give for each example, without augmentation, in order; all in one pass.
+
+    Args:
+      recipe: how the states were trained.
+      states: ``[M, ...]``, as ``fit`` yields them; their moving average where they hold one.
+      dataset: what to show them.
+      stages: whose outputs; by default all that give one array.
+      pool: "mean" over all positions; a number p for the means of p x p cells (of images, where
+        a side is longer than p); None for everything there is.
+      batch_size: examples at a time; rounded up to a multiple of the devices.
+      mesh: all devices by default.
+
+    Returns:
+      Stage -> float32 ``[M, N, D]``; ``[M, N, h, w, C]`` for images that are not pooled to a mean.
+
+    Raises:
+      ValueError: for an unknown stage, or one that gives a tuple.
+    """
+    if pool not in ("mean", None) and not (isinstance(pool, int) and pool >= 1):
+        raise ValueError(f'pool must be "mean", a number of cells >= 1 or None, got {pool!r}.')
+    shapes = stage_shapes(recipe, states, dataset, stages, pool=pool)
+    tapped = cast(Network, _Tapped(recipe.network, tuple(shapes), pool))
+    seeing = dataclasses.replace(recipe, network=tapped)
+    flat = predict(seeing, states, dataset, batch_size=batch_size, mesh=mesh)
+    ends = np.cumsum([np.prod(shape, dtype=np.int64) for shape in shapes.values()])
+    parts = np.split(flat, ends[:-1], axis=2)
+    return {
+        stage: part.reshape(*flat.shape[:2], *shape)
+        for (stage, shape), part in zip(shapes.items(), parts, strict=True)
+    }
+
+
+def stage_shapes(
+    recipe: Recipe,
+    states: TrainState,
+    dataset: Dataset,
+    stages: Sequence[str] | None = None,
+    *,
+    pool: Pool = "mean",
+) -> dict[str, tuple[int, ...]]:
+    """The shape of one example's features at each stage; nothing is computed. See ``features``."""
+    names = recipe.network.names
+    for stage in stages or ():
+        if stage not in names:
+            raise ValueError(unknown("stage", stage, names))
+    image = jax.ShapeDtypeStruct((1, *dataset.image_shape), dataset.images.dtype)
+
+    def outputs(params: Any, model_state: Any, images: jax.Array) -> dict[str, Any]:
+        variables = {"params": params, **model_state}
+        prepared = recipe.prepare(jax.random.key(0), images)
+        return _row(recipe.network, variables, prepared, {"train": False})
+
+    alone = jax.eval_shape(
+        lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), (states.params, states.model_state)
+    )
+    found = jax.eval_shape(outputs, *alone, image)
+    if stages is None:
+        stages = [name for name in names if hasattr(found[name], "shape")]
+    for stage in stages:
+        check_array(found[stage], stage)
+    pooled = {
+        stage: jax.eval_shape(lambda x: _pooled(x, pool), found[stage])
+        for stage in names
+        if stage in stages
+    }
+    return {stage: tuple(shape.shape[1:]) for stage, shape in pooled.items()}
+
+
+def pixels(dataset: Dataset) -> np.ndarray:
+    """The images themselves as features: float32 ``[N, H * W * C]``, in [0, 1]."""
+    images = np.asarray(dataset.images[:])
+    return images.reshape(len(dataset), -1).astype(np.float32) / 255
+
+
+def save_features(
+    path: str | pathlib.Path,
+    found: Mapping[str, np.ndarray],
+    dataset: Dataset,
+    about: str = "",
+) -> pathlib.Path:
+    """Writes features as an .npz, atomically: an array for each stage, and what they are of.
+
+    The file holds each stage's array under its name, ``labels`` int32 [N], ``class_names`` and
+    ``about``, texts.
+
+    Args:
+      path: must end with .npz.
+      found: stage -> ``[M, N, ...]`` or ``[N, ...]``.
+      dataset: that they are of, in order.
+      about: what the reader should know.
+
+    Raises:
+      ValueError: for another suffix, a stage called as one of the other arrays, or features of
+        another number of examples.
+    """
+    path = pathlib.Path(path)
+    if path.suffix != ".npz":
+        raise ValueError(f"features are written to a file that ends with .npz, got {str(path)!r}.")
+    for stage, array in found.items():
+        if stage in _BESIDES:
+            raise ValueError(f"a stage must not be called {stage!r}, as another array of the file.")
+        if len(dataset) not in array.shape[:2]:
+            raise ValueError(
+                f"features must be [M, N, ...] of the {len(dataset)} examples of {dataset.name}, "
+                f"got {stage} of shape {array.shape}."
+            )
+    buffer = io.BytesIO()
+    texts = {"class_names": np.array(dataset.class_names), "about": np.array(about)}
+    arrays: dict[str, Any] = {**found, "labels": dataset.labels, **texts}
+    np.savez(buffer, **arrays)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, buffer.getvalue())
+    return path
+
+
+def load_features(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], np.ndarray, list[str]]:
+    """What ``save_features`` wrote: features by stage, the labels, the class names.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is damaged or holds something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        labels, names = arrays["labels"], arrays["class_names"].tolist()
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(
+            f"{path} must hold features, labels and class_names, but cannot be read: {error}. "
+            "Write it with experiments.features."
+        ) from error
+    found = {name: array for name, array in arrays.items() if name not in _BESIDES}
+    return found, labels, names
+
+
+@dataclasses.dataclass(frozen=True)
+class _Tapped:
+    """Stands in for a network in ``predict``: ``[N, ...] -> [N, D]``, all stages side by side."""
+
+    network: Network
+    stages: tuple[str, ...]
+    pool: Pool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.network.names
+
+    def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
+        if options.get("stop") is not None:
+            return self.network.apply(variables, images, **options)
+        outputs = _row(self.network, variables, images, options, self.stages)
+        flat = [_pooled(outputs[stage], self.pool) for stage in self.stages]
+        return jnp.concatenate([x.reshape(x.shape[0], -1) for x in flat], axis=1)
+
+
+def _row(
+    network: Network,
+    variables: Any,
+    images: jax.Array,
+    options: Mapping[str, Any],
+    stages: Sequence[str] = (),
+) -> dict[str, Any]:
+    """What each stage gives, up to the last of ``stages``."""
+    x: Any = images
+    found: dict[str, Any] = {}
+    for name in network.names:
+        x = network.apply(variables, x, **{**options, "start": name, "stop": name})
+        found[name] = x
+        if stages and set(stages) <= set(found):
+            break
+    return found
+
+
+def _pooled(x: jax.Array, pool: Pool) -> jax.Array:
+    """``[N, ...]`` as float32; images ``[N, h, w, C]`` as means over cells."""
+    x = x.astype(jnp.float32)
+    if pool is None or x.ndim != 4:
+        return x
+    if pool == "mean":
+        return jnp.mean(x, axis=(1, 2))
+    rows, columns = (jnp.asarray(_cells(side, pool)) for side in x.shape[1:3])
+    return jnp.einsum("nhwc,ah,bw->nabc", x, rows, columns, precision="highest")
+
+
+def _cells(side: int, cells: int) -> np.ndarray:
+    """The means over cells as a matrix ``[p, side]``; the cells meet, or overlap by one position.
+
+    Cell i reaches from floor(i * side / p) to ceil((i + 1) * side / p), as in PyTorch's adaptive
+    pooling.
+    """
+    cells = min(side, cells)
+    matrix = np.zeros((cells, side), np.float32)
+    for i in range(cells):
+        first, last = i * side // cells, -(-(i + 1) * side // cells)
+        matrix[i, first:last] = 1 / (last - first)
+    return matrix

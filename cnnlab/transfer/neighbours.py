@@ -1,0 +1,192 @@
+"""The nearest neighbours among features, exact, and the classifier that asks them.
+
+Distances are first taken in float32, as products of matrices; those of the nearest candidates are
+then taken again in float64, and where rounding could have hidden a neighbour, all of them.
+
+Source: Cover and Hart, Nearest neighbor pattern classification, IEEE Trans. Information Theory,
+1967; retrieval by a network's features: Krizhevsky et al., NIPS 2012, figure 4.
+"""
+
+import functools
+from typing import Any, Literal
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+from numpy.typing import ArrayLike
+
+from cnnlab.spelling import unknown
+
+Metric = Literal["l2", "cosine"]
+
+METRICS: tuple[Metric, ...] = ("l2", "cosine")
+
+_CHUNK = 2**24  # distances that are taken together, as float32
+_EXTRA = 16  # candidates beyond k
+
+
+def neighbours(
+    queries: ArrayLike, gallery: ArrayLike, k: int, metric: Metric = "l2"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of the gallery for each query, the nearest first; of equals the first one.
+
+    Args:
+      queries: float ``[Q, D]``.
+      gallery: float ``[N, D]``.
+      k: from 1 to N.
+      metric: "l2", the Euclidean distance; "cosine", 1 minus the cosine, of which a vector of
+        zeros has 0 with any other.
+
+    Returns:
+      Indices into the gallery int32 ``[Q, k]``, and distances float64 ``[Q, k]``.
+
+    Raises:
+      ValueError: for features that are not finite or not of the same length, a k that is larger
+        than the gallery, or an unknown metric.
+    """
+    if metric not in METRICS:
+        raise ValueError(unknown("metric", metric, METRICS))
+    asked, known = _checked(queries, "queries"), _checked(gallery, "gallery")
+    if asked.shape[1] != known.shape[1]:
+        raise ValueError(
+            f"queries and gallery must be features of the same stage, got {asked.shape[1]} and "
+            f"{known.shape[1]} numbers an example."
+        )
+    if not 1 <= k <= len(known):
+        raise ValueError(
+            f"k must be in 1..{len(known)}, as many as there are in the gallery, got {k}."
+        )
+    # Near the origin products round less; the exact distances are those of what was given.
+    ours, theirs = (_unit(x) if metric == "cosine" else x - known.mean(0) for x in (asked, known))
+    reach = float(np.linalg.norm(theirs, axis=1).max())
+    count = min(len(known), k + _EXTRA)
+    search = _search(count, metric)
+    placed = jnp.asarray(theirs, jnp.float32)
+    rows = max(1, _CHUNK // len(known))
+    indices, distances = [], []
+    for start in range(0, len(asked), rows):
+        part = ours[start : start + rows]
+        # The last part is filled up, so that it needs no program of its own.
+        filled = np.zeros((min(rows, len(ours)), part.shape[1]), np.float32)
+        filled[: len(part)] = part
+        near, at = (x[: len(part)] for x in jax.device_get(search(filled, placed)))
+        # What float32 can be wrong by: each product and sum rounds, all in the same direction.
+        error = (part.shape[1] + 8) * np.finfo(np.float32).eps
+        certain = near[:, -1] - error * (np.linalg.norm(part, axis=1) + reach) ** 2
+        found = _refined(asked[start : start + rows], known, at, certain, k, metric)
+        indices.append(found[0])
+        distances.append(found[1])
+    return np.concatenate(indices).astype(np.int32), np.concatenate(distances)
+
+
+def classify(
+    queries: ArrayLike,
+    gallery: ArrayLike,
+    labels: ArrayLike,
+    k: int,
+    num_classes: int,
+    metric: Metric = "l2",
+) -> np.ndarray:
+    """The class that most of the k nearest have: int32 ``[Q]``.
+
+    Where several classes have as many, the one among them whose nearest is nearest.
+
+    Args:
+      queries: float ``[Q, D]``.
+      gallery: float ``[N, D]``.
+      labels: of the gallery, int ``[N]``.
+      k: from 1 to N.
+      num_classes: how many there are.
+      metric: see ``neighbours``.
+
+    Raises:
+      ValueError: as ``neighbours`` does, or if the labels are not the gallery's.
+    """
+    classes = np.asarray(labels)
+    if classes.shape != np.shape(gallery)[:1]:
+        raise ValueError(
+            f"each of the gallery's {len(np.asarray(gallery))} examples needs a label, got labels "
+            f"of shape {classes.shape}."
+        )
+    return vote(classes[neighbours(queries, gallery, k, metric)[0]], num_classes)
+
+
+def vote(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The class of most neighbours: int ``[Q, k]``, the nearest first, to int32 ``[Q]``.
+
+    Of several classes with as many votes, the one that comes first.
+    """
+    votes = (labels[:, :, None] == np.arange(num_classes)).sum(1)
+    own = np.take_along_axis(votes, labels, axis=1)
+    first = np.argmax(own, axis=1)  # the nearest of those with the most votes
+    return labels[np.arange(len(labels)), first].astype(np.int32)
+
+
+@functools.lru_cache(maxsize=32)
+def _search(count: int, metric: str) -> Any:
+    """``(queries [q, D], gallery [N, D]) -> (values [q, count], indices)`` in float32, compiled.
+
+    The values are what distances grow with: squared distances, or 1 minus the cosine.
+    """
+
+    def search(queries: jax.Array, gallery: jax.Array) -> Any:
+        products = jnp.einsum("qd,nd->qn", queries, gallery, precision="highest")
+        if metric == "cosine":
+            values = 1 - products
+        else:
+            lengths = jnp.sum(gallery**2, axis=1)
+            values = jnp.sum(queries**2, axis=1)[:, None] - 2 * products + lengths
+        negative, at = jax.lax.top_k(-values, count)
+        return -negative, at
+
+    return jax.jit(search)
+
+
+def _refined(
+    queries: np.ndarray,
+    gallery: np.ndarray,
+    at: np.ndarray,
+    certain: np.ndarray,
+    k: int,
+    metric: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of the candidates ``at [q, c]``; of all where that is not certain.
+
+    No other than the candidates is nearer than ``certain [q]``.
+    """
+    indices = np.empty((len(queries), k), np.int64)
+    values = np.empty((len(queries), k))
+    for i, query in enumerate(queries):
+        among = np.sort(at[i])
+        for candidates in (among, np.arange(len(gallery))):
+            exact = _exact(query, gallery[candidates], metric)
+            order = np.argsort(exact, kind="stable")[:k]
+            if exact[order[-1]] < certain[i] or len(candidates) == len(gallery):
+                break
+        indices[i], values[i] = candidates[order], exact[order]
+    return indices, np.sqrt(values) if metric == "l2" else values
+
+
+def _exact(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:
+    """Squared distances, or 1 minus the cosine, in float64 ``[n]``."""
+    query, gallery = query.astype(np.float64), gallery.astype(np.float64)
+    if metric == "cosine":
+        return np.maximum(1 - _unit(gallery) @ _unit(query[None])[0], 0)
+    return np.asarray(np.square(gallery - query).sum(1))
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
+
+
+def _checked(values: ArrayLike, what: str) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{what} must be [N, D], got shape {array.shape}. Features of images: take them with "
+            "pool='mean', or reshape them, features.reshape(len(features), -1)."
+        )
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} must be finite, got NaN or infinity. Did a network diverge?")
+    return array.astype(np.float32) if array.dtype.kind != "f" else array

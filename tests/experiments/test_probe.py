@@ -1,0 +1,144 @@
+"""What is read off the stages of a tiny run: against scikit-learn, and against itself."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from sklearn.neighbors import KNeighborsClassifier
+
+from cnnlab.mesh import make_mesh
+from cnnlab.train import evaluate
+from cnnlab.train.program import initialise
+from cnnlab.transfer.features import pixels
+from experiments import probe, probe_claims
+from experiments.config import load_data
+from experiments.finished import networks_of
+from experiments.parts import Part
+
+QUICK = {"probes": ("ridge",), "neighbours": 1, "shown": 2, "queries": 2, "quiet": True}
+
+
+@pytest.fixture(scope="module")
+def of_run(tmp_path_factory, finished):
+    directory = tmp_path_factory.mktemp("probes") / "probe"
+    config = probe.Config(from_run=finished[0], run_dir=directory, **QUICK)
+    return directory, probe.run(config)
+
+
+def accuracy(result, network, method, stage):
+    (found,) = [
+        each
+        for each in result["points"]
+        if (each["network"], each["method"], each["stage"]) == (network, method, stage)
+    ]
+    return found["values"]
+
+
+def test_a_run_is_read_off_with_its_own_data_and_seeds(of_run, finished, tiny_config):
+    directory, result = of_run
+    assert (result["dataset"], result["seeds"]) == (tiny_config.dataset, (0, 1))
+    splits = load_data(tiny_config)
+    networks = networks_of(finished[0], tiny_config, splits.train)
+    own = evaluate(networks.recipe, networks.states, splits.test)["accuracy"]
+    np.testing.assert_allclose(result["accuracy"]["values"], own)
+    theirs = KNeighborsClassifier(1).fit(pixels(splits.train), splits.train.labels)
+    wanted = theirs.score(pixels(splits.test), splits.test.labels)
+    np.testing.assert_allclose(accuracy(result, "pixels", "l2", "pixels"), [wanted])
+    for network in ("trained", "untrained"):
+        assert len(accuracy(result, network, "ridge", "stage1")) == 2
+    for figure in ("accuracy_by_stage", "neighbours"):
+        assert (directory / f"figures/{figure}.png").is_file()
+    assert json.loads((directory / "result.json").read_text())["points"] == result["points"]
+
+
+def test_what_was_measured_is_not_measured_again(monkeypatch, of_run):
+    directory, result = of_run
+    (directory / "result.json").unlink()
+    monkeypatch.setattr(probe, "_measure", None)
+    again = probe.run(probe.Config(resume=directory))
+    assert again["points"] == result["points"] and again["claims"] == result["claims"]
+
+
+def test_a_network_that_has_not_learned_is_its_own_control(monkeypatch, tmp_path, tiny_config):
+    def train_part(config, whole, name, recipe, train):
+        states, _ = initialise(recipe, train, np.uint32([config.seed]), make_mesh())
+        return Part(states, {}, 1, 1.0)
+
+    monkeypatch.setattr(probe, "train_part", train_part)
+    given = {"dataset": tiny_config.dataset, "model": "mlp", "seeds": 1, "examples": 30}
+    given |= {"model_options": tiny_config.model_options, "run_dir": tmp_path / "probe"}
+    result = probe.run(probe.Config(**given, **QUICK))
+    assert result["examples"] == 30
+    against_random = [row for row in result["claims"] if "random" in row["claim"]]
+    assert len(against_random) == 3  # the stem, which flattens, stage1 and the head
+    for row in against_random:
+        assert row["mean"] == 0 and row["interval_over"] == "images"
+        assert row["verdict"].startswith("not reproduced")
+
+
+def test_claims_are_the_differences_of_what_is_right():
+    def right(count, seeds=2):
+        return np.tile(np.arange(10) < count, (seeds, 1)) ^ np.eye(seeds, 10, k=8, dtype=bool)
+
+    correct = {
+        "pixels": {name: {"pixels": right(3, 1)} for name in ("ridge", "l2", "cosine")},
+        "trained": {
+            name: {"stem": right(4), "head": right(6)} for name in ("ridge", "l2", "cosine")
+        },
+        "untrained": {name: {"stem": right(4), "head": right(2)} for name in ("ridge",)},
+    }
+    rows = {(row["claim"][:30], row["at"]): row for row in probe_claims.compare(correct, "ridge")}
+    found = {key[1]: row["mean"] for key, row in rows.items() if "off a stage" in row["claim"]}
+    assert found == pytest.approx({"stem against pixels": 0.1, "head against stem": 0.2})
+    random = [row["mean"] for row in rows.values() if "random" in row["claim"]]
+    assert random == pytest.approx([0, 0.4])
+    table = probe_claims.table(probe_claims.points(correct))
+    assert table[1].split()[:3] == ["pixels", "40.00", "40.00"]
+
+
+def test_intervals_are_student_s_over_seeds_and_wilson_s_over_images():
+    seeds = probe_claims.interval(np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], bool))
+    assert seeds["interval"] == pytest.approx(
+        [0.5 - 4.302653 * 0.25 / 3**0.5, 0.5 + 0.621035], 1e-4
+    )
+    # Wilson's interval of 9 out of 10: 0.596 to 0.982 (Agresti and Coull, 1998).
+    images = probe_claims.interval((np.arange(10) < 9)[None])
+    assert images["interval"] == pytest.approx([0.5958, 0.9821], abs=1e-4)
+    assert (seeds["interval_over"], images["interval_over"]) == ("seeds", "images")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stages": ("stage2",)}, "unknown stage 'stage2'"),
+        ({"neighbours": 500}, "training images that they are among"),
+        ({"validation": None}, "--validation 0.1"),
+        ({"probes": ()}, "must be a linear probe"),
+        ({"examples": 3}, "at least 2 training images"),
+        ({"examples": 2}, "at least one for each of 3 classes"),
+        ({"queries": 0}, "at least 1, got 0"),
+        ({"pool": "max"}, "--pool must be"),
+        ({"model": "unet", "model_options": ("width=2", "depth=1")}, "no classifier"),
+        ({"from_run": "run", "weights": "x.npz"}, "not both"),
+    ],
+)
+def test_what_cannot_be_read_off_is_refused_before_training(
+    tmp_path, tiny_config, settings, message
+):
+    given = {"dataset": tiny_config.dataset, "model": "mlp", "run_dir": tmp_path / "p"}
+    given["model_options"] = tiny_config.model_options
+    config = probe.Config(**{**QUICK, **given, **settings})
+    with pytest.raises(ValueError, match=message):
+        probe.run(config)
+    assert not (tmp_path / "p").exists()
+
+
+def test_another_data_set_than_the_run_s_is_refused(finished):
+    with pytest.raises(ValueError, match="trained with --dataset synthetic"):
+        probe.run(probe.Config(from_run=finished[0], dataset="mnist"))
+
+
+def test_the_defaults_are_quick():
+    config = dataclasses.replace(probe.Config(), seeds=2)
+    assert config.dataset == "digits" and config.all_seeds == (0, 1)

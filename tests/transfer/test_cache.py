@@ -1,0 +1,276 @@
+"""Training on cached features is training with a frozen front; and a cache is of what it says."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import optax
+import pytest
+from jax import numpy as jnp
+
+from cnnlab import augment, models, optim
+from cnnlab.augment.compose import per_example
+from cnnlab.data.dataset import Dataset, Features
+from cnnlab.keys import run_key, stream_key
+from cnnlab.models import Network
+from cnnlab.models.perceptron import Classifier, Hidden
+from cnnlab.train import Recipe, fit, predict
+from cnnlab.train.state import TrainState
+from cnnlab.transfer import cache
+from cnnlab.transfer.freezing import freeze
+from cnnlab.transfer.pruning import restarted
+
+FRONT = "stage1"
+
+
+def make_dataset(examples, seed=0):
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (examples, 4, 4, 1), dtype=np.uint8)
+    labels = generator.integers(0, 3, examples, dtype=np.int32)
+    return Dataset(images, labels, ("a", "b", "c"), "made")
+
+
+TRAIN, HELD_OUT = make_dataset(21), make_dataset(21, seed=1)
+NETWORK = models.create("mlp", 3, widths=(6, 5), norm="batch", dropout=0.2)
+WHOLE = Recipe(
+    NETWORK,
+    optim.create("nesterov", 0.1, weight_decay=0.1, clip=0.5),
+    augment.normalize((128.0,), (64.0,)),
+    rates=freeze(NETWORK, up_to=FRONT),
+    ema_decay=0.5,
+)
+SETTINGS = {"epochs": 2, "batch_size": 8, "seeds": (3, 4), "remainder": "wrap"}
+
+
+@pytest.fixture(scope="module")
+def begun():
+    """States whose members have one front, with statistics of its own, and different rests."""
+    shapes = jax.eval_shape(NETWORK.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    generator = np.random.default_rng(5)
+
+    def drawn(path, leaf):
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        same = any(f"/{stage}/" in name for stage in NETWORK.front(FRONT).names)
+        values = 0.4 * generator.normal(size=(1 if same else 2, *leaf.shape))
+        values = np.abs(values) + 0.5 if "var" in name or "scale" in name else values
+        return jnp.asarray(np.broadcast_to(values, (2, *leaf.shape)), jnp.float32)
+
+    variables = dict(jax.tree_util.tree_map_with_path(drawn, dict(shapes)))
+    params = variables.pop("params")
+    return restarted(WHOLE, params, variables)
+
+
+@pytest.fixture(scope="module")
+def features(begun):
+    return [cache.front_features(WHOLE, begun, each, FRONT) for each in (TRAIN, HELD_OUT)]
+
+
+@pytest.fixture(scope="module")
+def both(begun, features):
+    """The last epochs of the whole training and of the rest's, and the whole of the latter."""
+    *_, whole = fit(WHOLE, TRAIN, initial=begun, **SETTINGS)
+    rest = cache.rest_recipe(WHOLE, FRONT)
+    initial = cache.rest_states(WHOLE, begun, FRONT)
+    *_, part = fit(rest, features[0], initial=initial, **SETTINGS)
+    return whole, part, cache.rejoined(WHOLE, begun, part.states, FRONT)
+
+
+def test_training_on_features_is_training_with_a_frozen_front(both):
+    whole, part, rejoined = both
+    assert jax.tree.structure(whole.states) == jax.tree.structure(rejoined)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole.states, rejoined
+    )
+    for name, value in whole.metrics.items():
+        np.testing.assert_allclose(part.metrics[name], value, rtol=1e-4, err_msg=name)
+
+
+def test_the_front_is_bitwise_the_same_and_the_rest_has_moved(begun, both):
+    _, _, rejoined = both
+    for name, stage in begun.params.items():
+        leaves = zip(jax.tree.leaves(stage), jax.tree.leaves(rejoined.params[name]), strict=True)
+        same = [np.array_equal(a, b) for a, b in leaves]
+        assert all(same) if name in NETWORK.front(FRONT).names else not any(same), name
+    for tree in (rejoined.model_state, rejoined.average.model_state):
+        for name in NETWORK.front(FRONT).names:
+            before = jax.tree.leaves(begun.model_state["batch_stats"].get(name, {}))
+            after = jax.tree.leaves(tree["batch_stats"].get(name, {}))
+            assert all(map(np.array_equal, before, after))
+
+
+def test_the_whole_again_predicts_what_the_rest_does_on_features(both, features):
+    _, part, rejoined = both
+    rest = cache.rest_recipe(WHOLE, FRONT)
+    on_features = predict(rest, part.states, features[1])
+    np.testing.assert_allclose(
+        predict(WHOLE, rejoined, HELD_OUT), on_features, rtol=1e-4, atol=1e-4
+    )
+
+
+def test_features_are_what_the_stage_gives_for_any_batch_size(begun, features):
+    alone = jax.tree.map(lambda leaf: leaf[1], begun)
+    got = cache.front_features(WHOLE, alone, TRAIN, FRONT, batch_size=4)
+    assert isinstance(got, Features) and got.images.dtype == np.float32
+    variables = {"params": alone.params, **alone.model_state}
+    images = (TRAIN.images.astype(np.float32) - 128) / 64
+    wanted = NETWORK.apply(variables, images, stop=FRONT)
+    for found in (got, features[0]):
+        np.testing.assert_allclose(found.images, wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(found.labels, TRAIN.labels)
+
+
+# A front that adds up pixels, and one whose outputs are the pixels themselves.
+
+
+class Same(Hidden):
+    def __call__(self, x, *, train=False):
+        return x
+
+
+PLAIN = Recipe(
+    Network((("stem", Same(1)), ("head", Classifier(3)))),
+    optax.sgd(0.1),
+    augment.to_unit_range(),
+    per_example(lambda key, image: image + jax.random.uniform(key)),
+)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    params = {"head": {"dense": {"kernel": jnp.ones((1, 16, 3)), "bias": jnp.zeros((1, 3))}}}
+    return restarted(PLAIN, params, {})
+
+
+def test_copies_are_augmented_by_seed_copy_and_place_alone(plain):
+    taught = dataclasses.replace(TRAIN, targets=np.eye(3, dtype=np.float32)[TRAIN.labels])
+    settings = {"copies": 2, "seed": 7}
+    got = cache.front_features(PLAIN, plain, taught, "stem", batch_size=5, **settings)
+    assert got.images.shape == (42, 4, 4, 1)
+    np.testing.assert_array_equal(got.labels, np.tile(TRAIN.labels, 2))
+    np.testing.assert_array_equal(got.targets[21:], taught.targets)
+    prepared = jnp.asarray(TRAIN.images, jnp.float32) / 255
+    for copy, row in ((0, 0), (0, 20), (1, 6)):
+        key = jax.random.fold_in(stream_key(run_key(7), "cache", copy), row)
+        wanted = PLAIN.augment(key, prepared[row : row + 1])[0]
+        np.testing.assert_allclose(got.images[21 * copy + row], wanted, atol=1e-6)
+    again = cache.front_features(PLAIN, plain, taught, "stem", batch_size=21, **settings)
+    np.testing.assert_array_equal(got.images, again.images)
+    assert not np.array_equal(got.images[:21], got.images[21:])
+
+
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+def test_what_was_written_is_read_again_and_not_computed(
+    monkeypatch, tmp_path, plain, memory_limit
+):
+    made = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path / "a")
+    monkeypatch.setattr(cache, "_computed", None)
+    settings = {"directory": tmp_path / "a", "memory_limit": memory_limit}
+    read = cache.front_features(PLAIN, plain, TRAIN, "stem", **settings)
+    assert isinstance(read.images, np.memmap) == (memory_limit == 0)
+    np.testing.assert_array_equal(read.images, made.images)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "cache.json",
+        "features.npy",
+    ]
+
+
+def test_a_killed_cache_is_never_taken_for_a_whole_one(monkeypatch, tmp_path, plain):
+    whole = cache.front_features(PLAIN, plain, TRAIN, "stem", batch_size=5)
+    parts = cache._computed
+
+    def killed(*arguments):
+        yield next(parts(*arguments))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cache, "_computed", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path, batch_size=5)
+    assert not list(tmp_path.iterdir())
+    # A process that is killed outright leaves what it had written, and no JSON.
+    (tmp_path / "features.npy.tmp").write_bytes(b"half")
+    np.save(tmp_path / "features.npy", whole.images[:5])
+    monkeypatch.setattr(cache, "_computed", parts)
+    again = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path, batch_size=5)
+    np.testing.assert_array_equal(again.images, whole.images)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": HELD_OUT}, "another data set"),
+        ({"dtype": "float16"}, r"another dtype \(float32, and now float16\)"),
+        ({"copies": 2}, "another augmentation.*another number of augmented copies"),
+        ({"prepare": augment.normalize((3.0,), (64.0,))}, "normalised in another way"),
+        ({"states": 1.5}, "other weights or statistics"),
+        ({"stop": "second"}, "another stage"),
+        ({"act": "tanh"}, "another network"),
+    ],
+)
+def test_a_cache_of_something_else_is_refused_and_said(tmp_path_factory, change, message):
+    def made(act="relu", prepare=PLAIN.prepare, states=1.0, stop="first", data=TRAIN, **settings):
+        first, second = Hidden(3, activation=act), Hidden(3)
+        network = Network((("first", first), ("second", second), ("head", Classifier(3))))
+        shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+        params = jax.tree.map(lambda leaf: jnp.full((1, *leaf.shape), states), shapes["params"])
+        recipe = dataclasses.replace(PLAIN, network=network, prepare=prepare)
+        where = tmp_path_factory.getbasetemp() / "shared-cache"
+        given = restarted(recipe, params, {})
+        return cache.front_features(recipe, given, data, stop, directory=where, **settings)
+
+    made()
+    with pytest.raises(ValueError, match=message):
+        made(**change)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "other"])
+def test_damaged_features_are_refused(tmp_path, plain, damage):
+    cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path)
+    path = tmp_path / "features.npy"
+    data = bytearray(path.read_bytes())
+    if damage == "other":
+        (tmp_path / "cache.json").write_text(json.dumps({"step": 3}))
+    else:
+        data[-9] ^= 64
+        path.write_bytes(data[: -40 if damage == "cut" else None])
+    with pytest.raises(ValueError, match="damaged|holds something else"):
+        cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path)
+
+
+def test_what_cannot_be_cached_is_refused(begun, plain):
+    moved = jax.tree.map(
+        lambda leaf: leaf + jnp.arange(2.0).reshape(2, *[1] * (leaf.ndim - 1)), begun
+    )
+    cases = [
+        (lambda: cache.front_features(WHOLE, moved, TRAIN, FRONT), "must have the same front"),
+        (lambda: cache.front_features(WHOLE, begun, TRAIN, "stag1"), "Did you mean 'stage1'"),
+        (lambda: cache.rest_recipe(WHOLE, "head"), "last stage"),
+        (lambda: cache.rest_states(WHOLE, begun, "stage2"), "stage2 would learn"),
+        (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", copies=-1), "copies=-1"),
+        (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", dtype="int8"), "'int8'"),
+        (lambda: cache.rest_recipe(dataclasses.replace(WHOLE, teacher=abs), FRONT), "teacher"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()
+    averaged = begun._replace(average=begun.average._replace(params=moved.params))
+    with pytest.raises(ValueError, match="moving average has other"):
+        cache.front_features(WHOLE, averaged, TRAIN, FRONT)
+
+
+def test_a_stage_that_gives_a_tuple_has_no_features():
+    network = models.create("unet", 3, width=2, depth=2)
+    recipe = dataclasses.replace(PLAIN, network=network)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), dict(shapes))
+    params = state.pop("params")
+    whole = TrainState(jnp.zeros((), jnp.int32), params, state, (), None)
+    with pytest.raises(ValueError, match="must give one array"):
+        cache.front_features(recipe, whole, TRAIN, network.names[0])
+
+
+def test_float16_is_refused_where_it_overflows_and_so_is_what_is_not_finite(plain):
+    for scale, message in ((1e6, "too large for float16"), (np.nan, "must be finite")):
+        recipe = dataclasses.replace(PLAIN, prepare=lambda _, images, by=scale: images * by)
+        with pytest.raises(ValueError, match=message):
+            cache.front_features(recipe, plain, TRAIN, "stem", dtype="float16")
