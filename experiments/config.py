@@ -32,7 +32,7 @@ class Training:
     """digits, mnist, fashion_mnist, cifar10, cifar100, folder, npz, tfds:NAME, synthetic."""
     data_dir: pathlib.Path | None = None
     """Where the data set's files are. Nothing is downloaded."""
-    validation: float | int | None = 0.1
+    validation: int | float | None = 0.1
     """Part of the training images to validate on: a fraction, a number of images, or None."""
     split_seed: int = 0
     """Seed of the splits into training, validation and (where there is no official one) test."""
