@@ -1,0 +1,222 @@
+"""Deeper networks that begin with what a shallower one has learned.
+
+    variables = deepened(shallow, fresh)  # VGG's way: new layers as they were drawn
+    variables = unchanged(network, shallow, fresh, images)  # Net2Net: new layers do nothing yet
+
+A layer of the deep network is the shallow one's if it has the same path, such as "stage2/conv1" or
+"stage1/block0/conv2"; what the shallow one has not is new. So ``vgg(depth=11)`` grows into 13, 16
+and 19 layers, where new convolutions stand behind the old ones of their block; ``plain8`` into
+``plain20``, where new blocks do; and ``mlp`` by hidden layers. Widths must be the same.
+
+Source: Simonyan and Zisserman, Very deep convolutional networks, ICLR 2015, section 3.1; Chen,
+Goodfellow and Shlens, Net2Net, ICLR 2016, section 2.4.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jax import numpy as jnp
+
+from cnnlab.models.network import Network
+from cnnlab.models.norms import BatchNorm
+from cnnlab.spelling import unknown
+
+Variables = dict[str, Any]
+Path = tuple[str, ...]
+
+IDEMPOTENT = ("relu", "identity")
+"""Activations that change nothing when they are applied again."""
+
+
+def new_layers(shallow: Mapping[str, Any], deep: Mapping[str, Any]) -> tuple[str, ...]:
+    """The layers that only the deep network has, such as "stage2/conv2", sorted.
+
+    Args:
+      shallow: variables, ``{"params": ...}`` and other collections.
+      deep: of a network that it grows into.
+
+    Raises:
+      ValueError: if the shallow one has layers that the deep one has not, or of another shape.
+    """
+    old, wanted = _shapes(shallow), _shapes(deep)
+    lost = sorted("/".join(path[1:]) for path in old if path not in wanted)
+    if lost:
+        raise ValueError(
+            f"the deep network must have all layers of the shallow one, it lacks {_some(lost)}. "
+            "Grow a network of the same family and options, but its depth."
+        )
+    other = [path for path, shape in old.items() if wanted[path] != shape]
+    if other:
+        told = [f"{'/'.join(p[1:])} {old[p]} -> {wanted[p]}" for p in sorted(other)]
+        raise ValueError(
+            "the layers of the shallow network must have the same shapes in the deep one, they "
+            f"have not: {_some(told)}. Give both the same widths, images and classes."
+        )
+    return tuple(sorted({"/".join(path[1:-1]) for path in wanted if path not in old}))
+
+
+def deepened(
+    shallow: Mapping[str, Any],
+    fresh: Mapping[str, Any],
+    *,
+    reinitialise: Sequence[str] = (),
+) -> Variables:
+    """The deep network's variables, with the layers of the shallow one where it has them.
+
+    Pure; ``vmap`` it over members, or give it leaves that all have a leading axis [M].
+
+    Args:
+      shallow: trained variables, ``{"params": ..., "batch_stats": ...}``.
+      fresh: the deep network's, freshly initialised; new layers stay like this.
+      reinitialise: stages whose layers all stay fresh, too. VGG's authors took over the first four
+        convolutions and the dense layers, but not the convolutions between them:
+        ``("stage3", "stage4")`` of ``vgg``.
+
+    Raises:
+      ValueError: if the shallow one has a layer that the deep one has not, or of another shape, or
+        for an unknown stage.
+
+    Source: Simonyan and Zisserman, ICLR 2015, section 3.1.
+    """
+    new_layers(shallow, fresh)
+    for name in reinitialise:
+        if name not in fresh["params"]:
+            raise ValueError(unknown("stage with parameters", name, fresh["params"]))
+    old, found = _flat(shallow), _flat(fresh)
+    kept = {path: leaf for path, leaf in old.items() if path[1] not in reinitialise}
+    grown: Variables = unflatten_dict({**found, **kept})
+    return {**{name: {} for name in fresh}, **grown}
+
+
+def unchanged(
+    network: Network,
+    shallow: Mapping[str, Any],
+    fresh: Mapping[str, Any],
+    images: jax.Array,
+) -> Variables:
+    """The deep network's variables, so that it computes what the shallow one does.
+
+    New convolutions and dense layers give back what they get; so must the activation behind them
+    when it is applied again. A new BatchNorm takes the mean and deviation of ``images`` away and
+    puts them back: it changes nothing in evaluation, and in training only as much as the statistics
+    of a batch are not those of ``images``.
+
+    Args:
+      network: the deep one, of plain layers: no shortcuts, ReLU, BatchNorm or no normalisation.
+      shallow: trained variables of one network, ``{"params": ..., "batch_stats": ...}``.
+      fresh: the deep network's, freshly initialised.
+      images: float ``[N, H, W, C]``, some training images as the network sees them; used where
+        there is BatchNorm.
+
+    Raises:
+      ValueError: if it does not grow out of the shallow one, or a new layer cannot be the identity.
+
+    Source: Chen et al., ICLR 2016, section 2.4.
+    """
+    layers = new_layers(shallow, fresh)
+    _check_plain(network, {layer.split("/")[0] for layer in layers})
+    first = next(name for name in network.names if name in fresh["params"])
+    if first not in shallow["params"]:
+        raise ValueError(
+            f"the shallow network must have a layer in front of the new ones, {first} is new: what "
+            "an image holds is not what an activation lets through."
+        )
+    params = flatten_dict(deepened(shallow, fresh)["params"])
+    for layer in layers:
+        path = tuple(layer.split("/"))
+        kernel = params.get((*path, "kernel"))
+        if kernel is not None:
+            params[(*path, "kernel")] = _identity(layer, kernel)
+            if (*path, "bias") in params:
+                params[(*path, "bias")] = jnp.zeros_like(params[(*path, "bias")])
+    variables = {**deepened(shallow, fresh), "params": unflatten_dict(params)}
+    stats = flatten_dict(fresh.get("batch_stats", {}))
+    norms = [path[:-1] for path in stats if path[-1] == "mean" and "/".join(path[:-1]) in layers]
+    return _undone(network, variables, norms, images) if norms else variables
+
+
+# Helpers -------------------------------------------------------------------------------------
+
+
+def _identity(layer: str, kernel: jax.Array) -> jax.Array:
+    """A kernel [..., D, D] of the same shape that passes what it gets."""
+    *window, inputs, outputs = kernel.shape
+    if inputs != outputs or not all(size % 2 for size in window):
+        raise ValueError(
+            f"a new layer must have as many outputs as inputs and an odd window to be the "
+            f"identity, {layer} has a kernel {kernel.shape}. Grow behind a layer of its width."
+        )
+    middle = tuple(size // 2 for size in window)
+    eye = jnp.eye(inputs, dtype=kernel.dtype)
+    return jnp.zeros_like(kernel).at[middle].set(eye)
+
+
+def _undone(
+    network: Network, variables: Variables, norms: Sequence[Path], images: jax.Array
+) -> Variables:
+    """New BatchNorms at ``norms`` that put back what they take away, by what ``images`` give."""
+    epsilon = BatchNorm.epsilon
+    stats = flatten_dict(variables["batch_stats"])
+    params = flatten_dict(variables["params"])
+
+    def set_norm(path: Path, mean: jax.Array, variance: jax.Array) -> None:
+        stats[(*path, "mean")], stats[(*path, "var")] = mean, variance
+        params[(*path, "scale")], params[(*path, "bias")] = jnp.sqrt(variance + epsilon), mean
+
+    def assembled() -> Variables:
+        changed = {"params": unflatten_dict(params), "batch_stats": unflatten_dict(stats)}
+        return {**variables, **changed}
+
+    for path in norms:  # the identity already, by the statistics that fresh ones have
+        zeros = jnp.zeros_like(stats[(*path, "mean")])
+        set_norm(path, zeros, zeros + 1)
+    inputs: dict[Path, jax.Array] = {}
+
+    def look(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
+            inputs[context.module.path] = args[0]
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(look):
+        network.apply(assembled(), images, train=False)
+    for path in norms:
+        seen = inputs[path].astype(jnp.float32)
+        axes = tuple(range(seen.ndim - 1))
+        set_norm(path, jnp.mean(seen, axes), jnp.var(seen, axes))
+    return assembled()
+
+
+def _check_plain(network: Network, stages: set[str]) -> None:
+    """Refuses what would not be the identity with identical kernels."""
+    for name, module in network.stages:
+        if name not in stages:
+            continue
+        activation = getattr(module, "activation", "relu")
+        norm = getattr(module, "norm", "none")
+        shortcut = getattr(module, "shortcut", "none")
+        for what, found, known in (
+            ("activation", activation, IDEMPOTENT),
+            ("norm", norm, ("batch", "none")),
+            ("shortcut", shortcut, ("none",)),
+        ):
+            if found not in known:
+                raise ValueError(
+                    f"{name} must have {what} {' or '.join(known)} for new layers that change "
+                    f"nothing, got {found}. Let them start afresh: deepened(shallow, fresh)."
+                )
+
+
+def _flat(variables: Mapping[str, Any]) -> dict[Path, Any]:
+    """(collection, stage, ..., name) -> leaf."""
+    return flatten_dict(dict(variables))
+
+
+def _shapes(variables: Mapping[str, Any]) -> dict[Path, tuple[int, ...]]:
+    return {path: jnp.shape(leaf) for path, leaf in _flat(variables).items()}
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

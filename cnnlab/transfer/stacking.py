@@ -1,0 +1,357 @@
+"""Pretraining without labels, layer by layer: stacked denoising autoencoders, deep belief networks.
+
+Each layer learns to tell of its input, which is what the layer below makes of the images; then it
+stays as it is, and the next one learns. What comes out begins a multilayer perceptron of the same
+widths, which is then fine-tuned with labels:
+
+    layers = denoising(key, inputs, (500, 500), corrupt=masking(0.25)).layers
+    params = placed(params, layers)  # of models.mlp(widths=(500, 500), activation="sigmoid")
+
+Layers have the form of ``rbm.Machine``, autoencoders' too: their decoder has the kernel of the
+encoder, transposed, and ``visible`` as its biases. Both trainings are functions of a key and can be
+mapped over several by ``vmap``; the last partial batch of an epoch is dropped.
+
+Source: Hinton, Osindero and Teh, A fast learning algorithm for deep belief nets, Neural Computation
+2006; Bengio et al., Greedy layer-wise training of deep networks, NeurIPS 2006; Vincent et al.,
+Stacked denoising autoencoders, JMLR 2010.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import optax
+from jax import numpy as jnp
+
+from cnnlab.augment import Transform
+from cnnlab.keys import stream_key
+from cnnlab.models.activations import activation as activation_of
+from cnnlab.transfer import rbm
+from cnnlab.transfer.rbm import Kind, Machine
+
+SHOWN = 1000  # examples that the error after each epoch is taken from
+
+
+class Stack(NamedTuple):
+    """What was learned.
+
+    Attributes:
+      layers: from the images up.
+      errors: float32 ``[L, E]``, how far the reconstruction of each layer's input is from it after
+        each epoch, a mean over the first examples (at most ``SHOWN``), nothing corrupted: the
+        cross-entropy over "bernoulli" units, half the squared distance of "gaussian" ones.
+    """
+
+    layers: tuple[Machine, ...]
+    errors: jax.Array
+
+
+class _Rule(NamedTuple):
+    """How a layer learns. Its functions are made once for the same settings, for ``jit``'s sake."""
+
+    kind: Kind  # of its input
+    std: Callable[[int, int], float]  # (inputs, width): of the first weights
+    gradient: Callable[..., tuple[Machine, jax.Array | None]]  # (key, machine, batch, chain)
+    optimizer: optax.GradientTransformation
+    error: Callable[[Machine, jax.Array], jax.Array]
+    activation: str
+    persistent: bool = False
+
+
+def masking(fraction: float) -> Transform:
+    """Sets a random fraction of the numbers to zero: ``(key, x [N, D]) -> x``.
+
+    Equal ones are the same object.
+
+    Raises:
+      ValueError: for a fraction outside [0, 1).
+
+    Source: Vincent et al., JMLR 2010, section 3.3.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"the fraction that is masked must be in [0, 1), got {fraction}.")
+    return _masking(float(fraction))
+
+
+def denoising(
+    key: jax.Array,
+    inputs: jax.Array,
+    widths: Sequence[int],
+    *,
+    corrupt: Transform | None = None,
+    activation: str = "sigmoid",
+    visible: Kind = "bernoulli",
+    epochs: int = 10,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+) -> Stack:
+    """Stacked denoising autoencoders; plain ones without a corruption. By Adam.
+
+    A layer sees its input corrupted and gives back the clean one. Its decoder ends in a sigmoid
+    with cross-entropy where that input is of "bernoulli" kind, in nothing with half the squared
+    distance where it is "gaussian"; so do upper layers below which the activation is a sigmoid, or
+    another.
+
+    Args:
+      key: of the weights, the order of the examples and the corruption.
+      inputs: float32 ``[N, D]``, as the network will see the images; in [0, 1] for "bernoulli".
+      widths: of the layers.
+      corrupt: ``(key, x [n, D]) -> x``, such as ``masking(0.25)``; of each layer's input. A new
+        function is compiled anew.
+      activation: of the layers, a kind of ``models.activations.activation``.
+      visible: the kind of the inputs, see ``rbm``.
+      epochs: of each layer, >= 1.
+      batch_size: at most N.
+      learning_rate: of Adam.
+
+    Raises:
+      ValueError: for settings out of range, or inputs that are not of their kind.
+
+    Source: Vincent et al., JMLR 2010; with an activation that is not a sigmoid Glorot, Bordes and
+    Bengio, Deep sparse rectifier neural networks, AISTATS 2011.
+    """
+    activation_of(activation)
+    above: Kind = "bernoulli" if activation == "sigmoid" else "gaussian"
+    kinds = (visible, *[above] * (len(widths) - 1))
+    rules = [_denoising(kind, activation, corrupt, learning_rate) for kind in kinds]
+    return _stacked(key, inputs, widths, rules, epochs, batch_size)
+
+
+def belief_network(
+    key: jax.Array,
+    inputs: jax.Array,
+    widths: Sequence[int],
+    *,
+    visible: Kind = "bernoulli",
+    steps: int = 1,
+    persistent: bool = False,
+    epochs: int = 10,
+    batch_size: int = 100,
+    learning_rate: float = 0.05,
+    momentum: float = 0.9,
+    weight_decay: float = 2e-4,
+) -> Stack:
+    """A deep belief network: restricted Boltzmann machines, each on the units of the one below.
+
+    An upper machine's data are the probabilities of the hidden units below. By gradient descent
+    with momentum on the estimate of contrastive divergence.
+
+    Args:
+      key: of the weights, the order of the examples and the draws.
+      inputs: float32 ``[N, D]``, as the network will see the images; in [0, 1] for "bernoulli", and
+        with a variance of about 1 for "gaussian".
+      widths: of the layers, whose units are sigmoid ones.
+      visible: the kind of the inputs, see ``rbm``; "gaussian" wants a learning rate that is 10 to
+        100 times lower in the first layer, which gets a tenth of it here.
+      steps: of Gibbs sampling.
+      persistent: go on with the chains of the last batch instead of beginning at this one's.
+      epochs: of each layer, >= 1.
+      batch_size: at most N.
+      learning_rate: > 0; the gradient is that of the mean over the batch.
+      momentum: in [0, 1).
+      weight_decay: >= 0, on kernels.
+
+    Raises:
+      ValueError: for settings out of range, or inputs that are not of their kind.
+
+    Source: Hinton et al., 2006; Hinton and Salakhutdinov, Science 2006; the settings from Hinton, A
+    practical guide to training restricted Boltzmann machines, 2010.
+    """
+    if steps < 1 or not 0 <= momentum < 1 or weight_decay < 0:
+        raise ValueError(
+            "steps must be at least 1, momentum in [0, 1) and weight_decay not negative, got "
+            f"{steps}, {momentum} and {weight_decay}."
+        )
+
+    first = learning_rate / 10 if visible == "gaussian" else learning_rate
+    how = (steps, persistent, momentum, weight_decay)
+    rules = [_divergence(visible, first, *how)]
+    rules += [_divergence("bernoulli", learning_rate, *how)] * (len(widths) - 1)
+    return _stacked(key, inputs, widths, rules, epochs, batch_size)
+
+
+@functools.partial(jax.jit, static_argnames="activation")
+def encoded(
+    layers: Sequence[Machine], inputs: jax.Array, *, activation: str = "sigmoid"
+) -> jax.Array:
+    """What the layers make of ``[N, D]``: the units of the last one, ``[N, W]``."""
+    for layer in layers:
+        inputs = activation_of(activation)(inputs @ layer.kernel + layer.hidden)
+    return inputs
+
+
+def placed(params: Any, layers: Sequence[Machine]) -> dict[str, Any]:
+    """The parameters of a perceptron with the layers as its hidden ones; the head stays.
+
+    Args:
+      params: of ``models.mlp`` with the same widths, without normalisation, or [M, ...] of several.
+      layers: as many as it has hidden layers; with the same leading axis.
+
+    Raises:
+      ValueError: if they do not fit.
+    """
+    stages = [name for name in params if name != "head"]
+    if len(stages) != len(layers):
+        raise ValueError(
+            f"the network must have a hidden layer for each of {len(layers)} layers, it has "
+            f"{', '.join(stages) or 'none'}. Give it the same widths."
+        )
+    found = dict(params)
+    for name, layer in zip(sorted(stages, key=lambda n: int(n[5:])), layers, strict=True):
+        fitting = {"dense": {"kernel": layer.kernel, "bias": layer.hidden}}
+        old, new = (jax.tree.map(jnp.shape, tree) for tree in (dict(params[name]), fitting))
+        if old != new:
+            raise ValueError(
+                f"{name} must be a dense layer of shape {jnp.shape(layer.kernel)}, as was "
+                f"pretrained, and nothing else, it has {old}. Give the network the same widths and "
+                "images, and no normalisation."
+            )
+        found[name] = fitting
+    return found
+
+
+# How a layer learns --------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=64)
+def _masking(fraction: float) -> Transform:
+    def corrupt(key: jax.Array, x: jax.Array) -> jax.Array:
+        return jnp.where(jax.random.bernoulli(key, 1 - fraction, x.shape), x, 0)
+
+    return corrupt
+
+
+@functools.lru_cache(maxsize=64)
+def _denoising(
+    kind: Kind, activation: str, corrupt: Transform | None, learning_rate: float
+) -> _Rule:
+    def std(inputs: int, width: int) -> float:
+        return float(((4.0 if activation == "relu" else 2.0) / (inputs + width)) ** 0.5)
+
+    def error(machine: Machine, x: jax.Array, seen: jax.Array | None = None) -> jax.Array:
+        h = encoded([machine], x if seen is None else seen, activation=activation)
+        y = h @ machine.kernel.T + machine.visible
+        if kind == "bernoulli":
+            return jnp.sum(jax.nn.softplus(y) - x * y, -1)
+        return jnp.sum(jnp.square(x - y), -1) / 2
+
+    def gradient(key: jax.Array, machine: Machine, batch: jax.Array, chain: Any) -> Any:
+        seen = batch if corrupt is None else corrupt(key, batch)
+        return jax.grad(lambda machine: jnp.mean(error(machine, batch, seen)))(machine), chain
+
+    return _Rule(kind, std, gradient, optax.adam(learning_rate), error, activation)
+
+
+@functools.lru_cache(maxsize=64)
+def _divergence(
+    kind: Kind,
+    learning_rate: float,
+    steps: int,
+    persistent: bool,
+    momentum: float,
+    weight_decay: float,
+) -> _Rule:
+    how: dict[str, Any] = {"steps": steps, "kind": kind, "mean_last": not persistent}
+
+    def gradient(key: jax.Array, machine: Machine, batch: jax.Array, chain: Any) -> Any:
+        found, end = rbm.contrastive_divergence(key, machine, batch, chain=chain, **how)
+        return found, end if persistent else None
+
+    def error(machine: Machine, x: jax.Array) -> jax.Array:
+        return rbm.reconstruction_error(machine, x, kind)
+
+    kernels: Any = Machine(True, False, False)  # type: ignore[arg-type]
+    decay = optax.add_decayed_weights(weight_decay, mask=kernels)
+    optimizer = optax.chain(decay, optax.sgd(learning_rate, momentum=momentum))
+    return _Rule(kind, _small, gradient, optimizer, error, "sigmoid", persistent)
+
+
+def _small(inputs: int, width: int) -> float:
+    """Of Boltzmann machines (Hinton, 2010, section 8)."""
+    del inputs, width
+    return 0.01
+
+
+def _stacked(
+    key: jax.Array,
+    inputs: jax.Array,
+    widths: Sequence[int],
+    rules: Sequence[_Rule],
+    epochs: int,
+    batch_size: int,
+) -> Stack:
+    """One layer after the other."""
+    inputs = jnp.asarray(inputs, jnp.float32)
+    _check(inputs, widths, rules[0].kind, epochs, batch_size)
+    layers: list[Machine] = []
+    errors: list[list[jax.Array]] = []
+    for index, (width, rule) in enumerate(zip(widths, rules, strict=True)):
+        own = stream_key(key, "layer", index)
+        progress = _begin(stream_key(own, "init"), inputs, rule, width, batch_size)
+        errors.append([])
+        for epoch in range(epochs):
+            at = stream_key(own, "epoch", epoch)
+            progress, error = _epoch(progress, at, inputs, rule, batch_size)
+            errors[-1].append(error)
+        layers.append(progress[0])
+        if index + 1 < len(widths):
+            inputs = encoded(layers[-1:], inputs, activation=rule.activation)
+    return Stack(tuple(layers), jnp.asarray(errors))
+
+
+@functools.partial(jax.jit, static_argnames=("rule", "width", "batch_size"))
+def _begin(key: jax.Array, inputs: jax.Array, rule: _Rule, width: int, batch_size: int) -> Any:
+    """A fresh layer that gives back the mean of its inputs, its optimizer's state and its chain."""
+    visible = inputs.shape[1]
+    machine = rbm.fresh(key, visible, width, std=rule.std(visible, width))
+    mean = jnp.mean(inputs, 0)
+    if rule.kind == "bernoulli":
+        share = jnp.clip(mean, 0.01, 0.99)
+        mean = jnp.log(share) - jnp.log1p(-share)
+    machine = machine._replace(visible=mean)
+    chain = inputs[:batch_size] if rule.persistent else None
+    return machine, rule.optimizer.init(machine), chain
+
+
+@functools.partial(jax.jit, static_argnames=("rule", "batch_size"))
+def _epoch(
+    progress: Any, key: jax.Array, inputs: jax.Array, rule: _Rule, batch_size: int
+) -> tuple[Any, jax.Array]:
+    """One pass over the inputs in a new order, and the error after it."""
+    shuffle, draws = jax.random.split(key)
+    order = jax.random.permutation(shuffle, inputs.shape[0])
+
+    def update(progress: Any, batch: jax.Array) -> tuple[Any, None]:
+        machine, opt_state, chain = progress
+        rows = jax.lax.dynamic_slice(order, (batch * batch_size,), (batch_size,))
+        own = jax.random.fold_in(draws, batch)
+        gradient, chain = rule.gradient(own, machine, inputs[rows], chain)
+        updates, opt_state = rule.optimizer.update(gradient, opt_state, machine)
+        return (optax.apply_updates(machine, updates), opt_state, chain), None
+
+    progress, _ = jax.lax.scan(update, progress, jnp.arange(inputs.shape[0] // batch_size))
+    return progress, jnp.mean(rule.error(progress[0], inputs[:SHOWN]))
+
+
+def _check(
+    inputs: jax.Array, widths: Sequence[int], kind: Kind, epochs: int, batch_size: int
+) -> None:
+    if inputs.ndim != 2:
+        raise ValueError(
+            f"inputs must be [N, D], got shape {inputs.shape}. Flatten the images first."
+        )
+    if not widths or min(widths) < 1 or epochs < 1 or not 1 <= batch_size <= inputs.shape[0]:
+        raise ValueError(
+            "there must be at least one layer of at least one unit, 1 epoch, and batches of 1 to "
+            f"{inputs.shape[0]} examples, got widths={tuple(widths)}, epochs={epochs}, "
+            f"batch_size={batch_size}."
+        )
+    if isinstance(inputs, jax.core.Tracer):
+        return
+    low, high = float(jnp.min(inputs)), float(jnp.max(inputs))
+    if kind == "bernoulli" and not 0 <= low <= high <= 1:
+        raise ValueError(
+            f'inputs must be in [0, 1] for visible="bernoulli", got {low:.3g} to {high:.3g}. '
+            'Divide the pixels by 255, or take "gaussian".'
+        )
