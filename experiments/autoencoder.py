@@ -151,7 +151,14 @@ def run(config: Config) -> dict[str, Any]:
         "run_dir": str(whole.directory),
     }
     whole.finish(result)
+    print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
+
+
+def said(result: Mapping[str, Any]) -> list[str]:
+    """What result.json holds, in lines: the scores of each method, then the claims."""
+    found = autoencoder_claims.table(result["methods"])
+    return [*found, "", *autoencoder_claims.lines(result["claims"])]
 
 
 # Images --------------------------------------------------------------------------------------
@@ -276,8 +283,6 @@ def judged(study: Study, images: "np.ndarray", states: "TrainState") -> dict[str
         }
         for name, each in found.items()
     }
-    study.say("\n".join(["", *autoencoder_claims.table(summaries)]))
-    study.say("\n".join([*autoencoder_claims.lines(claims), f"see {study.whole.directory}"]))
     _draw(study, restored, found, summaries, states)
     about = {"ssim_window": window, "test_images": len(test.clean)}
     return {"methods": summaries, "claims": claims, **more, **about}

@@ -93,6 +93,19 @@ def compare(cell: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
+def said(result: Mapping[str, Any]) -> list[str]:
+    """What result.json holds, in lines: every recipe in every cell, then the claims."""
+    from cnnlab.report.statistics import percent
+
+    found = []
+    for cell in result["cells"]:
+        found.append(f"{cell['amount']}, {cell['similarity']}: {cell['images']} images")
+        for name, each in cell["recipes"].items():
+            marked = "  (the lecture's)" * (name == cell["recommended"])
+            found.append(f"  {LABELS[name]}: {percent(each['test_accuracy'])}{marked}")
+    return [*found, "", *map(line, result["claims"])]
+
+
 def line(row: Mapping[str, Any]) -> str:
     """A claim and what was found."""
     ends = ""

@@ -99,9 +99,14 @@ def run(config: Config) -> dict[str, Any]:
         "run_dir": str(whole.directory),
     }
     whole.finish(result)
-    lines = [*probe_claims.table(points), "", *probe_claims.conclusions(claims)]
-    print("\n".join(["", *lines, f"see {whole.directory}"]))
+    print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
+
+
+def said(result: Mapping[str, Any]) -> list[str]:
+    """What result.json holds, in lines: the accuracy at each stage, then the claims."""
+    found = probe_claims.table(result["points"])
+    return [*found, "", *probe_claims.conclusions(result["claims"])]
 
 
 # Networks ------------------------------------------------------------------------------------

@@ -16,14 +16,14 @@ from typing import Any
 
 import tyro
 
-from experiments import ensembles_page, launch
+from experiments import ensembles_page, launch, transfer_page
 from experiments.ensembles_page import table
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 BENCHMARKS = ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results: written by python -m experiments.results -->", "<!-- end of results -->"
-PAGE = ROOT / "docs" / "ensembles.md"
+PAGES = ROOT / "docs" / "ensembles.md", ROOT / "docs" / "transfer.md"
 MAIN_FIGURES = ("curves", "learning", "comparison", "errors", "redundancy")
 LOCAL = ("data_dir", "run_dir", "runs", "resume", "coordinator", "processes", "process_id")
 
@@ -59,11 +59,14 @@ def run(config: Config) -> str:
     if not begin or not end:
         raise ValueError(f"{config.readme} must hold the lines {BEGIN!r} and {END!r}.")
     config.readme.write_text(f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}")
-    kept = [_kept(kind) for kind in ("ensemble_study", "distill", "redundancy")]
-    if any(kept):
-        page = config.readme.parent / PAGE.relative_to(ROOT)
-        page.parent.mkdir(exist_ok=True)
-        page.write_text(ensembles_page.page(*kept))
+    ensembles = [_kept(kind) for kind in ("ensemble_study", "distill", "redundancy")]
+    transfers = {kind: _kept(kind) for kind in transfer_page.EXPERIMENTS}
+    texts = (ensembles_page.page(*ensembles), transfer_page.page(transfers))
+    for page, text, kept in zip(PAGES, texts, (ensembles, transfers.values()), strict=True):
+        if any(kept):
+            place = config.readme.parent / page.relative_to(ROOT)
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(text)
     return tables
 
 
@@ -76,6 +79,8 @@ def _keep(directory: pathlib.Path, name: str | None) -> None:
     result = {key: value for key, value in result.items() if key not in LOCAL} | {"config": config}
     dataset, experiment = result["dataset"].partition(":")[0], result.get("experiment", "train")
     default = f"{dataset}-{result['model']}" if experiment == "train" else f"{experiment}-{dataset}"
+    if "task" in result:
+        default = f"{experiment}-{result['task']}-{dataset}"
     kept = name or default
     RESULTS.mkdir(exist_ok=True)
     if experiment == "init_study":
@@ -230,6 +235,7 @@ def _benchmarks() -> list[str]:
     for path, render in (
         ("against_pytorch.json", _pytorch),
         ("members.json", _members),
+        ("frozen.json", _frozen),
         ("startup.json", _startup),
     ):
         if (BENCHMARKS / path).is_file():
@@ -278,6 +284,28 @@ def _members(result: dict[str, Any]) -> str:
         "/ in turn, the ratio, and the memory that the program asks for):"
     )
     return f"{text}\n\n{table(['K networks', *map(str, counts)], rows)}"
+
+
+def _frozen(result: dict[str, Any]) -> str:
+    rows = [
+        [
+            f"{row['model']}, batch {row['batch']}",
+            row["variant"],
+            _spread(row["milliseconds"]),
+            f"{row['speed']:.1f}",
+            f"{row['optimizer_bytes'] / 2**10:,.0f}",
+            f"{row['program_bytes'] / 2**20:.0f}",
+        ]
+        for row in result["rows"]
+    ]
+    head = ["model", "variant", "ms a step", "times as fast", "optimizer, KiB", "program, MiB"]
+    still = all(row["frozen_bitwise_unchanged"] for row in result["rows"])
+    text = (
+        f"`python -m benchmarks.frozen` (Adam, {result['environment']['cpu_count']} CPU cores, "
+        f"{result['rounds']} rounds by turns; cached: the rest is trained on the front's stored "
+        f"output; frozen parameters and statistics {'un' * still}changed to the bit):"
+    )
+    return f"{text}\n\n{table(head, rows)}"
 
 
 def _startup(result: dict[str, Any]) -> str:

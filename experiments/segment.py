@@ -41,12 +41,12 @@ from experiments.segment_report import (
     STARTS,
     Study,
     Trained,
-    claim_lines,
     compare,
     draw,
     judged,
     line,
     name_of,
+    said,
 )
 from experiments.segment_scenes import Material, material
 
@@ -172,7 +172,7 @@ def run(config: Config) -> dict[str, Any]:
         "run_dir": str(study.whole.directory),
     }
     study.whole.finish(result)
-    print("\n".join(["", *claim_lines(claims), f"see {study.whole.directory}"]))
+    print("\n".join(["", *said(result), f"see {study.whole.directory}"]))
     return result
 
 

@@ -140,6 +140,21 @@ def line(point: Mapping[str, Any]) -> str:
     return f"mean IoU {whole}, of the digits alone {digits}, {point['seconds']:.0f} s"
 
 
+def said(result: Mapping[str, Any]) -> list[str]:
+    """What result.json holds, in lines: each training, then the claims."""
+    from cnnlab.report.statistics import percent
+
+    found = [
+        f"{each['loss']}, {STARTS[each['start']]}, {each['scenes']} scenes: {line(each)}"
+        for each in result["points"]
+    ]
+    classifier = result["classifier"]
+    if classifier is not None:
+        accuracy = percent(classifier["test_accuracy"])
+        found.append(f"classifier, {classifier['scenes']} scenes: test accuracy {accuracy}")
+    return [*found, "", *claim_lines(result["claims"])]
+
+
 def claim_lines(claims: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The claims, in words."""
     lines = []

@@ -41,7 +41,7 @@ import tyro
 from experiments import grid_claims, teachers
 from experiments.config import Training, make_recipe, plain
 from experiments.finetuning import RECIPES, Tuned, tune
-from experiments.grid_claims import AMOUNTS, EARLY
+from experiments.grid_claims import AMOUNTS, EARLY, said
 from experiments.grid_data import SHUFFLED, Target, load_all
 from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
@@ -167,7 +167,7 @@ def run(config: Config) -> dict[str, Any]:
         "run_dir": str(whole.directory),
     }
     whole.finish(result)
-    print("\n".join(["", *map(grid_claims.line, claims), f"see {whole.directory}"]))
+    print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
 
 

@@ -48,7 +48,7 @@ from experiments.halves import (
 )
 from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
-from experiments.transferability_claims import TREATMENTS, Accuracies, compare, line
+from experiments.transferability_claims import TREATMENTS, Accuracies, compare, said
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,7 +159,7 @@ def run(config: Config) -> dict[str, Any]:
         "run_dir": str(whole.directory),
     }
     whole.finish(result)
-    print("\n".join(["", *map(line, claims), f"see {whole.directory}"]))
+    print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
 
 

@@ -74,6 +74,20 @@ def compare(cuts: Mapping[str, Accuracies], depths: Sequence[int]) -> list[dict[
     return rows
 
 
+def said(result: Mapping[str, Any]) -> list[str]:
+    """What result.json holds, in lines: every treatment at every n, then the claims."""
+    from cnnlab.report.statistics import percent
+
+    found = []
+    for cut, each in result["cuts"].items():
+        found.append(f"{cut}: base {percent(each['base'])}")
+        for treatment in TREATMENTS:
+            own = [row for row in each["treatments"] if row["treatment"] == treatment]
+            told = ", ".join(f"n={row['depth']} {percent(row['test_accuracy'])}" for row in own)
+            found.append(f"  {treatment:4}  {told}")
+    return [*found, "", *map(line, result["claims"])]
+
+
 def line(row: Mapping[str, Any]) -> str:
     """A claim, what was found and what was published."""
     ends = ""
