@@ -213,7 +213,7 @@ def tune(
 def frozen_front(network: "Network", rates: "Rates | None", params: Any) -> str | None:
     """The last stage of the front that is frozen as a whole, None where there is no such front.
 
-    A stage without parameters counts as frozen, but does not make a front alone.
+    A stage without parameters counts as frozen, but does not end a front.
     """
     import jax
 
@@ -224,7 +224,8 @@ def frozen_front(network: "Network", rates: "Rates | None", params: Any) -> str 
     for name in network.names:
         if not all(jax.tree.leaves(frozen.get(name, {}))):
             break
-        front = name if name in frozen or front is not None else None
+        if name in frozen:
+            front = name
     return front
 
 

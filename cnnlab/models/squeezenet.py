@@ -126,6 +126,7 @@ def squeezenet(
     share_3x3: float = 0.5,
     head_padding: int = 0,
     activation: str = "relu",
+    head_activation: str | None = None,
     dropout: float = 0.5,
     dtype: jnp.dtype | None = None,
 ) -> Network:
@@ -145,6 +146,9 @@ def squeezenet(
       head_padding: zeros around the last convolution's input: 1 in the released Caffe net, 0 here
         and in torchvision. The padded places count in the mean.
       activation: kind of activation.
+      head_activation: behind the last convolution; the same as elsewhere where None. A ReLU there
+        can give a class no gradient any more: "identity" for a head that is trained anew on few
+        classes.
       dropout: probability with which the last convolution's inputs are dropped.
       dtype: of the computation; parameters stay float32.
 
@@ -167,12 +171,13 @@ def squeezenet(
             sizes.append(size)
         return Fires(first, tuple(sizes), pool, activation, dtype)
 
+    last = activation if head_activation is None else head_activation
     return Network(
         (
             ("stem", Stem(stem_width, activation, dtype)),
             ("stage1", fires(2, 4, pool=True)),
             ("stage2", fires(5, 8, pool=True)),
             ("stage3", fires(9, 9, pool=False)),
-            ("head", ConvClassifier(num_classes, head_padding, dropout, activation, dtype)),
+            ("head", ConvClassifier(num_classes, head_padding, dropout, last, dtype)),
         )
     )

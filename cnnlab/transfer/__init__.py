@@ -5,10 +5,16 @@ student = dataclasses.replace(recipe, loss=losses.distillation(temperature=4.0))
 for epoch in train.fit(student, transfer.taught(splits.train, logits), epochs=10):
     ...
 
+recipe = dataclasses.replace(recipe, rates=transfer.freeze(network, up_to="stage2"))
+states, report = transfer.transplant(trained, recipe, splits.train, seeds=(0, 1, 2))
+
+found = transfer.features.features(recipe, states, splits.train, ("stage2",))
+
 sparse = transfer.pruning.prune(states.params, 0.8, members=True)  # and rewound, restarted …
 """
 
-from cnnlab.transfer import pruning
+from cnnlab.transfer import features, neighbours, probes, pruning, rbm, stacking
+from cnnlab.transfer.cache import front_features, rejoined, rest_recipe, rest_states
 from cnnlab.transfer.distillation import (
     ClassBias,
     class_bias,
@@ -20,20 +26,34 @@ from cnnlab.transfer.distillation import (
     without_classes,
 )
 from cnnlab.transfer.freezing import by_stage, freeze, gradual, layer_decay, lecture_rates
+from cnnlab.transfer.surgery import SurgeryError, copied, last_stages, transplant
 
 __all__ = [
     "ClassBias",
+    "SurgeryError",
     "by_stage",
     "class_bias",
+    "copied",
+    "features",
     "freeze",
+    "front_features",
     "gap_closed",
     "gradual",
+    "last_stages",
     "layer_decay",
     "lecture_rates",
     "live_teacher",
+    "neighbours",
     "prior_bias",
+    "probes",
     "pruning",
+    "rbm",
+    "rejoined",
+    "rest_recipe",
+    "rest_states",
+    "stacking",
     "taught",
     "teacher_logits",
+    "transplant",
     "without_classes",
 ]

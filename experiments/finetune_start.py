@@ -1,0 +1,134 @@
+"""What fine-tuning begins from, and what is refused before it begins."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from experiments.config import make_recipe
+from experiments.finetuning import RECIPES, rates_of, shares
+
+if TYPE_CHECKING:
+    from cnnlab.data import Dataset, Splits
+    from cnnlab.train import Recipe
+    from experiments.finetune import Config
+    from experiments.origins import Origin
+
+
+def settled(config: "Config") -> "Config":
+    """The config with what follows from it.
+
+    Raises:
+      ValueError: if it does not say what to begin from, or says two things.
+    """
+    from cnnlab import data
+    from cnnlab.data.splits import class_index
+
+    if config.from_run is not None and config.weights is not None:
+        raise ValueError("begin from a run (--from) or from a file (--weights), not from both.")
+    if not config.recipe:
+        raise ValueError(f"name at least one recipe of {', '.join(RECIPES)}, recommended.")
+    if config.from_run is not None or config.weights is not None:
+        if config.source_classes:
+            raise ValueError(
+                "--source-classes are for a network that is trained first: leave them out, or "
+                "leave out --from and --weights."
+            )
+        return config
+    source = config.source_classes
+    if not source and config.dataset == "digits":
+        source = ("0", "1", "2", "3", "4")
+    if not source:
+        raise ValueError(
+            "a trained network is needed: --from RUN, --weights FILE with --model, or some classes "
+            "of the data set to train one on first, --source-classes."
+        )
+    whole = data.load(
+        config.dataset, config.data_dir, validation=None, split_seed=config.split_seed
+    )
+    known = whole.train
+    indices = {class_index(known, name) for name in source}
+    others = tuple(name for i, name in enumerate(known.class_names) if i not in indices)
+    classes = others if config.classes is None else config.classes
+    both = [name for name in classes if class_index(known, name) in indices]
+    if both or not classes:
+        raise ValueError(
+            f"the classes to tune to must be others than the source's {', '.join(source)}, got "
+            f"{', '.join(both) or 'none'}."
+        )
+    each = 10 if config.per_class is None and config.fraction is None else config.per_class
+    return dataclasses.replace(config, source_classes=source, classes=classes, per_class=each)
+
+
+def given(config: "Config", splits: "Splits") -> "Origin | None":
+    """The network of a run or a file; None where one is to be trained."""
+    from experiments import origins
+
+    if config.weights is not None:
+        channels = splits.train.image_shape[2]
+        if config.weights_normalization != "unit" and channels != 3:
+            raise ValueError(
+                f"--weights-normalization {config.weights_normalization} is for images of 3 "
+                f"channels, these have {channels}: choose unit."
+            )
+        return origins.of_weights(
+            config.weights,
+            config.model,
+            config.model_options,
+            image_shape=splits.train.image_shape,
+            num_classes=config.weights_classes,
+            normalization=config.weights_normalization,
+            mapping=config.mapping,
+        )
+    if config.from_run is None:
+        return None
+    origin = origins.of_run(
+        config.from_run, data_dir=config.from_data_dir, member=config.from_member
+    )
+    if config.model not in (type(config).model, origin.model):
+        raise ValueError(
+            f"the run in {config.from_run} is of another family, {origin.model}, not of "
+            f"{config.model}: leave out --model, the run says what its network is."
+        )
+    return origin
+
+
+def as_origin(config: "Config", model: str, model_options: tuple[str, ...]) -> "Config":
+    """The config that trains the origin's model for the new classes."""
+    own = (*model_options, *config.head_options)  # the later one counts
+    return dataclasses.replace(config, model=model, model_options=own)
+
+
+def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> None:
+    """Refuses what could not be trained.
+
+    Args:
+      config: of the new network.
+      variables: of the trained one, or their shapes.
+      channels: of its images.
+      splits: the new data.
+    """
+    from cnnlab.train import check_fits
+    from cnnlab.transfer.surgery import copied
+    from experiments.recommending import RECOMMENDED, check_measurable
+
+    train = splits.train
+    recipe = make_recipe(config, train)
+    check_fits(recipe, train)
+    shapes = shapes_of(recipe, train)
+    changes = None if channels == train.image_shape[2] else config.channels
+    copied(variables, shapes, reinitialise=recipe.network.names[-1:], channels=changes)
+    possible: list[str] = [name for name in config.recipe if name != "recommended"]
+    if "recommended" in config.recipe:
+        check_measurable(train)
+        possible += RECOMMENDED
+    for name in possible:
+        phases = rates_of(name, recipe.network, shapes["params"], config.details)
+        for each in shares(config.of(name), len(phases)):
+            make_recipe(each, train)
+
+
+def shapes_of(recipe: "Recipe", train: "Dataset") -> dict[str, Any]:
+    """The shapes of a network's variables."""
+    from cnnlab.train.state import state_shapes
+
+    state = state_shapes(recipe, train.image_shape)
+    return {"params": state.params, **state.model_state}

@@ -1,0 +1,219 @@
+"""Which recipe of fine-tuning to take: from how many images there are, and how alike the tasks are.
+
+| | similar | different |
+| --- | --- | --- |
+| few images | linear: the features fit | top: the last stages do not fit |
+| many images | layerwise: all stages, gently | all: all stages, at a tenth of the head's rate |
+
+How alike they are is measured: a linear classifier on what each stage gives, in closed form, by
+cross-validation on the training images, for the trained network and for one with fresh weights.
+
+Source: Karpathy, CS231n, Stanford, "Transfer learning", 2016, for the table; Yosinski et al., NIPS
+2014, for what it means that early stages do better than late ones.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from cnnlab.data import Dataset
+    from experiments.origins import Origin
+
+ENOUGH = 0.5
+"""Of a fresh network's errors, what a trained one's last stage must spare to count as similar."""
+
+RECOMMENDED = ("linear", "top", "layerwise", "all", "scratch")
+"""What may be recommended."""
+
+_PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+_FOLDS = 5
+
+
+class Similarity(NamedTuple):
+    """How much the stages of a trained network know of a task.
+
+    Attributes:
+      trained: stage -> accuracy of a linear classifier on what it gives, by cross-validation.
+      fresh: the same of a network with fresh weights.
+      images: how many there were.
+      folds: of the cross-validation.
+    """
+
+    trained: dict[str, float]
+    fresh: dict[str, float]
+    images: int
+    folds: int
+
+    @property
+    def last(self) -> str:
+        """The stage before the head."""
+        return list(self.trained)[-1]
+
+    @property
+    def best(self) -> str:
+        """The stage whose features do best; of several, the last."""
+        return max(reversed(self.trained), key=lambda name: self.trained[name])
+
+    @property
+    def spared(self) -> float:
+        """The part of the fresh network's errors that the trained one does not make, at the last
+        stage; at most 1, and negative where training has made it worse.
+        """
+        fresh, trained = 1 - self.fresh[self.last], 1 - self.trained[self.last]
+        if fresh == 0:
+            return 1.0 if trained == 0 else -1.0
+        return 1 - trained / fresh
+
+    @property
+    def margin(self) -> float:
+        """The standard error of an accuracy like that of the best stage."""
+        accuracy = self.trained[self.best]
+        return float((accuracy * (1 - accuracy) / self.images) ** 0.5)
+
+    @property
+    def similar(self) -> bool:
+        """Whether the last stage spares enough errors, and no earlier one does clearly better."""
+        behind = self.trained[self.best] - self.trained[self.last]
+        return self.spared >= ENOUGH and behind <= self.margin
+
+
+class Recommendation(NamedTuple):
+    """A recipe, and why."""
+
+    recipe: str
+    reason: str
+
+
+def recommend(
+    images: int, classes: int, similarity: Similarity, little: int = 500
+) -> Recommendation:
+    """The recipe for a task.
+
+    Args:
+      images: to train on.
+      classes: of the task.
+      similarity: as ``measure`` gives it.
+      little: images a class under which there are few.
+    """
+    each = images / classes
+    few = each < little
+    amount = f"{each:.0f} images a class are {'few' if few else 'many'} (the limit is {little})"
+    last, best = similarity.last, similarity.best
+    said = (
+        f"on {last} a linear classifier gets {100 * similarity.trained[last]:.1f} % of the "
+        f"training images right by {similarity.folds}-fold cross-validation, with fresh weights "
+        f"{100 * similarity.fresh[last]:.1f} %"
+    )
+    if similarity.spared <= 0:
+        recipe, alike = ("top" if few else "scratch"), "different: it is no better than fresh"
+    elif similarity.similar:
+        recipe, alike = ("linear" if few else "layerwise"), "similar"
+    else:
+        recipe, alike = ("top" if few else "all"), "different"
+        if similarity.spared >= ENOUGH:
+            alike += f": {best} does better, {100 * similarity.trained[best]:.1f} %"
+    return Recommendation(recipe, f"{amount}; {said}, so the tasks are {alike}.")
+
+
+def measure(origin: "Origin", train: "Dataset", prepare: Any, seed: int = 0) -> Similarity:
+    """How much the stages of a trained network know of a data set; see ``Similarity``.
+
+    Args:
+      origin: the trained network.
+      train: the training part of the task.
+      prepare: what the network is shown of its images.
+      seed: of the fresh network and the folds.
+
+    Raises:
+      ValueError: if a class has fewer than two images, or the network no stage before its head.
+    """
+    import jax
+    import optax
+
+    from cnnlab.keys import run_key
+    from cnnlab.models.init import create
+    from cnnlab.train import Recipe, init_state, states_of
+    from cnnlab.transfer.features import features
+
+    smallest = check_measurable(train)
+    stages = origin.network.names[:-1]
+    if not stages:
+        raise ValueError("the network must have a stage before its head to have features.")
+    recipe = Recipe(origin.network, optax.identity(), prepare, init=create("he"))
+    fresh = jax.jit(lambda key: init_state(recipe, key, train.image_shape))(run_key(seed))
+    networks = {
+        "trained": states_of(recipe, origin.variables),
+        "fresh": jax.tree.map(lambda leaf: leaf[None], fresh),
+    }
+    folds = min(_FOLDS, smallest)
+    found = {
+        name: {
+            stage: cross_validated(values[0], train.labels, train.num_classes, folds, seed)
+            for stage, values in features(recipe, states, train, stages).items()
+        }
+        for name, states in networks.items()
+    }
+    return Similarity(found["trained"], found["fresh"], len(train), folds)
+
+
+def check_measurable(train: "Dataset") -> int:
+    """The images of the smallest class, of which cross-validation needs two.
+
+    Raises:
+      ValueError: if there are fewer.
+    """
+    import numpy as np
+
+    counts = np.bincount(train.labels, minlength=train.num_classes)
+    smallest = int(counts.argmin())
+    if counts[smallest] < 2:
+        raise ValueError(
+            f"{train.name}: how alike the tasks are is measured by cross-validation, which needs "
+            f"two images of every class, got {counts[smallest]} of class "
+            f"{train.class_names[smallest]!r}. Name a recipe instead of recommended: linear, say."
+        )
+    return int(counts[smallest])
+
+
+def cross_validated(
+    features: "np.ndarray", labels: "np.ndarray", classes: int, folds: int, seed: int = 0
+) -> float:
+    """The accuracy of a ridge classifier on held-out folds, with the best of a few penalties.
+
+    Features are brought to unit variance. The penalty is chosen on the same folds, for every
+    network and stage alike.
+
+    Args:
+      features: float ``[N, ...]``.
+      labels: int ``[N]``.
+      classes: how many there are.
+      folds: 2 or more, at most the images of the smallest class.
+      seed: of the folds.
+    """
+    import numpy as np
+    from sklearn.model_selection import StratifiedKFold
+
+    from cnnlab.transfer.probes import ridges
+
+    flat = np.asarray(features, np.float64).reshape(len(features), -1)
+    deviation = flat.std(0)
+    flat = flat / np.where(deviation > 0, deviation, 1)
+    right = np.zeros(len(_PENALTIES))
+    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for train, held_out in splitter.split(flat, labels):
+        linears = ridges(flat[train], labels[train], classes, _PENALTIES)
+        right += [each.correct(flat[held_out], labels[held_out]).sum() for each in linears]
+    return float(right.max() / len(labels))
+
+
+def plain(similarity: Similarity) -> Mapping[str, Any]:
+    """As what JSON can hold."""
+    return {
+        "trained": similarity.trained,
+        "fresh": similarity.fresh,
+        "spared": similarity.spared,
+        "similar": similarity.similar,
+        "folds": similarity.folds,
+    }

@@ -1,0 +1,365 @@
+"""Fine-tuning by name: what learns, what is cached, what is recommended and where it begins."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from cnnlab import models
+from cnnlab.data import Features
+from cnnlab.models import weights
+from cnnlab.report import finetune_figures
+from cnnlab.train.run import ResumeError
+from cnnlab.train.state import state_shapes
+from cnnlab.transfer import cache
+from cnnlab.transfer.surgery import SurgeryError
+from experiments import finetune, finetune_start, finetuning, origins, recommending
+from experiments.config import load_data, make_recipe
+from experiments.finetuning import Details, Tuned
+from experiments.parts import Part, open_whole
+from experiments.recommending import Similarity, recommend
+
+TINY = finetune.Config(
+    dataset="synthetic:160:4x4x1:4",
+    model="mlp",
+    model_options=("widths=(8,6)",),
+    source_classes=("0", "1"),
+    source_epochs=4,
+    recipe=("linear", "recommended", "scratch"),
+    per_class=12,
+    epochs=3,
+    batch_size=12,
+    seeds=2,
+    quiet=True,
+)
+
+
+def noise(shapes, seed=0):
+    """Values in the place of shapes: nothing is compiled."""
+    generator = np.random.default_rng(seed)
+    return jax.tree.map(lambda s: (0.5 * generator.normal(size=s.shape)).astype(s.dtype), shapes)
+
+
+def made(config, whole, name, recipe, train, validation=None, *, initial=None, **settings):
+    """In the place of a training: where it would have begun, or noise."""
+    state = state_shapes(recipe, train.image_shape)
+    if initial is None:
+        each = [noise(state, seed) for seed in config.all_seeds]
+        initial = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
+    return Part(initial, {}, 12, 3.0)
+
+
+@pytest.fixture(scope="module")
+def tuned_run(tmp_path_factory):
+    """A run without trainings."""
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finetune, "train_part", made)
+        patch.setattr(finetuning, "train_part", made)
+        patch.setattr(recommending, "measure", lambda *_, **__: similarity(0.7, 0.9, 0.6))
+        result = finetune.run(dataclasses.replace(TINY, run_dir=directory))
+    return directory, result
+
+
+def test_a_run_says_what_each_recipe_did_and_leaves_a_figure(tuned_run):
+    directory, result = tuned_run
+    stored = json.loads((directory / "result.json").read_text())
+    assert stored["recipes"].keys() == result["recipes"].keys() >= {"linear", "scratch"}
+    assert stored["origin"] == "mlp trained on synthetic:160:4x4x1:4, class0, class1"
+    assert stored["images"]["train"] == 24 and len(stored["classes"]) == 2
+    linear, scratch = stored["recipes"]["linear"], stored["recipes"]["scratch"]
+    assert (linear["cached"], scratch["cached"]) == ("stage2", None)
+    assert (linear["parameters"], scratch["parameters"]) == (14, 17 * 8 + 9 * 6 + 14)
+    assert stored["recommended"]["recipe"] == "linear" and len(stored["recipes"]) == 2
+    assert "12 images a class are few" in stored["recommended"]["reason"]
+    difference = np.subtract(*(each["test_accuracy"]["values"] for each in (linear, scratch)))
+    assert stored["claims"][0]["mean"] == pytest.approx(difference.mean())
+    assert (directory / "figures" / "recipes.png").is_file()
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_read_again_without_training(tmp_path, capsys):
+    config = dataclasses.replace(TINY, run_dir=tmp_path / "run", quiet=False)
+    result = finetune.run(config)
+    assert "epoch 3" in capsys.readouterr().out
+    again = finetune.run(finetune.Config(resume=tmp_path / "run"))
+    assert "epoch 3" not in capsys.readouterr().out
+    assert result["recommended"]["similarity"]["folds"] == 5
+    for name, each in result["recipes"].items():
+        assert again["recipes"][name]["test_accuracy"] == each["test_accuracy"]
+
+
+def test_a_run_that_is_not_there_is_told(tmp_path):
+    for settings in ({"resume": tmp_path / "x"}, {"from_run": tmp_path / "x"}):
+        with pytest.raises(ResumeError, match="there is no run in"):
+            finetune.run(finetune.Config(**settings, runs=tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recipe": ()}, "at least one recipe"),
+        ({"source_classes": ()}, "a trained network is needed"),
+        ({"classes": ("1", "2")}, "must be others than the source's 0, 1, got 1"),
+        ({"source_classes": ("0", "7")}, "classes 0 to 3, got 7"),
+        ({"source_classes": ("0", "1", "2", "3")}, "others than the source's.*got none"),
+        ({"from_run": "a", "weights": "b"}, "not from both"),
+        ({"weights": "b.npz"}, "leave out --from and --weights"),
+        ({"weights": "b.npz", "source_classes": ()}, "is for images of 3 channels, these have 1"),
+        (
+            {"weights": "b.npz", "source_classes": (), "weights_normalization": "unit"},
+            "b.npz must be a file",
+        ),
+        ({"copies": -1}, "copies must be at least 0"),
+        ({"copies": 2, "cache": "none"}, "choose the cache memory or disk"),
+        ({"body": 0.0}, "a factor > 0"),
+        ({"recipe": ("top",), "top": 4}, "k must be in 1 to 3"),
+        ({"recipe": ("layerwise",), "decay": 1.5}, "decay must be in"),
+        ({"recipe": ("gradual",), "epochs": 2}, "at least one of the units, got 2 for 3"),
+        ({"batch_size": 100}, "batch size of at most"),
+        ({"per_class": 1, "batch_size": 2, "warmup_epochs": 0}, "two images of every class, got 1"),
+        ({"per_class": 1, "batch_size": 2, "validation": 1}, "would leave a class without any"),
+        ({"head_options": ("width=2",)}, "width"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path, change, message):
+    config = dataclasses.replace(TINY, runs=tmp_path / "runs", **change)
+    with pytest.raises((ValueError, FileNotFoundError, TypeError), match=f"(?s){message}"):
+        finetune.run(config)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_class_of_one_image_can_be_tuned_to_by_a_recipe_that_is_named(tmp_path):
+    config = dataclasses.replace(
+        TINY, per_class=1, batch_size=2, warmup_epochs=0, recipe=("linear",), runs=tmp_path
+    )
+    settled = finetune_start.settled(config)
+    splits = load_data(settled)
+    shapes = finetune_start.shapes_of(make_recipe(settled, splits.train), splits.train)
+    finetune_start.check(settled, shapes, 1, splits)
+
+
+# Where networks come from --------------------------------------------------------------------
+
+
+def test_the_network_of_a_run_is_one_of_its_members(finished):
+    directory, _ = finished
+    first, second = (origins.of_run(directory, member=member) for member in (0, 1))
+    assert first.name.endswith("seed 0") and second.name.endswith("seed 1")
+    assert first.variables["params"]["head"]["dense"]["kernel"].shape == (8, 3)
+    kernels = [each.variables["params"]["stage1"]["dense"]["kernel"] for each in (first, second)]
+    assert not np.array_equal(*kernels)
+    with pytest.raises(ValueError, match="members 0 to 1, got 2"):
+        origins.of_run(directory, member=2)
+
+
+def test_a_checkpoint_of_another_family_is_refused(finished, tmp_path):
+    config = dataclasses.replace(
+        TINY,
+        model="resnet8",
+        source_classes=(),
+        from_run=finished[0],
+        per_class=None,
+        runs=tmp_path / "runs",
+    )
+    with pytest.raises(ValueError, match="another family, mlp, not of lenet5"):
+        finetune.run(dataclasses.replace(config, model="lenet5"))
+    with pytest.raises(SurgeryError, match="(?s)another network.*stage1/dense/kernel"):
+        finetune.run(dataclasses.replace(config, dataset="synthetic:90:5x5x1:3"))
+    assert not (tmp_path / "runs").exists()
+
+
+def test_weights_of_a_file_have_the_classes_of_the_file(tmp_path):
+    network = models.create("resnet8", 7, width=2, norm="group")
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), np.float32)
+    variables = noise(jax.eval_shape(network.init, jax.random.key(3), images))
+    path = tmp_path / "resnet8.safetensors"
+    weights.save_safetensors(variables, path)
+    options = ("width=2", "norm=group")
+    origin = origins.of_weights(path, "resnet8", options, image_shape=(8, 8, 3), num_classes=7)
+    for ours, theirs in zip(*map(jax.tree.leaves, (origin.variables, variables)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"(?s)another network.*7.*-> .*1000"):
+        origins.of_weights(path, "resnet8", options, image_shape=(8, 8, 3))
+
+
+# Recipes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "details", "wanted"),
+    [
+        ("linear", {}, (0, 0, 0, 1)),
+        ("top", {}, (0, 0, 0.1, 1)),
+        ("top", {"top": 3, "body": 0.5}, (0, 0.5, 0.5, 1)),
+        ("all", {}, (0.1, 0.1, 0.1, 1)),
+        ("layerwise", {}, (0.01, 0.01, 0.1, 1)),
+        ("layerwise", {"decay": 0.5}, (0.125, 0.25, 0.5, 1)),
+    ],
+)
+def test_recipes_learn_at_rates_by_stage(name, details, wanted):
+    network = models.create("lenet5_1998", 3)
+    params = jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, 32, 32, 1)))["params"]
+    stages = [stage for stage in network.names if stage in params]
+    assert len(stages) >= 4
+    (rates,) = finetuning.rates_of(name, network, params, Details(**details))
+    found = {stage: set(jax.tree.leaves(rates.factors(params)[stage])) for stage in stages}
+    for stage, factor in zip(stages[-4:], wanted, strict=True):
+        assert list(found[stage]) == [pytest.approx(factor)], stage
+
+
+def test_gradual_unfreezing_begins_with_the_head_and_ends_with_all():
+    network = models.create("mlp", 3, widths=(4, 4))
+    params = jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, 4, 4, 1)))["params"]
+    phases = finetuning.rates_of("gradual", network, params)
+    learning = [sorted(rates.trainable(params)) for rates in phases]
+    assert learning == [["head"], ["head", "stage2"], ["head", "stage1", "stage2"]]
+    fronts = [finetuning.frozen_front(network, rates, params) for rates in phases]
+    assert fronts == ["stage2", "stage1", None]  # the stem alone has no parameters to freeze
+    assert finetuning.rates_of("scratch", network, params) == (None,)
+    with pytest.raises(ValueError, match="Did you mean 'gradual'"):
+        finetuning.rates_of("gradul", network, params)
+
+
+def test_phases_share_the_epochs_and_the_warm_up():
+    config = dataclasses.replace(TINY, epochs=10, warmup_epochs=2.0)
+    shares = finetuning.shares(config, 4)
+    assert [each.epochs for each in shares] == [3, 3, 2, 2]
+    assert [each.warmup_epochs for each in shares] == pytest.approx([0.6, 0.6, 0.4, 0.4])
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    """``tuned(name, **settings)``: trained by a recipe in a run directory of its own."""
+    config = finetune_start.settled(dataclasses.replace(TINY, epochs=1, warmup_epochs=0))
+    splits = load_data(config)
+    recipe = make_recipe(config, splits.train)
+    shapes = finetune_start.shapes_of(recipe, splits.train)
+    variables = noise(shapes)
+    whole = open_whole(dataclasses.replace(config, runs=tmp_path), "tune")
+
+    def tune(name, part, changes=None, **details):
+        own = dataclasses.replace(config, **(changes or {}))
+        how = Details(**details)
+        return finetuning.tune(name, own, whole, part, variables, splits, details=how)
+
+    return tune, variables
+
+
+def test_the_cache_changes_nothing_but_the_time(tuned):
+    tune, variables = tuned
+    cached = tune("linear", "cached")
+    plain = tune("linear", "plain", cache="none")
+    assert (cached.front, plain.front) == ("stage2", None)
+    np.testing.assert_array_equal(cached.accuracy, plain.accuracy)
+    for ours, theirs in zip(*map(jax.tree.leaves, (cached.states, plain.states)), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5)
+    for stage in ("stage1", "stage2"):  # bit for bit what was transferred, in every member
+        for name, leaf in variables["params"][stage]["dense"].items():
+            for member in cached.states.params[stage]["dense"][name]:
+                np.testing.assert_array_equal(member, leaf)
+    heads = cached.states.params["head"]["dense"]["kernel"]
+    assert not np.array_equal(heads[0], heads[1])
+    assert "frozen" in cached.table and "head/.*" in cached.table
+
+
+def test_copies_are_as_many_images_and_updates_in_all(tuned, monkeypatch):
+    tune, _ = tuned
+    asked = {}
+
+    def train_part(config, whole, name, recipe, train, validation=None, *, initial, **settings):
+        asked[name] = (config.epochs, len(train), float(recipe.schedule(0)), recipe)
+        return Part(initial, {}, 0, 1.0)
+
+    def front_features(recipe, states, dataset, up_to, *, copies=0, **settings):
+        labels = np.concatenate([dataset.labels] * max(copies, 1))
+        features = np.zeros((len(labels), 6), np.float32)
+        return Features(features, labels, dataset.class_names, up_to)
+
+    monkeypatch.setattr(finetuning, "train_part", train_part)
+    monkeypatch.setattr(cache, "front_features", front_features)
+    judged = Tuned("linear", None, None, 0.0, np.zeros(2), None, None, 0.0, "")
+    monkeypatch.setattr(finetuning, "_judged", lambda *_: judged)
+    changes = {"crop": 1, "epochs": 6, "warmup_epochs": 0}
+    tune("linear", "copies", changes, copies=3)
+    tune("linear", "augmented", changes)
+    epochs, images, rate, recipe = asked["copies"]
+    assert (epochs, images, rate) == (2, 72, pytest.approx(TINY.learning_rate))
+    assert float(recipe.schedule(2 * 72 // 12)) == pytest.approx(0, abs=1e-9)
+    # Without copies, augmented images have no cache.
+    assert asked["augmented"][:2] == (6, 24)
+    assert asked["augmented"][3].network.names[0] == "stem"
+
+
+def test_squeezenets_head_alone_can_do_without_its_relu():
+    stages = dict(models.create("squeezenet", 2, head_activation="identity").stages)
+    kinds = {name: stage.activation for name, stage in stages.items()}
+    assert kinds.pop("head") == "identity" and set(kinds.values()) == {"relu"}
+    assert dict(models.create("squeezenet", 2).stages)["head"].activation == "relu"
+
+
+# Recommendation ------------------------------------------------------------------------------
+
+
+def similarity(early, late, fresh):
+    return Similarity({"stem": early, "stage1": late}, {"stem": 0.5, "stage1": fresh}, 200, 5)
+
+
+@pytest.mark.parametrize(
+    ("images", "found", "recipe", "why"),
+    [
+        (200, similarity(0.7, 0.9, 0.6), "linear", "few .*are similar"),
+        (20000, similarity(0.7, 0.9, 0.6), "layerwise", "many .*are similar"),
+        (200, similarity(0.7, 0.7, 0.6), "top", "are different"),
+        (20000, similarity(0.7, 0.7, 0.6), "all", "are different"),
+        (200, similarity(0.95, 0.85, 0.6), "top", "stem does better, 95.0 %"),
+        (200, similarity(0.91, 0.9, 0.6), "linear", "similar"),  # within the standard error
+        (20000, similarity(0.5, 0.6, 0.6), "scratch", "no better than fresh"),
+        (200, similarity(0.5, 0.5, 0.6), "top", "no better than fresh"),
+    ],
+)
+def test_the_recommendation_follows_the_table_and_says_why(images, found, recipe, why):
+    got = recommend(images, 2, found)
+    assert got.recipe == recipe
+    assert re.search(why, got.reason)
+    assert f"{images / 2:.0f} images a class" in got.reason
+
+
+def test_errors_spared_are_those_of_a_fresh_network():
+    assert similarity(0.5, 0.9, 0.6).spared == pytest.approx(0.75)
+    assert similarity(0.5, 0.5, 0.6).spared == pytest.approx(-0.25)
+    assert similarity(0.5, 1.0, 1.0).spared == 1.0
+
+
+def test_cross_validation_is_scikit_learns():
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 20).astype(np.int32)
+    features = generator.normal(size=(60, 9)) + 1.5 * np.eye(9)[labels]
+    features[:, 8] = 1.0  # a constant one
+    wanted = [
+        cross_val_score(
+            make_pipeline(StandardScaler(), RidgeClassifier(alpha=penalty)),
+            features,
+            labels,
+            cv=StratifiedKFold(5, shuffle=True, random_state=1),
+        ).mean()
+        for penalty in recommending._PENALTIES
+    ]
+    got = recommending.cross_validated(features, labels, 3, 5, seed=1)
+    # There, deviations are those of each fold.
+    assert got == pytest.approx(max(wanted), abs=0.034) and got > 0.5
+
+
+def test_a_figure_needs_a_seed_of_each_recipe():
+    with pytest.raises(ValueError, match="one or more recipes"):
+        finetune_figures.draw_recipes({}, chance=0.5)
+    with pytest.raises(ValueError, match=r"one or more recipes, got .*\(0,\)"):
+        finetune_figures.draw_recipes({"linear": []}, chance=0.5)
