@@ -146,7 +146,7 @@ def _gradients(
     Frozen parameters are constants here: they have no gradient, and none is computed for them.
     """
     rates = recipe.rates
-    frozen = () if rates is None else rates.frozen_modules(state.params)
+    frozen = frozen_modules(recipe, state.params)
 
     def objective(learning: Any, model_state: Any, part: Batch, key: jax.Array) -> Any:
         params = learning if rates is None else rates.merged(state.params, learning)
@@ -192,6 +192,25 @@ def _gradients(
     carry = (zeros, state.model_state, zero_sums())
     (total, model_state, sums), _ = jax.lax.scan(add_part, carry, (cut, jnp.arange(parts)))
     return jax.tree.map(lambda g: g / parts, total), model_state, sums
+
+
+def frozen_modules(recipe: Recipe, params: Any) -> tuple[str, ...]:
+    """What runs as in evaluation: frozen modules, and stages without parameters in front of them.
+
+    Only those that lie in a front which is frozen as a whole: a stage that drops out in between
+    would make its output another one in every step.
+    """
+    if recipe.rates is None:
+        return ()
+    found = recipe.rates.frozen_modules(params)
+    front: list[str] = []
+    for name in recipe.network.names:
+        if name in params and name not in found:
+            break
+        front.append(name)
+    while front and front[-1] not in params:
+        front.pop()
+    return (*found, *(name for name in front if name not in found))
 
 
 def _losses(recipe: Recipe, outputs: jax.Array, batch: Batch) -> jax.Array:

@@ -14,6 +14,7 @@ from cnnlab.keys import run_key
 from cnnlab.models import multiply_adds
 from cnnlab.rates import Rates
 from cnnlab.train.run import Run
+from cnnlab.train.step import frozen_modules
 
 # The stem and stage1 as a whole, and of stage2 the first convolution and normalisation.
 RULES = (
@@ -154,3 +155,15 @@ def test_a_frozen_run_that_is_resumed_comes_to_the_same_bits(tmp_path):
     fresh, _ = jax.device_get((whole[0].params["stage1"], None))
     assert not any(changed(fresh, resumed[-1].params["stage1"]).values())
     assert any(changed(whole[0].params["head"], resumed[-1].params["head"]).values())
+
+
+def test_a_frozen_front_takes_stages_without_parameters_along_but_not_those_behind_it(tiny):
+    names = ("noise", "stem", "pool", "stage1", "drop", "head")
+    network = models.Network(tuple((name, tiny.network.stages[0][1]) for name in names))
+    params = {name: {"kernel": jnp.zeros(2)} for name in ("stem", "stage1", "head")}
+    for rules, found in (
+        (((r"(stem|stage1)/.*", 0.0), ("head/.*", 1.0)), {"noise", "stem", "pool", "stage1"}),
+        ((("(stem|stage1)/.*", 1.0), ("head/.*", 0.0)), {"head"}),
+    ):
+        recipe = dataclasses.replace(tiny, network=network, rates=Rates(rules))
+        assert set(frozen_modules(recipe, params)) == found
