@@ -79,6 +79,11 @@ def load_all(
         first = range(min(len(rest), loaded.train.num_classes))
         named: Sequence[str | int] = other_classes or first
         different = only(loaded, [class_index(loaded.train, each) for each in named])
+    if different.train.num_classes < 2:
+        raise ValueError(
+            "the different target must have at least 2 classes, got "
+            f"{', '.join(different.train.class_names)} of {other}. Name more --other-classes."
+        )
     if different.train.image_shape != source.train.image_shape:
         raise ValueError(
             f"the different target must have images of the source's shape, {other} has "

@@ -7,7 +7,7 @@ Claim (Stanford's CS231n, lecture on transfer learning), for a network trained o
     | a lot | fine-tune a few stages | fine-tune a larger number of stages |
 
 Published: no figures, a rule of thumb.
-Measured: see results/transfer-grid-*.json (written by this module).
+Measured: see results/transfer_grid-*.json (written by this module).
 
     python -m experiments.transfer_grid
     python -m experiments.transfer_grid --dataset fashion_mnist --data-dir DIR --other mnist \
@@ -40,7 +40,7 @@ import tyro
 
 from experiments import grid_claims, teachers
 from experiments.config import Training, make_recipe, plain
-from experiments.finetuning import RECIPES, Tuned, tune
+from experiments.finetuning import RECIPES, Tuned, rates_of, shares, tune
 from experiments.grid_claims import AMOUNTS, EARLY, said
 from experiments.grid_data import SHUFFLED, Target, load_all
 from experiments.parts import Whole, open_whole, train_part
@@ -258,7 +258,7 @@ def _tuned(
     from cnnlab.train import DivergedError
 
     config = dataclasses.replace(study.config, learning_rate=candidate.rate, resume=None)
-    recipe = _recipe(config, study.source, target)
+    recipe = _recipe(config, study.source, target, name)
     if candidate.stage is not None:
         recipe = dataclasses.replace(recipe, network=cut(recipe.network, candidate.stage))
     names = recipe.network.names
@@ -288,9 +288,10 @@ def _tuned(
         return None
 
 
-def _recipe(config: Config, source: "Recipe", target: Target) -> "Recipe":
-    """For the target's classes; its images are prepared as the source's were."""
-    return dataclasses.replace(make_recipe(config, target.splits.train), prepare=source.prepare)
+def _recipe(config: Config, source: "Recipe", target: Target, name: str) -> "Recipe":
+    """For the target's classes; its images are prepared as the source's were, but for "scratch"."""
+    recipe = make_recipe(config, target.splits.train)
+    return recipe if name == "scratch" else dataclasses.replace(recipe, prepare=source.prepare)
 
 
 def _stages(source: "Recipe", target: Target) -> list[str]:
@@ -332,6 +333,7 @@ def _check(
     from cnnlab.data.batches import steps_per_epoch
     from cnnlab.spelling import unknown
     from cnnlab.train import check_fits
+    from cnnlab.train.state import state_shapes
 
     known = (*RECIPES, EARLY)
     for name in config.recipes:
@@ -351,7 +353,10 @@ def _check(
         for stage in config.early:
             if stage not in stages[:-2]:
                 raise ValueError(unknown("earlier stage", stage, stages[:-2]))
-        own = _recipe(config, recipe, target)
+        own = _recipe(config, recipe, target, "scratch")
+        params = state_shapes(own, target.splits.train.image_shape).params
+        for name in (each for each in config.recipes if each != EARLY):
+            shares(config, len(rates_of(name, own.network, params)))
         steps_per_epoch(len(target.splits.train), config.batch_size, config.remainder)
         check_fits(own, target.splits.train)
         if EARLY in config.recipes:

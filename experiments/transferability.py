@@ -125,7 +125,7 @@ def run(config: Config) -> dict[str, Any]:
     members = make_members(splits.train.num_classes, config.all_seeds, given)
     subsets = images_of(members, splits.train)
     recipe = make_recipe(config, splits.train.take(subsets[0]))  # as many steps as there will be
-    depths = _checked(config, splits, recipe, subsets)
+    depths, most = _checked(config, splits, recipe, subsets)
     whole = open_whole(config, f"transferability-{config.dataset}")
     study = Study(config, whole, splits, recipe, members, subsets, say)
     say(f"{splits.notes}\nrun directory: {whole.directory}")
@@ -141,7 +141,7 @@ def run(config: Config) -> dict[str, Any]:
         }
         for cut in dict.fromkeys(member.cut for member in members)
     }
-    claims = compare(cuts, list(depths))
+    claims = compare(cuts, list(depths), whole=max(depths) == most)
     _draw(config, cuts, depths, whole)
     result = {
         "experiment": "transferability",
@@ -165,11 +165,11 @@ def run(config: Config) -> dict[str, Any]:
 
 def _checked(
     config: Config, splits: "Splits", recipe: "Recipe", subsets: "np.ndarray"
-) -> dict[int, str]:
+) -> tuple[dict[int, str], int]:
     """Refuses what could not be trained, before anything is written.
 
     Returns:
-      Depth -> the last stage that is kept.
+      Depth -> the last stage that is kept; and the largest depth that there could be.
     """
     from cnnlab.data.batches import steps_per_epoch
     from cnnlab.train import check_fits
@@ -190,7 +190,7 @@ def _checked(
             f"depths must be in 1 to {len(stages)}, the stages of {config.model} that have "
             f"parameters without the last one: {', '.join(stages)}; got {config.depths}."
         )
-    return {depth: stages[depth - 1] for depth in depths}
+    return {depth: stages[depth - 1] for depth in depths}, len(stages)
 
 
 # Training ------------------------------------------------------------------------------------

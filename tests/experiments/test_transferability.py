@@ -161,7 +161,8 @@ def test_claims_are_tested_on_the_means_that_they_are_about():
         "AnB": np.stack([base, base - 0.1, base - 0.2, base - 0.3 + noise]),
         "AnB+": np.stack([base + 0.02 + noise, base, base, base]),
     }
-    rows = compare({RANDOM: found, "given": {**found, "AnB": found["AnB"] - 0.1}}, [1, 2, 3, 4])
+    cuts = {RANDOM: found, "given": {**found, "AnB": found["AnB"] - 0.1}}
+    rows = compare(cuts, [1, 2, 3, 4], whole=True)
     by_claim = {(row["claim"], row["cut"]): row for row in rows}
     gained = by_claim["a transferred front, fine-tuned, beats the base network", RANDOM]
     wanted = 0.005 + 0.0025 * stats.t.ppf(0.975, 2) / np.sqrt(3) * np.array([-1, 1])
@@ -173,9 +174,13 @@ def test_claims_are_tested_on_the_means_that_they_are_about():
     np.testing.assert_allclose(further["values"], 0.1)
     specific = "the last stages are specific: the other half's frozen front falls behind"
     assert by_claim[specific, "given"]["mean"] == pytest.approx(0.4)
+    assert by_claim[specific, RANDOM]["published"] == 0.08  # not of other cuts, nor in the middle
+    assert by_claim[specific, "given"]["published"] is further["published"] is None
+    shorter = compare(cuts, [1, 2, 3, 4], whole=False)
+    assert {row["published"] for row in shorter} == {None, 0.016}
     assert "-0.10 points" not in line(further) and "+10.00 points" in line(further)
     two = {name: values[:2] if name != "base" else values for name, values in found.items()}
-    assert not any("middle" in row["claim"] for row in compare({RANDOM: two}, [1, 2]))
+    assert not any("middle" in row["claim"] for row in compare({RANDOM: two}, [1, 2], whole=True))
 
 
 # Helpers -------------------------------------------------------------------------------------
