@@ -35,15 +35,15 @@ class Rates:
       rules: ``(pattern, factor)``: a regular expression that a parameter's whole path matches, such
         as "stage1/block0/conv1/kernel" or "stage[12]/.*", and a number >= 0. Every parameter must
         be matched by exactly one of them.
-      optional: whether a rule may match nothing: for those that name every stage of a network, of
-        which some have no parameters.
+      optional: the patterns that may match nothing, such as those of stages that may have no
+        parameters.
 
     Raises:
       ValueError: without rules, or for a pattern or factor that cannot be one.
     """
 
     rules: tuple[tuple[str, float], ...]
-    optional: bool = False
+    optional: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.rules:
@@ -135,8 +135,11 @@ class Rates:
         found = collections.Counter(path for own in by_rule for path in own)
         missed = [path for path in paths if not found[path]]
         twice = [path for path in paths if found[path] > 1]
-        empty = [pattern for (pattern, _), own in zip(self.rules, by_rule, strict=True) if not own]
-        advice = f" The parameters are {_some(paths)}."
+        empty = [
+            pattern
+            for (pattern, _), own in zip(self.rules, by_rule, strict=True)
+            if not own and pattern not in self.optional
+        ]
         if missed:
             raise ValueError(
                 f"every parameter must be matched by exactly one rule, but none matches "
@@ -147,10 +150,6 @@ class Rates:
                 f"every parameter must be matched by exactly one rule, but several match "
                 f"{_some(twice)}. Narrow one of {_some(self._patterns)}."
             )
-        if empty and not self.optional:
-            raise ValueError(
-                f"every rule must match a parameter, but {_some(empty)} matches none." + advice
-            )
         factors = {
             path: factor
             for (_, factor), own in zip(self.rules, by_rule, strict=True)
@@ -158,8 +157,13 @@ class Rates:
         }
         if not any(factors.values()):
             raise ValueError(
-                f"something must learn, but the rules {_some(self._patterns)} freeze every "
-                "parameter. Leave at least the head free."
+                f"something must learn, but {_some([p for p, factor in self.rules if not factor])} "
+                "freeze every parameter. Leave at least the head free."
+            )
+        if empty:
+            raise ValueError(
+                f"every rule must match a parameter, but {_some(empty)} matches none. The "
+                f"parameters are {_some(paths)}."
             )
         return factors
 

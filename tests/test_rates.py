@@ -9,7 +9,10 @@ from cnnlab.rates import Rates
 PARAMS = {
     "stem": {"conv": {"kernel": np.zeros((3, 3))}},
     "stage1": {
-        "block0": {"norm1": {"scale": np.zeros(2), "bias": np.zeros(2)}, "conv": {"kernel": np.zeros(())}},
+        "block0": {
+            "norm1": {"scale": np.zeros(2), "bias": np.zeros(2)},
+            "conv": {"kernel": np.zeros(())},
+        },
         "block1": {"norm1": {"scale": np.zeros(2), "bias": np.zeros(2)}},
     },
     "head": {"dense": {"kernel": np.zeros((4, 2)), "bias": np.zeros(2)}},

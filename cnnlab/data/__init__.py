@@ -2,13 +2,13 @@
 
 from cnnlab.data.dataset import (
     Dataset,
-    Features,
     Images,
     LazyImages,
     Statistics,
     compute_statistics,
     fingerprint,
 )
+from cnnlab.data.features import Features
 from cnnlab.data.folder import read_image
 from cnnlab.data.sources import load, names
 from cnnlab.data.splits import Splits, folds, split, subset

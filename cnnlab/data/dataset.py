@@ -209,27 +209,6 @@ class Dataset:
         )
 
 
-class Features(Dataset):
-    """A data set whose images are activations: float16 or float32 [N, ...], of any rank from 2.
-
-    What trains on it is the rest of a network, ``Network.rest``; ``transfer.cache`` makes them.
-    """
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """The shape of an example's activations; (D,) where a stage gives vectors."""
-        shape: Any = tuple(self.images.shape[1:])
-        return shape
-
-    def _check_images(self) -> None:
-        shape, dtype = tuple(self.images.shape), self.images.dtype
-        if dtype not in (np.float16, np.float32) or len(shape) < 2 or 0 in shape:
-            raise ValueError(
-                f"{self.name}: features must be float16 or float32 [N, ...] with N >= 1, got "
-                f"{dtype} of shape {shape}."
-            )
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parts:
     """What a source holds: the parts as they were published, and how they were read.
@@ -273,9 +252,8 @@ def fingerprint(dataset: Dataset) -> str:
     """16 hexadecimal digits that tell this data from other data, the same in every process.
 
     Made from the images, the labels, the class names and, if there are any, targets or annotations.
-    Lazy
-    images are not decoded: their file names and sizes (or the name of their record file) stand for
-    them, so a data set that is lazy and the same one in memory have different fingerprints.
+    Lazy images are not decoded: their file names and sizes (or the name of their record file) stand
+    for them, so a data set that is lazy and the same one in memory have different fingerprints.
     """
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((tuple(dataset.images.shape), dataset.class_names)).encode())
@@ -289,7 +267,9 @@ def fingerprint(dataset: Dataset) -> str:
     if dataset.targets is not None:
         digest.update(np.ascontiguousarray(dataset.targets).astype("<f4").tobytes())
     if dataset.annotations is not None:
-        digest.update(np.ascontiguousarray(dataset.annotations).tobytes())
+        annotations = np.ascontiguousarray(dataset.annotations)
+        digest.update(f"annotations {annotations.dtype.str} {annotations.shape}".encode())
+        digest.update(annotations.tobytes())
     return digest.hexdigest()
 
 

@@ -1,6 +1,7 @@
 """Running statistics of batch normalisation taken anew from data."""
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,6 +18,7 @@ from cnnlab.models.norms import MOMENTS
 from cnnlab.train.evaluate import evaluation_source
 from cnnlab.train.program import BatchAt, over_members, spread_over
 from cnnlab.train.state import Average, Recipe, TrainState
+from cnnlab.train.step import frozen_modules
 
 
 def recalibrate(
@@ -43,7 +45,8 @@ def recalibrate(
       mesh: all devices by default.
 
     Returns:
-      The states, nothing else changed. A network without such statistics comes back as it is.
+      The states, nothing else changed. A network without such statistics comes back as it is, and
+      what the recipe's rates freeze keeps its own.
     """
     members = states.step.shape[0]
     network = states if states.average is None else states.average
@@ -63,6 +66,7 @@ def recalibrate(
         start, count = np.int32(window.start), np.int32(window.steps)
         totals = program(network, totals, window.own, window.shared, start, count)
     stats = _statistics(totals, plan.shape[1])
+    stats = _kept(stats, network.model_state["batch_stats"], frozen_modules(recipe, states.params))
     model_state = {**network.model_state, "batch_stats": stats}
     if states.average is None:
         return states._replace(model_state=model_state)
@@ -84,16 +88,22 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
         def body(index: jax.Array, totals: Any) -> Any:
             batch = spread(batch_at(shared, own, index))
             images = recipe.prepare(jax.random.key(0), batch.images)
+            if recipe.corrupt is not None:
+                key = stream_key(jax.random.key(0), "corrupt", index)
+                images = recipe.corrupt(key, images)
             _, changed = recipe.network.apply(
                 {"params": network.params, **network.model_state},
                 images,
                 train=True,
                 mutable=[*network.model_state, MOMENTS],
                 rngs={"dropout": stream_key(jax.random.key(0), "dropout", index)},
+                frozen=frozen_modules(recipe, network.params),
             )
             moments = traverse_util.flatten_dict(changed[MOMENTS])
             sums = traverse_util.flatten_dict(totals)
             for path, total in sums.items():
+                if path not in moments:  # frozen
+                    continue
                 value = moments[path]
                 if path[-1] == "var":
                     value = value + jnp.square(moments[(*path[:-1], "mean")])
@@ -106,6 +116,15 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
         return over_members(one, mesh)((networks, totals, own), shared, start, count)
 
     return jax.jit(call, out_shardings=sharding(mesh, MEMBER))
+
+
+def _kept(stats: Any, old: Any, frozen: Sequence[str]) -> Any:
+    """The statistics, but the old ones of what is frozen."""
+    before = traverse_util.flatten_dict(old, sep="/")
+    found = traverse_util.flatten_dict(stats, sep="/")
+    still = [path for path in found if any(path.startswith(f"{name}/") for name in frozen)]
+    kept = {path: before[path] for path in still}
+    return traverse_util.unflatten_dict({**found, **kept}, sep="/")
 
 
 def _statistics(totals: Any, batches: int) -> Any:

@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, sharding
+from cnnlab.train.metrics import accuracy
 from cnnlab.train.state import Average, Recipe, TrainState, state_shapes
 
 
@@ -59,7 +60,7 @@ def begun_from(
 
 
 def check_loss(recipe: Recipe, train: Dataset) -> None:
-    """Refuses a loss that would be given targets and takes none.
+    """Refuses a loss or a score that would be given targets and takes none, and two kinds of them.
 
     Raises:
       ValueError: then.
@@ -80,16 +81,28 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
             "a network that gives images back has them as its targets, and the data set has others "
             "besides: leave them out, dataclasses.replace(dataset, targets=None, annotations=None)."
         )
-    try:
-        signature = inspect.signature(recipe.loss)
-    except (TypeError, ValueError):  # some callables do not tell theirs
-        return
-    try:
-        signature.bind(None, None, None)
-    except TypeError as error:
+    if recipe.corrupt is not None and recipe.score is accuracy:
         raise ValueError(
-            f"the loss must take (outputs, labels, targets), for there are targets ({whence}), got "
-            f"one that takes {signature}. For a teacher take losses.distillation() or "
-            "losses.logits_matching(), or leave the targets out: "
-            "dataclasses.replace(dataset, targets=None)."
-        ) from error
+            "images that are given back have no label to be right about: give the recipe "
+            "score=None, or a score of (outputs, labels, targets)."
+        )
+    if recipe.teacher is not None and train.annotations is not None:
+        raise ValueError(
+            "the recipe's teacher would say targets in the place of the data set's annotations: "
+            "leave one out, dataclasses.replace(dataset, annotations=None)."
+        )
+    for name, function in (("loss", recipe.loss), ("score", recipe.score)):
+        try:
+            signature = None if function is None else inspect.signature(function)
+        except (TypeError, ValueError):  # some callables do not tell theirs
+            continue
+        try:
+            if signature is not None:
+                signature.bind(None, None, None)
+        except TypeError as error:
+            raise ValueError(
+                f"the {name} must take (outputs, labels, targets), for there are targets "
+                f"({whence}), got one that takes {signature}. For a teacher take "
+                "losses.distillation() or losses.logits_matching(), or leave the targets out: "
+                "dataclasses.replace(dataset, targets=None)."
+            ) from error

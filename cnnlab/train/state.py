@@ -68,8 +68,8 @@ class Recipe:
       rates: which parameters are frozen and how fast the others learn, ``transfer.freezing``; all
         at the optimizer's rate by default.
       corrupt: for a network that gives images back: behind ``augment``, in training and in
-        evaluation (there always with the same key), what it is shown of them; the loss gets the
-        images from before as its targets. ``augment.compose()`` shows them as they are.
+        evaluation (there with a key of each image's pixels), what it is shown of them; the loss
+        gets the images from before as its targets. ``augment.compose()`` shows them as they are.
       score: how right an output is, recorded as "accuracy"; None where nothing is right or wrong.
       init: how the weights start, ``models.init.create(name)``.
 

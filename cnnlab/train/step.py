@@ -93,13 +93,14 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     """Logits ``[N, K]`` for uint8 images ``[N, H, W, C]``, without augmentation.
 
     On a CPU the batch goes through the network in parts that stay in its cache. Where the recipe
-    corrupts images, it does so with one key: the first image of every batch in the same way.
+    corrupts images, each has a key that is made of its pixels: it is corrupted in the same way in
+    every batch, and again the next time.
     """
     network = state if state.average is None else state.average
     variables = {"params": network.params, **network.model_state}
     prepare = functools.partial(recipe.prepare, jax.random.key(0))
     if recipe.corrupt is not None:  # the whole batch at once, or its parts would be alike
-        images = recipe.corrupt(stream_key(jax.random.key(0), "corrupt"), prepare(images))
+        images = _corrupted(recipe, images, prepare(images))
 
     def forward(images: jax.Array, stop: str | None = None) -> jax.Array:
         prepared = prepare(images) if recipe.corrupt is None else images
@@ -113,6 +114,22 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     return jax.lax.platform_dependent(
         images, cpu=functools.partial(_in_parts, forward, parts), default=forward
     )
+
+
+def _corrupted(recipe: Recipe, images: jax.Array, prepared: jax.Array) -> jax.Array:
+    """Prepared images, each corrupted with a key of its own uint8 pixels."""
+    assert recipe.corrupt is not None
+    corrupt = recipe.corrupt
+    pixels = images.reshape(images.shape[0], -1).astype(jnp.uint32)
+    # Knuth's multiplicative hashing: whole numbers, so the order of the sum is no matter.
+    weights = (jnp.arange(pixels.shape[1], dtype=jnp.uint32) * 2 + 1) * jnp.uint32(2654435761)
+    hashes = jnp.sum(pixels * weights, axis=1, dtype=jnp.uint32)
+    key = stream_key(jax.random.key(0), "corrupt")
+
+    def one(hashed: jax.Array, image: jax.Array) -> jax.Array:
+        return corrupt(jax.random.fold_in(key, hashed), image[None])[0]
+
+    return jax.vmap(one)(hashes, prepared)
 
 
 def _cache_sized_parts(size: int, given: jax.Array | jax.ShapeDtypeStruct) -> int:

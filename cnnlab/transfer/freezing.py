@@ -12,6 +12,7 @@ et al., BEiT, ICLR 2022, for layer decay under that name.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from cnnlab.models import Network
 from cnnlab.rates import Rates
@@ -67,22 +68,30 @@ def by_stage(network: Network, factors: Mapping[str, float], *, rest: float = 1.
       rest: of the stages that are not named.
 
     Raises:
-      ValueError: for an unknown stage.
+      ValueError: for an unknown stage. That stages which are named have no parameters is refused
+        by the rates, which know the parameters.
     """
     _check_stages(network, factors)
     groups: dict[float, list[str]] = {}
     for name in network.names:
         groups.setdefault(float(factors.get(name, rest)), []).append(name)
-    return Rates(tuple((_stages(names), f) for f, names in groups.items()), optional=True)
+    rules = {_stages(names): factor for factor, names in groups.items()}
+    unnamed = [_stages(names) for names in groups.values() if not set(names) <= set(factors)]
+    return Rates(tuple(rules.items()), optional=tuple(unnamed))
 
 
-def lecture_rates(network: Network) -> Rates:
+def lecture_rates(network: Network, params: Any = None) -> Rates:
     """The rule of thumb of Stanford's CS231n: a tenth for the top, a hundredth in the middle.
 
     The new last stage learns at the full rate, the one before it at 1/10 and all others at 1/100.
+
+    Args:
+      network: the row of stages.
+      params: its parameters or their shapes; given, stages without any are passed over.
     """
-    top = network.names[-2:-1]
-    return by_stage(network, {network.names[-1]: 1.0, **dict.fromkeys(top, 0.1)}, rest=0.01)
+    names = [name for name in network.names if params is None or params.get(name)]
+    factors = dict.fromkeys(names[-2:-1], 0.1) | {names[-1]: 1.0}
+    return _anyway(by_stage(network, factors, rest=0.01))
 
 
 def layer_decay(network: Network, decay: float = 0.5) -> Rates:
@@ -98,7 +107,8 @@ def layer_decay(network: Network, decay: float = 0.5) -> Rates:
     if not 0 < decay <= 1:
         raise ValueError(f"the decay must be in (0, 1], got {decay}.")
     last = len(network.names) - 1
-    return by_stage(network, {name: decay ** (last - i) for i, name in enumerate(network.names)})
+    factors = {name: decay ** (last - i) for i, name in enumerate(network.names)}
+    return _anyway(by_stage(network, factors))
 
 
 def gradual(network: Network) -> tuple[Rates, ...]:
@@ -110,9 +120,14 @@ def gradual(network: Network) -> tuple[Rates, ...]:
     """
     names = network.names
     return tuple(
-        by_stage(network, dict.fromkeys(names[:frozen], 0.0))
+        _anyway(by_stage(network, dict.fromkeys(names[:frozen], 0.0)))
         for frozen in range(len(names) - 1, -1, -1)
     )
+
+
+def _anyway(rates: Rates) -> Rates:
+    """The same where stages have no parameters: these were not chosen one by one."""
+    return Rates(rates.rules, optional=tuple(pattern for pattern, _ in rates.rules))
 
 
 def _stages(names: Iterable[str]) -> str:

@@ -30,7 +30,9 @@ def rest_recipe(recipe: Recipe, up_to: str) -> Recipe:
                 f"features are in the place of images, which the recipe's {name} must be shown: "
                 f"leave it out, dataclasses.replace(recipe, {name}=None), or train without a cache."
             )
-    rates = None if recipe.rates is None else Rates(recipe.rates.rules, optional=True)
+    rates = recipe.rates
+    if rates is not None:
+        rates = Rates(rates.rules, optional=tuple(pattern for pattern, _ in rates.rules))
     return dataclasses.replace(
         recipe,
         network=recipe.network.rest(up_to),

@@ -131,7 +131,7 @@ def test_the_backward_pass_of_a_frozen_front_is_not_computed(tiny, state, make_b
     assert head < cost(transfer.freeze(network, up_to="stage1")) < whole
 
 
-def test_a_frozen_run_that_is_resumed_comes_to_the_same_bits(tmp_path):
+def test_a_frozen_run_that_is_resumed_comes_to_the_same_bits_and_is_recalibrated_around(tmp_path):
     splits = data.load("synthetic:60:5x5x1:3")
     network = models.create("mlp", 3, widths=(6, 5), norm="batch")
     recipe = train.Recipe(
@@ -148,13 +148,25 @@ def test_a_frozen_run_that_is_resumed_comes_to_the_same_bits(tmp_path):
             fit = run.fit(recipe, splits.train, splits.validation, **settings)
             return [at.states for at, _ in zip(fit, range(epochs), strict=False)]
 
-    whole = follow(Run.create(tmp_path / "whole", {}, {}), 3)
+    *_, whole = follow(Run.create(tmp_path / "whole", {}, {}), 3)
     follow(Run.create(tmp_path / "parts", {}, {}), 1)
-    resumed = follow(Run.resume(tmp_path / "parts"), 3)
-    assert not any(changed(whole[-1]._asdict()["params"], resumed[-1].params).values())
-    fresh, _ = jax.device_get((whole[0].params["stage1"], None))
-    assert not any(changed(fresh, resumed[-1].params["stage1"]).values())
-    assert any(changed(whole[0].params["head"], resumed[-1].params["head"]).values())
+    *_, resumed = follow(Run.resume(tmp_path / "parts"), 3)
+    same = jax.tree.map(np.array_equal, whole, resumed)  # optimizer and statistics, too
+    assert all(jax.tree.leaves(same))
+    for member, seed in enumerate((0, 1)):
+        fresh = train.init_state(recipe, run_key(seed), splits.train.image_shape)
+        began, ended = (
+            (s.params, s.model_state["batch_stats"]) for s in (fresh, train.member(resumed, member))
+        )
+        for before, after in zip(began, ended, strict=True):
+            np.testing.assert_allclose(
+                *(jax.tree.leaves(t["stage1"])[0] for t in (before, after)), rtol=1e-6
+            )
+            assert any(changed(before["stage2"], after["stage2"]).values())
+    anew = train.recalibrate(recipe, resumed, splits.train).model_state["batch_stats"]
+    before = resumed.model_state["batch_stats"]
+    assert not any(changed(before["stage1"], anew["stage1"]).values())
+    assert all(changed(before["stage2"], anew["stage2"]).values())
 
 
 def test_a_frozen_front_takes_stages_without_parameters_along_but_not_those_behind_it(tiny):

@@ -49,6 +49,9 @@ def test_what_was_shown_is_corrupt_and_what_is_asked_for_is_not(recipe, dataset)
     wanted = ((outputs - clean) ** 2).mean(axis=(1, 2, 3, 4))
     found = train.evaluate(recipe, last.states, dataset, batch_size=30)
     np.testing.assert_allclose(found["loss"], wanted, rtol=1e-5)
+    # Each image is corrupted in the same way in every batch.
+    other = train.predict(recipe, last.states, dataset.take(np.arange(60)[::-1]), batch_size=7)
+    np.testing.assert_allclose(other[:, ::-1], outputs, rtol=1e-5, atol=1e-6)
     shown = dataclasses.replace(recipe, corrupt=augment.compose())
     assert np.abs(train.predict(shown, last.states, dataset) - outputs).max() > 1e-3
 
@@ -116,4 +119,8 @@ def test_features_and_annotations_that_do_not_fit_are_refused(dataset):
         )
     annotated = dataclasses.replace(dataset, annotations=np.arange(60))
     assert annotated.take([3, -1]).annotations.tolist() == [3, 59]
-    assert data.fingerprint(annotated) != data.fingerprint(dataset)
+    prints = {
+        data.fingerprint(dataclasses.replace(dataset, annotations=each))
+        for each in (None, np.zeros((60, 2, 3)), np.zeros((60, 3, 2)), np.zeros((60, 6), np.int64))
+    }
+    assert len(prints) == 4

@@ -66,6 +66,17 @@ def test_stages_without_parameters_are_no_problem():
         assert by_stage(rates, variables["params"])["head"] == {1}
 
 
+def test_a_stage_that_was_named_and_has_no_parameters_is_refused():
+    network = models.create("mlp", 3, widths=(4,))
+    variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    with pytest.raises(ValueError, match=r"'stem/\.\*' matches none"):
+        transfer.by_stage(network, {"stem": 0.0}).factors(variables["params"])
+    with pytest.raises(ValueError, match=r"something must learn, but '\.\*' freeze every"):
+        transfer.freeze(network, patterns=(".*",)).factors(variables["params"])
+    named = transfer.lecture_rates(network.front("stage1"), variables["params"])  # the head is cut
+    assert by_stage(named, {"stage1": variables["params"]["stage1"]})["stage1"] == {1}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
