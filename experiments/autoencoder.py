@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import tyro
 
-from experiments import autoencoder_claims
+from experiments import autoencoder_claims, photographs
 from experiments.autoencoder_settings import (
     check,
     chosen,
@@ -158,7 +158,10 @@ def run(config: Config) -> dict[str, Any]:
 def said(result: Mapping[str, Any]) -> list[str]:
     """What result.json holds, in lines: the scores of each method, then the claims."""
     found = autoencoder_claims.table(result["methods"])
-    return [*found, "", *autoencoder_claims.lines(result["claims"])]
+    claims = autoencoder_claims.lines(result["claims"])
+    if photographs.named(result["dataset"]):
+        claims.append(f"Intervals over images: {photographs.CONDITION}.")
+    return [*found, "", *claims]
 
 
 # Images --------------------------------------------------------------------------------------
@@ -326,6 +329,7 @@ def _draw(
         return
     config, test, folder = study.config, study.test, study.whole.directory / "figures"
     title = f"{config.task}, {config.model} on {config.dataset}"
+    condition = f"\n({photographs.CONDITION})" if photographs.named(config.dataset) else ""
     places = np.linspace(0, len(test.clean) - 1, min(_SHOWN, len(test.clean))).astype(int)
     rows = {"original": image_figures.Row(test.clean[places])}
     for name in _worth_showing(config, summaries):
@@ -340,7 +344,8 @@ def _draw(
         },
         folder / "scores.png",
         ours=[config.model],
-        title=f"{title}: means of {len(test.clean):,} test images with their 95 % intervals",
+        title=f"{title}: means of {len(test.clean):,} test images with their 95 % intervals over "
+        f"seeds and images{condition}",
     )
     kernels = first_kernels(study.recipe.network, states.params, study.splits.train.image_shape)
     image_figures.filters(kernels, folder / "filters.png", title="filters of the first layer")

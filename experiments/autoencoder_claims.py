@@ -87,18 +87,31 @@ def against(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
 
     Returns:
       What ``paired`` gives (over seeds, these images given), ``images``, what ``paired_bootstrap``
-      gives (over images, these seeds given), and ``verdict``, of the interval that covers both.
+      gives (over images, these seeds given), and ``verdict``, of the interval ``over_both``.
     """
     from cnnlab.report.statistics import paired, paired_bootstrap, verdict
 
     theirs = np.broadcast_to(theirs, ours.shape)
     over_seeds = paired(ours.mean(1), theirs.mean(1))
-    over_images = paired_bootstrap(ours, theirs, resamples=RESAMPLES)
-    both = None
-    if over_seeds["interval"] is not None:
-        low, high = zip(over_seeds["interval"], over_images["interval"], strict=True)
-        both = [min(low), max(high)]
-    return {**over_seeds, "images": over_images, "verdict": verdict(both)}
+    figure = {**over_seeds, "images": paired_bootstrap(ours, theirs, resamples=RESAMPLES)}
+    return {**figure, "verdict": verdict(over_both(figure))}
+
+
+def over_both(figure: Mapping[str, Any]) -> list[float] | None:
+    """The 95 % interval for other seeds and other images, None where there was one seed.
+
+    What seeds change and what images change is taken for independent, so the lengths on either side
+    of the mean add up as the sides of a right angle do. That is a little wide: what only this seed
+    makes of this image is in both.
+
+    Args:
+      figure: its ``mean``, ``interval`` over seeds and, of ``images``, ``interval`` over images.
+    """
+    if figure["interval"] is None:
+        return None
+    mean, seeds, images = figure["mean"], figure["interval"], figure["images"]["interval"]
+    low, high = (float(np.hypot(a - mean, b - mean)) for a, b in zip(seeds, images, strict=True))
+    return [mean - low, mean + high]
 
 
 def paler(ours: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -120,9 +133,21 @@ def paler(ours: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 
 
 def reach(figure: Mapping[str, Any]) -> dict[str, Any]:
-    """The mean of a ``summary`` and its 95 % interval over seeds and images, for a figure."""
-    error = 1.96 * np.hypot(figure["image_error"], figure["standard_error"] or 0.0)
-    return {"mean": figure["mean"], "interval": (figure["mean"] - error, figure["mean"] + error)}
+    """The mean of a ``summary`` and its 95 % interval over seeds and images, for a figure.
+
+    As in ``over_both``, of Student's interval over seeds (none where there is no chance, or one
+    seed) and the normal one over images.
+    """
+    from scipy import stats
+
+    from cnnlab.report.statistics import with_interval
+
+    mean, over_seeds = (
+        figure["mean"],
+        with_interval(figure["values"])["interval"] or [figure["mean"]],
+    )
+    error = float(np.hypot(stats.norm.ppf(0.975) * figure["image_error"], over_seeds[-1] - mean))
+    return {"mean": mean, "interval": (mean - error, mean + error)}
 
 
 # What is said --------------------------------------------------------------------------------
@@ -153,11 +178,12 @@ def lines(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     units = {"psnr": " dB PSNR", "ssim": " SSIM", "error": " squared error"}
     said = []
     for row in claims:
-        ends = ""
-        if row["interval"] is not None:
-            ends = " (95 %: seeds {:+.4g} to {:+.4g}, images {:+.4g} to {:+.4g})".format(
-                *row["interval"], *row["images"]["interval"]
-            )
+        ends, both = "", over_both(row)
+        if both is not None:
+            ends = (
+                " (95 % interval over seeds and images {:+.4g} to {:+.4g}: over seeds by Student's "
+                "t {:+.4g} to {:+.4g}, over images by bootstrap {:+.4g} to {:+.4g})"
+            ).format(*both, *row["interval"], *row["images"]["interval"])
         unit = units.get(row["score"], f" {row['score']}")
         said.append(f"{row['claim']}: {row['mean']:+.4g}{unit}{ends}: {row['verdict']}")
     return said

@@ -48,7 +48,7 @@ def chosen(config: "Config") -> "Config":
 
 def load(config: "Config") -> "Splits":
     """The data that the config names."""
-    if config.dataset.partition(":")[0] == photographs.NAME:
+    if photographs.named(config.dataset):
         return photographs.patches(
             config.dataset,
             per_class=config.per_class,
@@ -150,10 +150,19 @@ def check(config: "Config", splits: "Splits", recipe: "Recipe") -> None:
             f"{config.model} with {', '.join(config.model_options)}."
         )
     numbers = shape[0] * shape[1] * shape[2]
-    if config.task == "plain" and code_size(recipe, shape) >= numbers:
+    if config.task != "plain":
+        return
+    code = code_size(recipe, shape)
+    if code >= numbers:
         raise ValueError(
-            f"the code must be narrower than the image's {numbers} numbers, got "
-            f"{code_size(recipe, shape)}: copying would do. Give smaller widths, or a code."
+            f"the code must be narrower than the image's {numbers} numbers, got {code}: copying "
+            "would do. Give smaller widths, or a code."
+        )
+    if code > len(splits.train):
+        raise ValueError(
+            f"the code must have at most {len(splits.train)} numbers, as many as training images, "
+            f"got {code}: there are no more principal components to compare with. Give smaller "
+            "widths, a smaller code, or more images."
         )
 
 

@@ -38,12 +38,12 @@ from cnnlab.spelling import unknown
 from experiments import teachers
 from experiments.config import Training, load_data, make_recipe, plain
 from experiments.deepening_claims import GROWN, METHODS, compare, line, said
-from experiments.parts import Part, Whole, open_whole, train_part
+from experiments.parts import Part, Whole, fresh_states, open_whole, train_part
 from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
     from cnnlab.data import Dataset, Splits
-    from cnnlab.train import Recipe, TrainState
+    from cnnlab.train import TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,7 +267,8 @@ def grow(study: Study, method: str, shallow: Trained | None) -> tuple[Trained, l
     config = study.config.phase(method)
     part = study.splits.train
     recipe = make_recipe(config, part)
-    old, fresh = _variables(shallow.states), _variables(_initial(config, recipe, part))
+    fresh = _variables(fresh_states(config, recipe, part, config.all_seeds))
+    old = _variables(shallow.states)
     if method == "grown":
         new = deepening.deepened(old, fresh)
     else:
@@ -296,19 +297,9 @@ def _some(dataset: "Dataset", count: int) -> "Dataset":
 
 
 def _variables(states: "TrainState") -> dict[str, Any]:
-    return {"params": states.params, **states.model_state}
-
-
-def _initial(config: Config, recipe: "Recipe", part: Any) -> "TrainState":
-    """Fresh states, one for each seed."""
-    import numpy as np
-
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
-    from cnnlab.train.program import initialise
-
-    mesh = make_mesh(len(config.all_seeds), member_axis=config.member_axis)
-    placed = place(np.asarray(config.all_seeds, np.uint32), sharding(mesh, MEMBER))
-    return initialise(recipe, part, placed, mesh)[0]
+    """What is grown: with a moving average, what was evaluated."""
+    network = states if states.average is None else states.average
+    return {"params": network.params, **network.model_state}
 
 
 def _error(accuracy: float | list[float]) -> list[float]:

@@ -92,12 +92,8 @@ def said(result: Mapping[str, Any]) -> list[str]:
 
 def conclusions(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines that say what ``compare`` found."""
-    lines = []
-    for row in claims:
-        ends = ""
-        if row["interval"] is not None:
-            low, high = (100 * end for end in row["interval"])
-            ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
-        figure = f"{100 * row['mean']:+.2f} points{ends}"
-        lines.append(f"{row['claim']} ({row['difference']}): {figure}: {row['verdict']}")
-    return lines
+    from cnnlab.report.statistics import points
+
+    return [
+        f"{row['claim']} ({row['difference']}): {points(row)}: {row['verdict']}" for row in claims
+    ]

@@ -10,7 +10,7 @@ that are finished are read, the one under way goes on to the same bits.
 
 import dataclasses
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from experiments.config import Training, plain
@@ -151,6 +151,27 @@ def member_seeds(config: Training, members: int) -> tuple[int, ...]:
     They follow each other, and the first member's are the repetitions' own.
     """
     return tuple(range(config.seed, config.seed + members * len(config.all_seeds)))
+
+
+def fresh_states(
+    config: Training, recipe: "Recipe", train: "Dataset", seeds: Sequence[int]
+) -> "TrainState":
+    """Networks at their start, ``[M, ...]``, spread over the devices as ``train_part`` does it.
+
+    Args:
+      config: its member_axis.
+      recipe: network and initialisation.
+      train: the images that they are for, which some initialisations look at.
+      seeds: one for each network.
+    """
+    import numpy as np
+
+    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
+    from cnnlab.train.program import initialise
+
+    mesh = make_mesh(len(seeds), member_axis=config.member_axis)
+    placed = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
+    return initialise(recipe, train, placed, mesh)[0]
 
 
 def _any_process(flag: bool) -> bool:

@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 
 NAME = "photographs"
 PHOTOGRAPHS = ("china", "flower")
+CONDITION = (
+    "adjoining patches of two photographs are taken for independent images; nothing is said of "
+    "other photographs"
+)
+"""What intervals over these images are under."""
+
+
+def named(dataset: str) -> bool:
+    """Whether the data set is this one."""
+    return dataset.partition(":")[0] == NAME
 
 
 def patches(

@@ -2,7 +2,8 @@
 
 Claims: a deep network of sigmoids learns more from few labels if its layers have learned from
 images without labels before, layer by layer; the gain shrinks with more labels, and pretrained
-networks vary less from seed to seed.
+networks vary less from seed to seed (here over draws of labelled images, too, which differ between
+seeds: only with ``--same-images`` is it the seed alone).
 Published: MNIST with all labels: after fine-tuning, deep networks begun at random have a higher
 test error and more outliers than pretrained ones, the more so the deeper; with ten million examples
 seen once the gain is still there, so that it is no regularisation alone. Vincent et al. (JMLR
@@ -29,7 +30,6 @@ rectifiers without pretraining, by which the method went out of use (Glorot et a
 """
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -37,18 +37,16 @@ import tyro
 
 from cnnlab.spelling import unknown
 from experiments.config import Training, load_data, make_recipe, options, plain
-from experiments.parts import Whole, open_whole, train_part
+from experiments.parts import Whole, fresh_states, open_whole, train_part
 from experiments.pretrain_claims import METHODS, PRETRAINED, compare, line, said
-from experiments.pretrain_layers import keep, kept
+from experiments.pretrain_layers import pretrained
 from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from cnnlab.data import Dataset, Splits
-    from cnnlab.train import Recipe, TrainState
+    from cnnlab.data import Splits
     from cnnlab.transfer.rbm import Kind, Machine
-    from cnnlab.transfer.stacking import Stack
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +147,7 @@ def run(config: Config) -> dict[str, Any]:
         for point in fine_tuned(study, method, layers):
             points.append(point)
             say(line(point))
-    claims = compare(points)
+    claims = compare(points, same_images=config.same_images)
     _draw(config, splits, points, filters, study.whole)
     seconds = sum(each["seconds"] for each in (*points, *pretraining.values()))
     result = {
@@ -218,85 +216,6 @@ def _check(config: Config, splits: "Splits") -> None:
         check_fits(make_recipe(config.of_method(method), train), train)
 
 
-# Without labels ------------------------------------------------------------------------------
-
-
-def pretrained(study: Study, method: str) -> tuple["Stack", dict[str, Any]]:
-    """The layers ``[M, ...]`` that a method gives each seed, and what result.json says of it.
-
-    They are kept in the whole's folder "pretrained", so that a resume goes on from the same bits.
-    """
-    import jax
-    import numpy as np
-    from jax import numpy as jnp
-
-    from cnnlab.keys import run_key, stream_key
-
-    config, train = study.config, study.splits.train
-    study.say(f"\n{METHODS[method]}, {config.seeds} seeds, on {len(train)} images without labels:")
-    found, seconds = [], 0.0
-    inputs: jax.Array | None = None
-    for seed in config.all_seeds:
-        path = study.whole.directory / "pretrained" / f"{method}-seed{seed}.npz"
-        if not path.is_file():
-            if inputs is None:
-                inputs = _inputs(config, train)
-            begin = time.perf_counter()
-            key = stream_key(run_key(seed), "pretraining")
-            stack = jax.block_until_ready(_learned(config, method, key, inputs))
-            keep(path, stack, time.perf_counter() - begin)
-        stack, took = kept(path)
-        seconds += took
-        ends = ", ".join(f"{each:.4g}" for each in stack.errors[:, -1])
-        study.say(f"  seed {seed}: error of reconstruction, layer by layer, {ends}; {took:.0f} s")
-        found.append(stack)
-    together: Stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
-    errors = np.mean(np.asarray(together.errors), 0)
-    return together, {"errors": errors.round(4).tolist(), "seconds": round(seconds, 1)}
-
-
-def _learned(config: Config, method: str, key: Any, inputs: Any) -> "Stack":
-    from cnnlab.transfer import stacking
-
-    chosen = options(config.model_options)
-    widths = chosen.get("widths", (256, 128))
-    how: dict[str, Any] = {
-        "visible": config.visible,
-        "epochs": config.pretrain_epochs,
-        "batch_size": config.pretrain_batch_size,
-    }
-    if method == "rbm":
-        return stacking.belief_network(
-            key,
-            inputs,
-            widths,
-            steps=config.gibbs_steps,
-            persistent=config.persistent,
-            learning_rate=config.rbm_rate,
-            **how,
-        )
-    return stacking.denoising(
-        key,
-        inputs,
-        widths,
-        corrupt=stacking.masking(config.corruption) if method == "denoising" else None,
-        activation=chosen.get("activation", "relu"),
-        learning_rate=config.autoencoder_rate,
-        **how,
-    )
-
-
-def _inputs(config: Config, train: "Dataset") -> Any:
-    """The images as the network sees them, float32 ``[N, D]``."""
-    import jax
-    import numpy as np
-    from jax import numpy as jnp
-
-    prepare = make_recipe(config, train).prepare
-    images = prepare(jax.random.key(0), jnp.asarray(np.asarray(train.images[:])))
-    return images.reshape(len(train), -1)
-
-
 # With labels ---------------------------------------------------------------------------------
 
 
@@ -317,7 +236,7 @@ def fine_tuned(
         recipe = make_recipe(config, train.take(subsets[0]))
         settings: dict[str, Any] = {"subsets": subsets}
         if layers is not None:
-            fresh = _initial(config, recipe, train)
+            fresh = fresh_states(config, recipe, train, config.all_seeds)
             params = stacking.placed(fresh.params, layers)
             settings["initial"] = pruning.restarted(recipe, params, fresh.model_state)
         study.say(f"\n{METHODS[method]}, {count} labels a class, {config.seeds} seeds:")
@@ -367,18 +286,6 @@ def _long_enough(subsets: "np.ndarray", images: int) -> "np.ndarray":
     if subsets.shape[1] >= images:
         return subsets
     return np.stack([np.resize(row, images) for row in subsets])
-
-
-def _initial(config: Config, recipe: "Recipe", train: "Dataset") -> "TrainState":
-    """Fresh states, one for each seed."""
-    import numpy as np
-
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
-    from cnnlab.train.program import initialise
-
-    mesh = make_mesh(len(config.all_seeds), member_axis=config.member_axis)
-    placed = place(np.asarray(config.all_seeds, np.uint32), sharding(mesh, MEMBER))
-    return initialise(recipe, train, placed, mesh)[0]
 
 
 # What is drawn --------------------------------------------------------------------------------

@@ -20,12 +20,14 @@ PRETRAINED = ("autoencoder", "denoising", "rbm")
 Points = Sequence[Mapping[str, Any]]
 
 
-def compare(points: Points) -> list[dict[str, Any]]:
+def compare(points: Points, *, same_images: bool = False) -> list[dict[str, Any]]:
     """What the test accuracies say about the claims.
 
     Args:
       points: ``method``, ``labels`` (images a class; the same ones for each method) and
         ``test_accuracy`` as ``over_seeds`` gives it.
+      same_images: whether all seeds had the same labelled images. If not, what varies is their
+        draw as well as weights and order, and the claim says so.
 
     Returns:
       For each claim and each place where it is tested: ``claim``, ``at``, ``ours`` and ``theirs``
@@ -45,6 +47,7 @@ def compare(points: Points) -> list[dict[str, Any]]:
     labels = sorted({count for _, count in found})
     few, many = labels[0], labels[-1]
     rows: list[dict[str, Any]] = []
+    over = "from seed to seed" if same_images else "over draws of labels and seeds"
 
     def tell(claim: str, at: str, ours: str, theirs: str, figure: dict[str, Any]) -> None:
         named = {"claim": claim, "at": at, "ours": ours, "theirs": theirs}
@@ -62,7 +65,7 @@ def compare(points: Points) -> list[dict[str, Any]]:
             tell(claim, at, method, "none", paired(gains[few], gains[many]))
         for count in labels:
             figure = varies_less(found[method, count], found["none", count])
-            claim = f"networks pretrained with {name} vary less"
+            claim = f"networks pretrained with {name} vary less {over}"
             tell(claim, _at(count), method, "none", figure)
     for claim, ours, theirs in (
         ("corruption helps autoencoders", "denoising", "autoencoder"),
@@ -140,13 +143,12 @@ def conclusions(claims: Points) -> list[str]:
 def _figure(row: Mapping[str, Any]) -> str:
     import math
 
+    from cnnlab.report.statistics import points
+
     if "ratio" in row:
         if row["ratio"] is None:
             return "no ratio"
         low, high = (math.exp(end) for end in row["interval"])
-        return f"deviation {row['ratio']:.2f} times less (95 % interval {low:.2f} to {high:.2f})"
-    ends = ""
-    if row["interval"] is not None:
-        low, high = (100 * end for end in row["interval"])
-        ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
-    return f"{100 * row['mean']:+.2f} points{ends}"
+        interval = f"Pitman and Morgan's 95 % interval {low:.2f} to {high:.2f}"
+        return f"deviation {row['ratio']:.2f} times less ({interval})"
+    return points(row)

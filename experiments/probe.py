@@ -24,13 +24,14 @@ on the validation images as well: the penalty is then chosen on images that it k
 """
 
 import io
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments import probe_claims, teachers
 from experiments.config import plain
 from experiments.features import pool_of
-from experiments.parts import Whole, open_whole, train_part
+from experiments.parts import Whole, fresh_states, open_whole, train_part
 from experiments.probe_claims import PIXELS
 from experiments.probe_settings import Config, Source, check, source_of
 from experiments.resuming import command_line, resumed
@@ -60,7 +61,8 @@ def run(config: Config) -> dict[str, Any]:
 
     Returns:
       What result.json holds: ``points`` (accuracy by network, method and stage), ``network`` (its
-      own accuracy), ``claims`` as ``probe_claims.compare`` gives them, and the penalties.
+      own accuracy), ``claims`` as ``probe_claims.compare`` gives them, the penalties, and the
+      seconds that training and reading off took.
 
     Raises:
       ValueError: for settings that cannot be, with what can.
@@ -76,7 +78,7 @@ def run(config: Config) -> dict[str, Any]:
     whole = open_whole(config, f"probe-{config.dataset}")
     study = Study(config, whole, source.splits, gallery, queries, say)
     say(f"{source.splits.notes}\nrun directory: {whole.directory}\n{source.name}")
-    measured = _all_measured(study, source)
+    measured, seconds = _all_measured(study, source)
     correct = _correct(measured)
     points = probe_claims.points(correct)
     claims = probe_claims.compare(correct, config.probes[-1])
@@ -94,6 +96,7 @@ def run(config: Config) -> dict[str, Any]:
         "points": points,
         "claims": claims,
         "penalties": _penalties(measured),
+        "seconds": round(seconds, 1),
         "config": plain(config),
         "environment": whole.environment,
         "run_dir": str(whole.directory),
@@ -112,32 +115,33 @@ def said(result: Mapping[str, Any]) -> list[str]:
 # Networks ------------------------------------------------------------------------------------
 
 
-def _networks(study: Study, source: Source) -> "Iterator[tuple[str, TrainState]]":
-    """The trained networks, and those with random weights ``[M, ...]``."""
-    import numpy as np
-
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
+def _networks(study: Study, source: Source) -> "Iterator[tuple[str, TrainState, float]]":
+    """The trained networks, and those with random weights ``[M, ...]``; seconds of training."""
+    from cnnlab.mesh import make_mesh
     from cnnlab.train import recalibrate
-    from cnnlab.train.program import initialise
 
     config, train = study.config, study.splits.train
-    states = source.states
+    states, seconds = source.states, 0.0
     if states is None:
         study.say(f"\ntraining, {config.seeds} seeds:")
-        states = train_part(config, study.whole, "trained", source.recipe, train).states
-    yield "trained", states
+        part = train_part(config, study.whole, "trained", source.recipe, train)
+        states, seconds = part.states, part.seconds
+    yield "trained", states, seconds
+    fresh = fresh_states(config, source.recipe, train, config.all_seeds)
     mesh = make_mesh(config.seeds, member_axis=config.member_axis)
-    seeds = place(np.asarray(config.all_seeds, np.uint32), sharding(mesh, MEMBER))
-    fresh, _ = initialise(source.recipe, train, seeds, mesh)
     shown, size = study.gallery, min(512, len(study.gallery))
-    yield "untrained", recalibrate(source.recipe, fresh, shown, batch_size=size, mesh=mesh)
+    yield "untrained", recalibrate(source.recipe, fresh, shown, batch_size=size, mesh=mesh), 0.0
 
 
 # Measuring -----------------------------------------------------------------------------------
 
 
-def _all_measured(study: Study, source: Source) -> "dict[str, list[dict[str, np.ndarray]]]":
-    """Network -> for each member, or for the pixels, what ``_measure`` gives."""
+def _all_measured(
+    study: Study, source: Source
+) -> "tuple[dict[str, list[dict[str, np.ndarray]]], float]":
+    """Network -> for each member, or for the pixels, what ``_measure`` gives; and the seconds that
+    training and reading off took, over all sittings.
+    """
     import jax
 
     from cnnlab.transfer.features import features, pixels
@@ -149,7 +153,9 @@ def _all_measured(study: Study, source: Source) -> "dict[str, list[dict[str, np.
         return [{PIXELS: pixels(part)} for part in parts]
 
     found = {PIXELS: [_once(study, PIXELS, of_pixels)]}
-    for name, states in _networks(study, source):
+    seconds = 0.0
+    for name, states, training in _networks(study, source):
+        seconds += training
         found[name] = []
         for member in range(len(states.step)):
             alone = jax.tree.map(lambda leaf, at=member: leaf[at : at + 1], states)
@@ -164,7 +170,8 @@ def _all_measured(study: Study, source: Source) -> "dict[str, list[dict[str, np.
 
             study.say(f"reading off the {name} network {member + 1} of {len(states.step)}")
             found[name].append(_once(study, f"{name}-{member}", of_stages))
-    return found
+    seconds += sum(float(each.get("seconds", 0)) for every in found.values() for each in every)
+    return found, seconds
 
 
 def _once(study: Study, name: str, features: Any) -> "dict[str, np.ndarray]":
@@ -178,7 +185,9 @@ def _once(study: Study, name: str, features: Any) -> "dict[str, np.ndarray]":
     if path.is_file():
         with np.load(path) as file:
             return {key: file[key] for key in file.files}
+    begin = time.perf_counter()
     found = _measure(study, *features())
+    found["seconds"] = np.asarray(time.perf_counter() - begin)
     if jax.process_index() == 0:
         buffer = io.BytesIO()
         arrays: dict[str, Any] = found

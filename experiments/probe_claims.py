@@ -42,24 +42,22 @@ def interval(right: "np.ndarray") -> dict[str, Any]:
       right: bool ``[R, N]``.
 
     Returns:
-      What ``over_seeds`` gives, ``interval`` of 95 % and ``interval_over``: "seeds" or "images".
+      What ``with_interval`` gives, ``interval`` of 95 % and ``interval_over``: "seeds" or "images".
     """
     import numpy as np
     from scipy import stats
 
-    from cnnlab.report.statistics import over_seeds
+    from cnnlab.report.statistics import with_interval
 
-    found = over_seeds(right.mean(1))
+    found = with_interval(right.mean(1))
     if len(right) > 1:
-        reach = stats.t.ppf(0.975, len(right) - 1) * found["standard_error"]
-        ends, over = [found["mean"] - reach, found["mean"] + reach], "seeds"
-    else:
-        count, z = right.shape[1], stats.norm.ppf(0.975)
-        middle = (found["mean"] + z**2 / (2 * count)) / (1 + z**2 / count)
-        spread = found["mean"] * (1 - found["mean"]) / count + z**2 / (4 * count**2)
-        reach = z * np.sqrt(spread) / (1 + z**2 / count)
-        ends, over = [float(middle - reach), float(middle + reach)], "images"
-    return {**found, "interval": ends, "interval_over": over}
+        return {**found, "interval_over": "seeds"}
+    count, z = right.shape[1], stats.norm.ppf(0.975)
+    middle = (found["mean"] + z**2 / (2 * count)) / (1 + z**2 / count)
+    spread = found["mean"] * (1 - found["mean"]) / count + z**2 / (4 * count**2)
+    reach = z * np.sqrt(spread) / (1 + z**2 / count)
+    ends = [float(middle - reach), float(middle + reach)]
+    return {**found, "interval": ends, "interval_over": "images"}
 
 
 def compare(correct: Correct, probe: str) -> list[dict[str, Any]]:
@@ -170,17 +168,14 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def conclusions(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines that say what ``compare`` found."""
-    lines = []
-    for row in claims:
-        ends = ""
-        if row["interval"] is not None:
-            low, high = (100 * end for end in row["interval"])
-            ends = f" (95 % interval over {row['interval_over']} {low:+.2f} to {high:+.2f})"
-        lines.append(
-            f"{row['claim']}, {row['at']}, {_short(row['method'])}: {100 * row['mean']:+.2f} "
-            f"points{ends}: {row['verdict']}"
-        )
-    return lines
+    from cnnlab.report import statistics
+
+    over = {"seeds": "over seeds", "images": "over images by bootstrap"}
+    return [
+        f"{row['claim']}, {row['at']}, {_short(row['method'])}: "
+        f"{statistics.points(row, of=over[row['interval_over']])}: {row['verdict']}"
+        for row in claims
+    ]
 
 
 def _row(

@@ -90,12 +90,13 @@ def source_of(config: Config) -> Source:
 def _of_run(config: Config, run: pathlib.Path) -> Source:
     trained = config_of(run, config.data_dir)
     default = Config()
-    for name in ("dataset", "model"):
-        asked = getattr(config, name)
-        if asked not in (getattr(default, name), getattr(trained, name)):
+    for name in _OF_RUN:  # what is at its default was not asked for
+        asked, known = getattr(config, name), getattr(trained, name)
+        if asked not in (getattr(default, name), known):
+            option = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"the network of {run} was trained with --{name} {getattr(trained, name)}, got "
-                f"{asked!r}: leave it out."
+                f"the network of {run} was trained with {option} {known}, got {asked!r}: leave it "
+                "out."
             )
     config = dataclasses.replace(config, **{name: getattr(trained, name) for name in _OF_RUN})
     splits = load_data(trained)
@@ -121,7 +122,13 @@ def check(source: Source) -> "Dataset":
     config, splits = source.config, source.splits
     train = splits.train
     if splits.validation is None:
-        raise ValueError("the penalty is chosen on validation images: --validation 0.1.")
+        advice = "--validation 0.1."
+        if config.from_run is not None:
+            advice = (
+                f"{config.from_run} was trained without any, and knows all others. Give a run that "
+                "was trained with --validation 0.1, or leave out --from."
+            )
+        raise ValueError(f"the penalty is chosen on validation images: {advice}")
     if not config.probes:
         raise ValueError("there must be a linear probe, ridge or logistic, got none.")
     if min(config.queries, config.shown) < 1:

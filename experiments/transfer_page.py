@@ -57,7 +57,10 @@ def _section(name: str, path: pathlib.Path, result: Mapping[str, Any]) -> list[s
         else f"{here['device_count']} x {here['device_kind']}"
     )
     seconds = result.get("seconds")
-    spent = f"; {seconds / 60:.0f} minutes of training" if seconds else ""
+    spent = ""
+    if seconds:
+        minutes = round(seconds / 60)
+        spent = f" in {minutes} minute{'s' * (minutes != 1)}" if minutes else " in under a minute"
     alone = path.with_suffix(".png")
     figures = [alone] * alone.is_file() + sorted(path.parent.glob(f"{path.stem}-*.png"))
     return [

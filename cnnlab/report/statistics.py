@@ -1,6 +1,6 @@
 """Figures over seeds: never a number without its uncertainty."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,17 @@ def paired(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) -> dict
         reach = stats.t.ppf((1 + confidence) / 2, left.size - 1) * figure["standard_error"]
         interval = [figure["mean"] - reach, figure["mean"] + reach]
     return {**figure, "confidence": confidence, "interval": interval}
+
+
+def with_interval(values: ArrayLike, confidence: float = 0.95) -> dict[str, Any]:
+    """The mean of one figure over seeds with its interval: ``paired`` against nothing.
+
+    Args:
+      values: ``[M]``, one for each seed.
+      confidence: of the interval, in (0, 1).
+    """
+    numbers = np.asarray(values, np.float64)
+    return paired(numbers, np.zeros_like(numbers), confidence)
 
 
 def paired_bootstrap(
@@ -144,6 +155,24 @@ def verdict(interval: Sequence[float] | None) -> str:
         return "reproduced"
     found = "the opposite was found" if interval[1] < 0 else "no difference was found"
     return f"not reproduced at this size: {found}"
+
+
+def points(figure: Mapping[str, Any], digits: int = 2, *, of: str = "") -> str:
+    """A difference of fractions as text: ``+1.20 points (95 % interval +0.35 to +2.05)``.
+
+    Args:
+      figure: of ``paired``, or with the same ``mean``, ``confidence`` and ``interval``; without the
+        latter the text has none.
+      digits: behind the point.
+      of: what is said of the interval, such as "over images by bootstrap", where it is not
+        Student's over seeds.
+    """
+    text = f"{100 * figure['mean']:+.{digits}f} points"
+    if figure["interval"] is None:
+        return text
+    low, high = (f"{100 * end:+.{digits}f}" for end in figure["interval"])
+    named = " ".join(filter(None, [f"{100 * figure['confidence']:g} % interval", of]))
+    return f"{text} ({named} {low} to {high})"
 
 
 def percent(figure: dict[str, Any], digits: int = 2) -> str:

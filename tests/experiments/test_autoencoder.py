@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from jax import numpy as jnp
+from scipy import stats
 from sklearn.decomposition import PCA
 
 from cnnlab.ensemble import joined
@@ -161,6 +162,8 @@ def test_the_noise_is_of_the_amount_asked_for_and_the_same_for_all():
 
 # Claims
 
+SCORED = Scores(*np.random.default_rng(0).normal(20, 1, (3, 2, 9)))
+
 
 def test_a_claim_holds_only_where_other_seeds_and_other_images_would_bear_it_out():
     generator = np.random.Generator(np.random.PCG64(0))
@@ -176,13 +179,42 @@ def test_a_claim_holds_only_where_other_seeds_and_other_images_would_bear_it_out
     assert "no difference" in verdicts["seeds"] and "no difference" in verdicts["images"]
 
 
+def test_the_interval_over_seeds_and_images_is_student_s_and_the_images_at_a_right_angle():
+    generator = np.random.Generator(np.random.PCG64(1))
+    ours = generator.normal(20, 1, (1, 400)) + np.asarray([[-1.0], [0.5], [0.5]])
+    figure = autoencoder_claims.summary(Scores(ours, ours, ours))["psnr"]
+    over_seeds = stats.t.ppf(0.975, 2) * stats.sem(ours.mean(1))
+    over_images = 1.959964 * stats.sem(ours[0])
+    low, high = autoencoder_claims.reach(figure)["interval"]
+    assert (high - low) / 2 == pytest.approx(np.hypot(over_seeds, over_images))
+    claim = autoencoder_claims.against(ours, np.zeros_like(ours))
+    low, high = autoencoder_claims.over_both(claim)
+    assert (high - low) / 2 == pytest.approx(np.hypot(over_seeds, over_images), rel=0.01)
+    # Of one network, or of what leaves nothing to chance, there are the images only.
+    alone = autoencoder_claims.summary(Scores(ours[:1], ours[:1], ours[:1]))["psnr"]
+    low, high = autoencoder_claims.reach(alone)["interval"]
+    assert (high - low) / 2 == pytest.approx(over_images)
+    assert autoencoder_claims.against(ours[:1], ours[:1] - 1)["verdict"] == "one seed cannot tell"
+
+
+def test_intervals_over_patches_of_photographs_are_said_to_be_of_these_two():
+    rows = autoencoder_claims.compare("ours", {"ours": SCORED, "theirs": SCORED})
+    methods = {"ours": autoencoder_claims.summary(SCORED)}
+    result = {"methods": methods, "claims": rows, "dataset": "photographs:8"}
+    assert "nothing is said of other photographs" in autoencoder.said(result)[-1]
+    others = autoencoder.said({**result, "dataset": "cifar10"})
+    assert not any("photographs" in line for line in others)
+
+
 def test_of_errors_less_is_better_and_of_scores_more():
     low, high = np.full((2, 5), 1.0), np.full((2, 5), 3.0)
     found = {"ours": Scores(high, high, low), "theirs": Scores(low, low, high)}
     rows = autoencoder_claims.compare("ours", found, ("psnr", "error"))
     assert [row["mean"] for row in rows] == [2, 2]
     said = autoencoder_claims.lines(rows)
-    assert said[0].startswith("ours is better than theirs: +2 dB PSNR (95 %")
+    assert said[0].startswith(
+        "ours is better than theirs: +2 dB PSNR (95 % interval over seeds and images"
+    )
     summary = autoencoder_claims.summary(found["ours"])
     assert summary["psnr"]["mean"] == 3 and summary["psnr"]["image_error"] == 0
 
@@ -214,6 +246,10 @@ def test_colours_are_learned_and_grey_values_need_not_be(quick_jit):
         ({"model": "unet", "model_options": ()}, "plain needs a network with a narrow code"),
         ({"model": "resnet8"}, "unknown model that gives images back"),
         ({"model_options": ("widths=(36,)",)}, "narrower than the image's 36 numbers, got 36"),
+        (
+            {"model_options": ("widths=(19,)",), "per_class": 6, "validation": None},
+            "at most 18 numbers, as many as training images, got 19: .* principal components",
+        ),
         (
             {"model": "conv_autoencoder", "model_options": ("widths=(2,2)",)},
             "multiple of 4 pixels .* got 6 x 6. Pad them to 8 x 8",

@@ -10,6 +10,7 @@ from scipy import stats
 
 from cnnlab.train.state import state_shapes
 from experiments import deepening
+from experiments.config import load_data, make_recipe
 from experiments.deepening_claims import METHODS, compare, conclusions
 from experiments.parts import Part
 
@@ -57,13 +58,13 @@ def finished(tmp_path_factory):
     def evaluate(recipe, states, dataset):
         return {"accuracy": np.array([0.7, 0.8])}
 
-    def fresh(config, recipe, train):
+    def fresh(config, recipe, train, seeds):
         return filled(recipe, train.image_shape, 2, 100)
 
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(deepening, "train_part", train_part)
-        patch.setattr(deepening, "_initial", fresh)
+        patch.setattr(deepening, "fresh_states", fresh)
         patch.setattr("cnnlab.train.evaluate", evaluate)
         result = deepening.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result, asked
@@ -96,6 +97,14 @@ def test_a_grown_network_begins_with_the_shallow_one_s_layers(finished):
             np.testing.assert_array_equal(new, np.stack([np.eye(4)] * 2))
         else:
             np.testing.assert_array_equal(new[:, 0, 0], wanted)
+
+
+def test_what_grows_is_the_moving_average_where_it_was_evaluated():
+    recipe = make_recipe(dataclasses.replace(TINY, ema_decay=0.9), load_data(TINY).train)
+    states = filled(recipe, (4, 4, 1), 2, 7)
+    averaged = jax.tree.map(lambda leaf: leaf + 1, states.average)
+    found = deepening._variables(states._replace(average=averaged))
+    np.testing.assert_array_equal(found["params"]["head"]["dense"]["bias"][:, 0], [8, 9])
 
 
 # The claims ----------------------------------------------------------------------------------

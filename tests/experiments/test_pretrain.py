@@ -62,22 +62,27 @@ def finished(tmp_path_factory):
     def evaluate(recipe, states, dataset):
         return {"accuracy": np.array([0.5, 0.6]) + states / 100}
 
-    def fresh(config, recipe, train):
+    def fresh(config, recipe, train, seeds):
         shapes = state_shapes(recipe, train.image_shape)
-        return jax.tree.map(lambda x: np.zeros((config.seeds, *x.shape), x.dtype), shapes)
+        return jax.tree.map(lambda x: np.zeros((len(seeds), *x.shape), x.dtype), shapes)
 
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacking, "denoising", learn("denoising"))
         patch.setattr(stacking, "belief_network", learn("rbm"))
         patch.setattr(pretrain, "train_part", train_part)
-        patch.setattr(pretrain, "_initial", fresh)
+        patch.setattr(pretrain, "fresh_states", fresh)
         patch.setattr("cnnlab.train.evaluate", evaluate)
         result = pretrain.run(dataclasses.replace(TINY, run_dir=directory))
         once = len(asked["learned"])
+        initial = {name: each[2].get("initial") for name, each in asked["trained"].items()}
         patch.setattr(pretrain, "_draw", lambda *arguments: None)
         again = pretrain.run(pretrain.Config(resume=directory, quiet=True))
         assert again["claims"] == result["claims"] and len(asked["learned"]) == once
+        # What was read back is what was in memory before.
+        for name, before in initial.items():
+            after = asked["trained"][name][2].get("initial")
+            jax.tree.map(np.testing.assert_array_equal, before, after)
     return directory, result, asked
 
 
@@ -183,12 +188,18 @@ def test_claims_are_of_pairs_with_the_same_seed():
     most = rows[claim, "10 against 100 a class"]
     wanted = stats.ttest_1samp(gain - (NOISE[::-1] - NOISE), 0).confidence_interval(0.95)
     np.testing.assert_allclose(most["interval"], wanted)
-    less = rows["networks pretrained with Boltzmann machines vary less", "10 a class"]
-    assert less["ratio"] == pytest.approx(5)
+    claim = "networks pretrained with Boltzmann machines vary less over draws of labels and seeds"
+    assert rows[claim, "10 a class"]["ratio"] == pytest.approx(5)
+    same = {row["claim"] for row in compare(POINTS, same_images=True)}
+    alone = "networks pretrained with Boltzmann machines vary less from seed to seed"
+    assert alone in same and claim not in same
     relu = "ReLU from scratch beats a sigmoid network pretrained with Boltzmann machines"
     assert rows[relu, "10 a class"]["verdict"].endswith("the opposite was found")
     assert not any("autoencoder" in claim for claim, _ in rows)
-    assert any("deviation 5.00 times less" in line for line in conclusions(list(rows.values())))
+    (told,) = (
+        line for line in conclusions(list(rows.values())) if "times less" in line and "5.00" in line
+    )
+    assert "deviation 5.00 times less (Pitman and Morgan's 95 % interval" in told
 
 
 def test_the_interval_of_a_ratio_of_deviations_is_pitman_s_and_morgan_s_test():

@@ -58,6 +58,7 @@ def test_what_was_measured_is_not_measured_again(monkeypatch, of_run):
     monkeypatch.setattr(probe, "_measure", None)
     again = probe.run(probe.Config(resume=directory))
     assert again["points"] == result["points"] and again["claims"] == result["claims"]
+    assert again["seconds"] == result["seconds"] > 0  # of all sittings
 
 
 def test_a_network_that_has_not_learned_is_its_own_control(monkeypatch, tmp_path, tiny_config):
@@ -95,6 +96,17 @@ def test_claims_are_the_differences_of_what_is_right():
     assert random == pytest.approx([0, 0.4])
     table = probe_claims.table(probe_claims.points(correct))
     assert table[1].split()[:3] == ["pixels", "40.00", "40.00"]
+
+
+def test_a_line_says_what_its_interval_is_over():
+    row = {"claim": "it is better", "at": "head", "method": "l2", "verdict": "reproduced"}
+    row |= {"mean": 0.02, "interval": [0.01, 0.03], "confidence": 0.95}
+    seeds, images = (
+        probe_claims.conclusions([{**row, "interval_over": over}])[0]
+        for over in ("seeds", "images")
+    )
+    assert "+2.00 points (95 % interval over seeds +1.00 to +3.00): reproduced" in seeds
+    assert "(95 % interval over images by bootstrap +1.00 to +3.00)" in images
 
 
 def test_intervals_are_student_s_over_seeds_and_wilson_s_over_images():
@@ -139,6 +151,26 @@ def test_another_data_set_than_the_run_s_is_refused(finished):
         probe.run(probe.Config(from_run=finished[0], dataset="mnist"))
 
 
-def test_the_defaults_are_quick():
-    config = dataclasses.replace(probe.Config(), seeds=2)
-    assert config.dataset == "digits" and config.all_seeds == (0, 1)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"seeds": 3}, "trained with --seeds 2, got 3: leave it out"),
+        ({"seed": 1}, "trained with --seed 0, got 1"),
+        ({"per_class": 7}, "trained with --per-class None, got 7"),
+        ({"classes": ("0", "1")}, "trained with --classes None"),
+        ({"validation": 0.2}, "trained with --validation 0.1, got 0.2"),
+        ({"normalization": "unit"}, "trained with --normalization channel, got 'unit'"),
+    ],
+)
+def test_settings_that_the_run_has_others_of_are_refused(finished, settings, message):
+    with pytest.raises(ValueError, match=message):
+        probe.run(probe.Config(from_run=finished[0], **settings))
+
+
+def test_the_advice_for_a_run_that_trained_on_its_validation_part_can_be_followed(
+    monkeypatch, finished, tiny_config
+):
+    whole = dataclasses.replace(tiny_config, validation=None)
+    monkeypatch.setattr("experiments.probe_settings.config_of", lambda run, data_dir: whole)
+    with pytest.raises(ValueError, match="Give a run that was trained with --validation 0.1, or"):
+        probe.run(probe.Config(from_run=finished[0], **QUICK))

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnlab.report.statistics import over_seeds, paired, paired_bootstrap, percent
+from cnnlab.report.statistics import (
+    over_seeds,
+    paired,
+    paired_bootstrap,
+    percent,
+    points,
+    with_interval,
+)
 
 
 def test_standard_error_is_scipys():
@@ -51,6 +58,23 @@ def test_one_pair_has_no_interval_and_others_are_refused():
         paired([1, 2], [1, 2, 3])
     with pytest.raises(ValueError, match="confidence must lie"):
         paired([1, 2], [1, 2], confidence=95)
+
+
+def test_one_figure_has_student_s_interval_of_its_mean():
+    values = [0.13, 0.17, 0.15, 0.16]
+    figure = with_interval(values, 0.9)
+    wanted = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    np.testing.assert_allclose(figure["interval"], wanted)
+    assert figure["values"] == pytest.approx(values)
+    assert with_interval([0.3])["interval"] is None
+
+
+def test_a_difference_in_words():
+    figure = {"mean": 0.012, "interval": [-0.0036, 0.0206], "confidence": 0.95}
+    assert points(figure) == "+1.20 points (95 % interval -0.36 to +2.06)"
+    told = points({**figure, "confidence": 0.9}, 1, of="over images")
+    assert told == "+1.2 points (90 % interval over images -0.4 to +2.1)"
+    assert points(paired([0.3], [0.1])) == "+20.00 points"
 
 
 def test_the_bootstrap_interval_of_many_examples_is_the_normal_one():
