@@ -108,11 +108,9 @@ def said(result: Mapping[str, Any]) -> list[str]:
 
 def line(row: Mapping[str, Any]) -> str:
     """A claim and what was found."""
-    ends = ""
-    if row["interval"] is not None:
-        low, high = (100 * end for end in row["interval"])
-        ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
+    from cnnlab.report.statistics import points
+
     return (
         f"{row['amount']}, {row['similarity']}: {row['claim']}: {row['ours']} - {row['theirs']} "
-        f"{100 * row['mean']:+.2f} points{ends}: {row['verdict']}; best mean: {row['won']}"
+        f"{points(row)}: {row['verdict']}; best mean: {row['won']}"
     )

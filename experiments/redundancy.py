@@ -35,7 +35,7 @@ import tyro
 
 from experiments import teachers
 from experiments.config import Training, load_data, make_recipe, plain
-from experiments.parts import Whole, open_whole, train_part
+from experiments.parts import Whole, fresh_states, open_whole, train_part
 from experiments.redundancy_claims import METHODS, against_dense, compare, conclusions, keeps, line
 from experiments.resuming import command_line, resumed
 
@@ -196,7 +196,7 @@ def train_all(study: Study) -> Iterator[Trained]:
 
     config, train = study.config, study.splits.train
     recipe = make_recipe(config, train)
-    initial = _initial(config, recipe, train, config.all_seeds)
+    initial = fresh_states(config, recipe, train, config.all_seeds)
     dense = _train(study, "dense", config, recipe, initial=initial)
     yield dense
     rounds = len(config.all_sparsities())
@@ -232,7 +232,7 @@ def prune_in_rounds(
     for number, (sparsity, head) in enumerate(zip(sparsities, heads, strict=True), start=1):
         how: dict[str, Any] = {"scope": config.scope, "stages": {last: head}, "members": True}
         mask = pruning.prune(ticket.params, sparsity, **how)
-        fresh = _initial(config, recipe, study.splits.train, _fresh_seeds(config, number))
+        fresh = fresh_states(config, recipe, study.splits.train, _fresh_seeds(config, number))
         further = pruning.prune(continued.params, sparsity, **how)
         found = {}
         for method, params, state in (
@@ -329,18 +329,6 @@ def _train(
         "seconds": round(part.seconds, 1),
     }
     return Trained(part.states, point)
-
-
-def _initial(config: Config, recipe: "Recipe", train: Any, seeds: Sequence[int]) -> "TrainState":
-    """Fresh states, one for each seed."""
-    import numpy as np
-
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
-    from cnnlab.train.program import initialise
-
-    mesh = make_mesh(len(seeds), member_axis=config.member_axis)
-    placed = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
-    return initialise(recipe, train, placed, mesh)[0]
 
 
 def _fresh_seeds(config: Config, number: int) -> tuple[int, ...]:

@@ -46,7 +46,7 @@ from experiments.halves import (
     make_members,
     within_halves,
 )
-from experiments.parts import Whole, open_whole, train_part
+from experiments.parts import Whole, fresh_states, open_whole, train_part
 from experiments.resuming import command_line, resumed
 from experiments.transferability_claims import TREATMENTS, Accuracies, compare, said
 
@@ -250,16 +250,9 @@ def with_front(
 
 def _fresh(study: Study) -> "TrainState":
     """New networks, of seeds that no base network began with."""
-    import numpy as np
-
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
-    from cnnlab.train.program import initialise
-
-    mesh = make_mesh(len(study.members), member_axis=study.config.member_axis)
     first = 2 * (study.config.seed + study.config.seeds)
-    seeds = np.arange(first, first + len(study.members), dtype=np.uint32)
-    placed = place(seeds, sharding(mesh, MEMBER))
-    return initialise(study.recipe, study.splits.train, placed, mesh)[0]
+    seeds = range(first, first + len(study.members))
+    return fresh_states(study.config, study.recipe, study.splits.train, seeds)
 
 
 def _variables(states: "TrainState") -> dict[str, Any]:

@@ -96,13 +96,10 @@ def said(result: Mapping[str, Any]) -> list[str]:
 
 def line(row: Mapping[str, Any]) -> str:
     """A claim, what was found and what was published."""
-    ends = ""
-    if row["interval"] is not None:
-        low, high = (100 * end for end in row["interval"])
-        ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
+    from cnnlab.report.statistics import points
+
     known = row["published"]
     there = "" if known is None else f", published {100 * known:+.1f}"
     return (
-        f"{row['claim']} [{row['cut']}]: {row['difference']} "
-        f"{100 * row['mean']:+.2f} points{ends}{there}: {row['verdict']}"
+        f"{row['claim']} [{row['cut']}]: {row['difference']} {points(row)}{there}: {row['verdict']}"
     )
