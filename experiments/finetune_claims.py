@@ -27,17 +27,17 @@ def summary(config: Training, tuned: Tuned) -> dict[str, Any]:
     }
 
 
-def guessing(config: Training, classes: int) -> dict[str, Any]:
-    """What a recipe that diverged counts as."""
+def diverged(config: Training) -> dict[str, Any]:
+    """What result.json says of a recipe that diverged: nothing was measured."""
     return {
-        "test_accuracy": [1 / classes] * config.seeds,
+        "test_accuracy": None,
         "validation_accuracy": None,
         "learning_rate": config.learning_rate,
         "epochs": config.epochs,
         "parameters": None,
         "cached": None,
-        "cache_seconds": 0.0,
-        "seconds": 0.0,
+        "cache_seconds": None,
+        "seconds": None,
         "rates": [],
         "diverged": True,
     }
@@ -47,24 +47,33 @@ def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What the accuracies say about the claims.
 
     Args:
-      found: recipe -> ``test_accuracy``, one for each seed.
+      found: recipe -> ``test_accuracy``, one for each seed, or None; ``epochs``; ``seconds``.
 
     Returns:
       For each recipe how much better it is than from scratch, as ``paired`` gives it, with the
-      ``claim`` and the ``verdict``: "reproduced" if the whole 95 % interval is positive. Nothing
-      if "scratch" was not among them.
+      ``claim``, the budgets of both (``epochs``, ``seconds``, ``scratch_epochs``,
+      ``scratch_seconds``) and the ``verdict``: "reproduced" if the whole 95 % interval is positive,
+      but not where scratch had fewer epochs and less time. Nothing of a recipe that diverged, nor
+      if "scratch" did or was not among them.
     """
     from cnnlab.report.statistics import paired, verdict
 
-    if "scratch" not in found:
+    scratch = found.get("scratch")
+    if scratch is None or scratch["test_accuracy"] is None:
         return []
     rows = []
     for name, each in found.items():
-        if name == "scratch":
+        if name == "scratch" or each["test_accuracy"] is None:
             continue
-        figure = paired(each["test_accuracy"], found["scratch"]["test_accuracy"])
+        figure = paired(each["test_accuracy"], scratch["test_accuracy"])
+        budget = {key: each[key] for key in ("epochs", "seconds")}
+        less = all(scratch[key] < value for key, value in budget.items())
+        budget |= {f"scratch_{key}": scratch[key] for key in budget}
+        said = verdict(figure["interval"])
+        if said == "reproduced" and less:
+            said = "not comparable: scratch had less"
         claim = f"{name} beats from scratch"
-        rows.append({"claim": claim, **figure, "verdict": verdict(figure["interval"])})
+        rows.append({"claim": claim, **figure, **budget, "verdict": said})
     return rows
 
 
@@ -74,6 +83,10 @@ def said(result: Mapping[str, Any]) -> list[str]:
 
     lines = [f"from {result['origin']}"]
     for name, each in result["recipes"].items():
+        if each["diverged"]:
+            rate = each["learning_rate"]
+            lines.append(f"  {name}: diverged at a learning rate of {rate:g}, not compared")
+            continue
         cached = f", behind the cached {each['cached']}" if each["cached"] else ""
         lines.append(
             f"  {name}: test accuracy {percent(each['test_accuracy'])}, {each['epochs']} epochs in "
@@ -85,7 +98,11 @@ def said(result: Mapping[str, Any]) -> list[str]:
         if row["interval"] is not None:
             low, high = (100 * end for end in row["interval"])
             ends = f" (95 % interval {low:+.1f} to {high:+.1f})"
-        lines.append(f"{row['claim']}: {100 * row['mean']:+.1f} points{ends}: {row['verdict']}")
+        lines.append(
+            f"{row['claim']}: {100 * row['mean']:+.1f} points{ends}, {row['epochs']} epochs, "
+            f"{row['seconds']:.0f} s, against {row['scratch_epochs']} epochs from scratch, "
+            f"{row['scratch_seconds']:.0f} s: {row['verdict']}"
+        )
     recommended = result["recommended"]
     if recommended is not None:
         lines.append(f"recommended: {recommended['recipe']}. {recommended['reason']}")

@@ -1,10 +1,14 @@
 """What fine-tuning begins from, and what is refused before it begins."""
 
 import dataclasses
+import pathlib
 from typing import TYPE_CHECKING, Any
 
-from experiments.config import make_recipe
+from experiments.config import load_data, make_recipe
 from experiments.finetuning import RECIPES, rates_of, shares
+
+ORIGIN = "origin.json"
+"""In a run directory: the weights that it began with."""
 
 if TYPE_CHECKING:
     from cnnlab.data import Dataset, Splits
@@ -19,7 +23,6 @@ def settled(config: "Config") -> "Config":
     Raises:
       ValueError: if it does not say what to begin from, or says two things.
     """
-    from cnnlab import data
     from cnnlab.data.splits import class_index
 
     if config.from_run is not None and config.weights is not None:
@@ -41,10 +44,10 @@ def settled(config: "Config") -> "Config":
             "a trained network is needed: --from RUN, --weights FILE with --model, or some classes "
             "of the data set to train one on first, --source-classes."
         )
-    whole = data.load(
-        config.dataset, config.data_dir, validation=None, split_seed=config.split_seed
+    everything = dataclasses.replace(
+        config, classes=None, per_class=None, fraction=None, validation=None
     )
-    known = whole.train
+    known = load_data(everything).train
     indices = {class_index(known, name) for name in source}
     others = tuple(name for i, name in enumerate(known.class_names) if i not in indices)
     classes = others if config.classes is None else config.classes
@@ -81,7 +84,10 @@ def given(config: "Config", splits: "Splits") -> "Origin | None":
     if config.from_run is None:
         return None
     origin = origins.of_run(
-        config.from_run, data_dir=config.from_data_dir, member=config.from_member
+        config.from_run,
+        test=splits.test,
+        data_dir=config.from_data_dir,
+        member=config.from_member,
     )
     if config.model not in (type(config).model, origin.model):
         raise ValueError(
@@ -89,6 +95,36 @@ def given(config: "Config", splits: "Splits") -> "Origin | None":
             f"{config.model}: leave out --model, the run says what its network is."
         )
     return origin
+
+
+def check_same(directory: pathlib.Path, origin: "Origin") -> None:
+    """Writes down with which weights a run begins; refuses to go on with others.
+
+    Args:
+      directory: of the run.
+      origin: the trained network.
+
+    Raises:
+      ResumeError: if the run began with other weights.
+    """
+    from cnnlab.train import records
+    from cnnlab.train.recorder import first_process
+    from cnnlab.train.run import ResumeError
+    from cnnlab.transfer.cache import weights_digest
+
+    path = directory / ORIGIN
+    weights = weights_digest(origin.variables)
+    if not path.is_file():
+        if first_process():
+            records.write_json(path, {"name": origin.name, "weights": weights})
+        return
+    begun = records.read_json(path)
+    if begun["weights"] != weights:
+        raise ResumeError(
+            f"the run in {directory} must go on from the weights that it began with, those of "
+            f"{begun['name']} with the digest {begun['weights']}; {origin.name} now has "
+            f"{weights}. Bring those weights back, or start a new run."
+        )
 
 
 def as_origin(config: "Config", model: str, model_options: tuple[str, ...]) -> "Config":
@@ -108,7 +144,7 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
     """
     from cnnlab.train import check_fits
     from cnnlab.transfer.surgery import copied
-    from experiments.recommending import RECOMMENDED, check_measurable
+    from experiments.recommending import TABLE, check_measurable
 
     train = splits.train
     recipe = make_recipe(config, train)
@@ -119,7 +155,7 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
     possible: list[str] = [name for name in config.recipe if name != "recommended"]
     if "recommended" in config.recipe:
         check_measurable(train)
-        possible += RECOMMENDED
+        possible += TABLE.values()
     for name in possible:
         phases = rates_of(name, recipe.network, shapes["params"], config.details)
         for each in shares(config.of(name), len(phases)):

@@ -348,10 +348,12 @@ def _cached(
                 directory=folder if details.cache == "disk" else None,
             )
         found[which] = kept.get(key)
+    cache_seconds = time.perf_counter() - begun
     spent = whole.directory / f"{part}-cache.json"  # of the first sitting, which a resume repeats
-    if not spent.is_file() and first_process():
-        records.write_json(spent, {"seconds": time.perf_counter() - begun})
-    cache_seconds = float(records.read_json(spent)["seconds"])
+    if spent.is_file():
+        cache_seconds = float(records.read_json(spent)["seconds"])
+    elif first_process():
+        records.write_json(spent, {"seconds": cache_seconds})
 
     if details.copies > 1:
         config = _shorter(config, math.ceil(config.epochs / details.copies))

@@ -38,6 +38,22 @@ def config_of(run: pathlib.Path, data_dir: pathlib.Path | None = None) -> Config
     return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
 
 
+def check_finished(run: pathlib.Path) -> None:
+    """Refuses a run that has not come to its end.
+
+    Raises:
+      ResumeError: then, or if there is no run.
+    """
+    from cnnlab.train.run import RESULT, ResumeError, read_config
+
+    read_config(run)
+    if not (pathlib.Path(run) / RESULT).is_file():
+        raise ResumeError(
+            f"the run in {run} must be finished, but it has no {RESULT}: its networks would still "
+            "change. Go on with it by --resume, or give another one."
+        )
+
+
 def networks_of(
     run: pathlib.Path, config: Config, train: "Dataset", *, best: bool = False
 ) -> Networks:

@@ -2,8 +2,12 @@
 
 | | similar | different |
 | --- | --- | --- |
-| few images | linear: the features fit | top: the last stages do not fit |
-| many images | layerwise: all stages, gently | all: all stages, at a tenth of the head's rate |
+| few images | linear: a classifier on top | top, in place of classifiers on earlier stages |
+| many images | top: fine-tune a few stages | all: fine-tune a larger number of stages |
+
+For few images of another kind the lecture says "you're in trouble… try a linear classifier from
+different stages". No recipe here reads an earlier stage (experiments.transfer_grid has one): the
+last stages are fine-tuned in its place.
 
 How alike they are is measured: a linear classifier on what each stage gives, in closed form, by
 cross-validation on the training images, for the trained network and for one with fresh weights.
@@ -15,6 +19,9 @@ Source: Karpathy, CS231n, Stanford, "Transfer learning", 2016, for the table; Yo
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from experiments.grid_claims import AMOUNTS, EARLY, LABELS, SIMILARITIES
+from experiments.grid_claims import RECOMMENDED as LECTURE
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -24,8 +31,8 @@ if TYPE_CHECKING:
 ENOUGH = 0.5
 """Of a fresh network's errors, what a trained one's last stage must spare to count as similar."""
 
-RECOMMENDED = ("linear", "top", "layerwise", "all", "scratch")
-"""What may be recommended."""
+TABLE = {key: "top" if name == EARLY else name for key, name in LECTURE.items()}
+"""(of ``AMOUNTS``, of ``SIMILARITIES``) -> the recipe."""
 
 _PENALTIES = (1.0, 10.0, 100.0, 1000.0)
 _FOLDS = 5
@@ -80,9 +87,16 @@ class Similarity(NamedTuple):
 
 
 class Recommendation(NamedTuple):
-    """A recipe, and why."""
+    """A recipe, and why.
+
+    Attributes:
+      recipe: of ``finetuning.RECIPES``.
+      lecture: what the lecture recommends, of ``grid_claims.LABELS``.
+      reason: in words.
+    """
 
     recipe: str
+    lecture: str
     reason: str
 
 
@@ -106,15 +120,20 @@ def recommend(
         f"training images right by {similarity.folds}-fold cross-validation, with fresh weights "
         f"{100 * similarity.fresh[last]:.1f} %"
     )
+    alike = SIMILARITIES[0 if similarity.similar else 1]
+    why = ""
     if similarity.spared <= 0:
-        recipe, alike = ("top" if few else "scratch"), "different: it is no better than fresh"
-    elif similarity.similar:
-        recipe, alike = ("linear" if few else "layerwise"), "similar"
-    else:
-        recipe, alike = ("top" if few else "all"), "different"
-        if similarity.spared >= ENOUGH:
-            alike += f": {best} does better, {100 * similarity.trained[best]:.1f} %"
-    return Recommendation(recipe, f"{amount}; {said}, so the tasks are {alike}.")
+        why = ": it is no better than fresh"
+    elif similarity.spared >= ENOUGH and not similarity.similar:
+        why = f": {best} does better, {100 * similarity.trained[best]:.1f} %"
+    key = AMOUNTS[0 if few else 1], alike
+    reason = f"{amount}; {said}, so the tasks are {alike}{why}."
+    if TABLE[key] != LECTURE[key]:
+        reason += (
+            f" The lecture would take a {LABELS[LECTURE[key]]}, which is no recipe here: "
+            f"{TABLE[key]} is in its place."
+        )
+    return Recommendation(TABLE[key], LECTURE[key], reason)
 
 
 def measure(origin: "Origin", train: "Dataset", prepare: Any, seed: int = 0) -> Similarity:

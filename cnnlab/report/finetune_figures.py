@@ -5,7 +5,7 @@ Like ``figures``: no pyplot, PNG files, Okabe and Ito's colours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def recipes(
-    found: Mapping[str, ArrayLike],
+    found: Mapping[str, ArrayLike | None],
     path: PathLike,
     *,
     chance: float,
@@ -39,7 +39,7 @@ def recipes(
 
 
 def draw_recipes(
-    found: Mapping[str, ArrayLike],
+    found: Mapping[str, ArrayLike | None],
     *,
     chance: float,
     probes: Mapping[str, Mapping[str, float]] | None = None,
@@ -50,21 +50,24 @@ def draw_recipes(
 
     Args:
       found: recipe -> accuracies ``[M]`` in [0, 1], one for each seed; drawn from top to bottom.
+        None, of one that diverged, has a row without dots.
       chance: the accuracy of guessing, a dotted line.
       probes: whose network -> stage -> accuracy of a linear classifier: a second panel.
       notes: recipe -> a few words under its name.
       title: above the figure.
 
     Raises:
-      ValueError: if there is no recipe, or one without a seed.
+      ValueError: if there is no recipe, or accuracies without a seed.
     """
     from matplotlib.figure import Figure
 
-    values = {name: np.asarray(each, np.float64) for name, each in found.items()}
-    if not values or any(each.ndim != 1 or not each.size for each in values.values()):
+    values = {
+        name: np.asarray(each, np.float64) for name, each in found.items() if each is not None
+    }
+    if not found or any(each.ndim != 1 or not each.size for each in values.values()):
         shapes = {name: each.shape for name, each in values.items()}
         raise ValueError(f"accuracies must be [M] of one or more recipes, got {shapes or 'none'}.")
-    height = 1.6 + 0.62 * max(len(values), 4)
+    height = 1.6 + 0.62 * max(len(found), 4)
     width = 8.4 if probes is None else 12.6
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     if probes is None:
@@ -72,17 +75,24 @@ def draw_recipes(
     else:
         axes, beside = figure.subplots(1, 2, width_ratios=(3, 2))
         _probes(beside, probes)
-    _dots(axes, values, chance, notes or {})
+    _dots(axes, list(found), values, chance, notes or {})
     if title:
         figure.suptitle(title, fontsize=12, parse_math=False)
     return figure
 
 
 def _dots(
-    axes: Axes, values: Mapping[str, np.ndarray], chance: float, notes: Mapping[str, str]
+    axes: Axes,
+    names: Sequence[str],
+    values: Mapping[str, np.ndarray],
+    chance: float,
+    notes: Mapping[str, str],
 ) -> None:
-    labels = []
-    for row, (name, each) in enumerate(values.items()):
+    labels = [name + (f"\n{notes[name]}" if name in notes else "") for name in names]
+    for row, name in enumerate(names):
+        if name not in values:
+            continue
+        each = values[name]
         colour = COLOURS[row % len(COLOURS)]
         mean, reach = 100 * each.mean(), 100 * _reach(each)
         spread = np.linspace(-0.14, 0.14, each.size) if each.size > 1 else np.zeros(1)
@@ -93,7 +103,6 @@ def _dots(
         axes.annotate(
             f"{mean:.1f}", (mean, row), (0, 9), textcoords="offset points", ha="center", fontsize=9
         )
-        labels.append(name + (f"\n{notes[name]}" if name in notes else ""))
     axes.axvline(100 * chance, color="#7F7F7F", linestyle=":", linewidth=1.2)
     axes.annotate(
         "guessing", (100 * chance, 1), (3, -3), xycoords=("data", "axes fraction"),
@@ -102,7 +111,7 @@ def _dots(
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
     axes.set_ylim(len(labels) - 0.5, -0.6)
     axes.set_xlim(right=min(axes.get_xlim()[1], 101))
-    seeds = max(each.size for each in values.values())
+    seeds = max((each.size for each in values.values()), default=0)
     several = f": {seeds} seeds, mean and its 95 % interval" if seeds > 1 else ""
     axes.set_xlabel(f"test accuracy (%){several}")
     tidy(axes)

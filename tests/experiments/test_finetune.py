@@ -13,14 +13,25 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cnnlab import models
-from cnnlab.data import Features
+from cnnlab.data import Dataset, Features, LazyImages, Splits
 from cnnlab.models import weights
 from cnnlab.report import finetune_figures
+from cnnlab.train import DivergedError
+from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import ResumeError
+from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import state_shapes
-from cnnlab.transfer import cache
+from cnnlab.transfer import cache, pruning
 from cnnlab.transfer.surgery import SurgeryError
-from experiments import finetune, finetune_start, finetuning, origins, recommending
+from experiments import (
+    finetune,
+    finetune_claims,
+    finetune_start,
+    finetuning,
+    grid_claims,
+    origins,
+    recommending,
+)
 from experiments.config import load_data, make_recipe
 from experiments.finetuning import Details, Tuned
 from experiments.parts import Part, open_whole
@@ -82,6 +93,75 @@ def test_a_run_says_what_each_recipe_did_and_leaves_a_figure(tuned_run):
     difference = np.subtract(*(each["test_accuracy"]["values"] for each in (linear, scratch)))
     assert stored["claims"][0]["mean"] == pytest.approx(difference.mean())
     assert (directory / "figures" / "recipes.png").is_file()
+
+
+def test_a_resume_goes_on_from_the_weights_that_it_began_with(tuned_run, monkeypatch):
+    directory, _ = tuned_run
+    begun = json.loads((directory / "origin.json").read_text())
+    assert begun["name"] == "mlp trained on synthetic:160:4x4x1:4, class0, class1"
+
+    def others(*arguments, **settings):
+        part = made(*arguments, **settings)
+        return part._replace(
+            states=jax.tree.map(lambda leaf: leaf + leaf.dtype.type(1), part.states)
+        )
+
+    monkeypatch.setattr(finetune, "train_part", others)
+    with pytest.raises(ResumeError, match=f"digest {begun['weights']}.*or start a new run"):
+        finetune.run(finetune.Config(resume=directory))
+
+
+def test_a_recipe_that_diverges_has_no_accuracy_and_is_not_compared(tmp_path, monkeypatch, capsys):
+    def train_part(config, whole, name, *arguments, **settings):
+        if name == "linear":
+            raise DivergedError(3, config.all_seeds, 0.1)
+        return made(config, whole, name, *arguments, **settings)
+
+    for module in (finetune, finetuning):
+        monkeypatch.setattr(module, "train_part", train_part)
+    config = dataclasses.replace(TINY, recipe=("linear", "scratch"), run_dir=tmp_path / "run")
+    result = finetune.run(config)
+    linear = result["recipes"]["linear"]
+    assert (linear["diverged"], linear["test_accuracy"], linear["seconds"]) == (True, None, None)
+    assert result["claims"] == []
+    assert result["seconds"] > 0
+    assert "linear: diverged at a learning rate of 0.03, not compared" in capsys.readouterr().out
+    top = trained_for(20, 9.0, 0.9, 0.8)
+    both = finetune_claims.compare({"linear": linear, "top": top, "scratch": top})
+    assert [row["claim"] for row in both] == ["top beats from scratch"]
+    assert finetune_claims.compare({"top": top, "scratch": linear}) == []
+    axes = finetune_figures.draw_recipes({"linear": None, "top": [0.5]}, chance=0.25).axes[0]
+    dots = axes.lines[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["linear", "top"]
+    assert (dots.get_xdata().tolist(), dots.get_ydata().tolist()) == ([50.0], [1.0])
+
+
+def trained_for(epochs, seconds, *accuracies):
+    return {"test_accuracy": accuracies, "epochs": epochs, "seconds": seconds, "diverged": False}
+
+
+@pytest.mark.parametrize(
+    ("ours", "scratch", "wanted"),
+    [
+        ((20, 9.0), (20, 9.0), "reproduced"),
+        ((20, 9.0), (10, 40.0), "reproduced"),
+        ((20, 9.0), (30, 4.0), "reproduced"),
+        ((20, 9.0), (1, 4.0), "not comparable: scratch had less"),
+    ],
+)
+def test_a_claim_says_what_both_had_and_needs_as_much_for_scratch(ours, scratch, wanted):
+    better, worse = (0.9, 0.91, 0.92), (0.7, 0.72, 0.71)
+    found = {"all": trained_for(*ours, *better), "scratch": trained_for(*scratch, *worse)}
+    (row,) = finetune_claims.compare(found)
+    assert row["verdict"] == wanted
+    budgets = [row[key] for key in ("epochs", "seconds", "scratch_epochs", "scratch_seconds")]
+    assert tuple(budgets) == (*ours, *scratch)
+    line = finetune_claims.said(
+        {"origin": "x", "recipes": {}, "claims": [row], "recommended": None}
+    )[-1]
+    assert f"against {scratch[0]} epochs from scratch, {scratch[1]:.0f} s: {wanted}" in line
+    found = {"all": trained_for(*ours, *worse), "scratch": trained_for(*scratch, *better)}
+    assert "the opposite" in finetune_claims.compare(found)[0]["verdict"]
 
 
 @pytest.mark.slow
@@ -152,13 +232,60 @@ def test_a_class_of_one_image_can_be_tuned_to_by_a_recipe_that_is_named(tmp_path
 
 def test_the_network_of_a_run_is_one_of_its_members(finished):
     directory, _ = finished
-    first, second = (origins.of_run(directory, member=member) for member in (0, 1))
+    test = load_data(TINY).test
+    first, second = (origins.of_run(directory, test=test, member=member) for member in (0, 1))
     assert first.name.endswith("seed 0") and second.name.endswith("seed 1")
     assert first.variables["params"]["head"]["dense"]["kernel"].shape == (8, 3)
     kernels = [each.variables["params"]["stage1"]["dense"]["kernel"] for each in (first, second)]
     assert not np.array_equal(*kernels)
     with pytest.raises(ValueError, match="members 0 to 1, got 2"):
-        origins.of_run(directory, member=2)
+        origins.of_run(directory, test=test, member=2)
+
+
+def test_a_network_that_has_seen_the_test_part_is_refused(finished, tiny_config):
+    own = load_data(tiny_config)
+    origins.of_run(finished[0], test=own.test)
+    with pytest.raises(ValueError, match="must not have trained .* on 3 of the 3.*--split-seed"):
+        origins.of_run(finished[0], test=own.train.take([0, 5, 7]))
+    # Where there is no official test part, the split seed says what it is.
+    digits = dataclasses.replace(TINY, dataset="digits")
+    first, second = (load_data(dataclasses.replace(digits, split_seed=seed)) for seed in (0, 1))
+    fives = load_data(dataclasses.replace(digits, classes=("5", "6"), per_class=None))
+    origins.check_unseen(first, first.test, "it")
+    origins.check_unseen(first, fives.test, "it")
+    with pytest.raises(ValueError, match="it must not have trained on images that are tested on"):
+        origins.check_unseen(second, fives.test, "it")
+    # Twins within a data set, one of them held out, are its own affair.
+    twins = dataclasses.replace(first, train=first.test)
+    origins.check_unseen(twins, first.test, "it")
+
+
+def test_images_that_stay_on_the_disk_are_told_apart_by_what_they_are_called():
+    class Files(LazyImages):
+        def __init__(self, names):
+            self.names, self.shape = names, (len(names), 4, 4, 1)
+
+        def read(self, index):
+            raise AssertionError("decoded")
+
+        def identity(self, indices):
+            yield repr(self.shape[1:])
+            for i in indices:
+                yield self.names[i]
+
+    def part(names):
+        return Dataset(Files(names), np.zeros(len(names), np.int32), ("a",), "files")
+
+    own = Splits(part("abc"), None, part("d"), "")
+    origins.check_unseen(own, part("def"), "it")
+    with pytest.raises(ValueError, match="on 1 of the 2"):
+        origins.check_unseen(own, part("db").take(np.array([1, 0])), "it")
+
+
+def test_a_run_that_is_not_finished_is_refused(finished, tmp_path):
+    (tmp_path / "config.json").write_bytes((finished[0] / "config.json").read_bytes())
+    with pytest.raises(ResumeError, match="must be finished, but it has no result.json"):
+        origins.of_run(tmp_path, test=load_data(TINY).test)
 
 
 def test_a_checkpoint_of_another_family_is_refused(finished, tmp_path):
@@ -254,6 +381,33 @@ def tuned(tmp_path):
     return tune, variables
 
 
+def test_gradual_unfreezing_goes_on_to_the_same_bits(tuned, monkeypatch):
+    tune, _ = tuned
+    changes = {"epochs": 6, "steps_per_call": 1}
+    straight = tune("gradual", "straight", changes)
+    asked = iter([False] + [True] * 100)
+    with monkeypatch.context() as patch:  # in the first phase, behind the cache
+        patch.setattr(StopSignals, "__call__", lambda self: next(asked))
+        with pytest.raises(Interrupted) as stopped:
+            tune("gradual", "stopped", changes)
+    folders = [path.name for path in stopped.value.directory.glob("stopped*")]
+    assert 0 < stopped.value.step < 4 and sorted(folders) == ["stopped-1", "stopped-1-cache.json"]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # between the first phase and the second
+        patch.setattr(pruning, "restarted", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune("gradual", "stopped", changes)
+    assert not (stopped.value.directory / "stopped-2").exists()
+    again = tune("gradual", "stopped", changes)
+    for ours, theirs in zip(*map(jax.tree.leaves, (again.states, straight.states)), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert (again.front, straight.front) == (None, None)
+    np.testing.assert_array_equal(again.accuracy, straight.accuracy)
+
+
 def test_the_cache_changes_nothing_but_the_time(tuned):
     tune, variables = tuned
     cached = tune("linear", "cached")
@@ -317,18 +471,28 @@ def similarity(early, late, fresh):
     ("images", "found", "recipe", "why"),
     [
         (200, similarity(0.7, 0.9, 0.6), "linear", "few .*are similar"),
-        (20000, similarity(0.7, 0.9, 0.6), "layerwise", "many .*are similar"),
-        (200, similarity(0.7, 0.7, 0.6), "top", "are different"),
+        (20000, similarity(0.7, 0.9, 0.6), "top", "many .*are similar"),
+        (200, similarity(0.7, 0.7, 0.6), "top", "are different.*an earlier stage, which is no"),
         (20000, similarity(0.7, 0.7, 0.6), "all", "are different"),
         (200, similarity(0.95, 0.85, 0.6), "top", "stem does better, 95.0 %"),
         (200, similarity(0.91, 0.9, 0.6), "linear", "similar"),  # within the standard error
-        (20000, similarity(0.5, 0.6, 0.6), "scratch", "no better than fresh"),
+        (20000, similarity(0.5, 0.6, 0.6), "all", "no better than fresh"),
         (200, similarity(0.5, 0.5, 0.6), "top", "no better than fresh"),
     ],
 )
 def test_the_recommendation_follows_the_table_and_says_why(images, found, recipe, why):
     got = recommend(images, 2, found)
     assert got.recipe == recipe
+    key = tuple(
+        group[words]
+        for group, words in zip(
+            (grid_claims.AMOUNTS, grid_claims.SIMILARITIES),
+            (images > 1000, "are different" in got.reason),
+            strict=True,
+        )
+    )
+    assert got.lecture == grid_claims.RECOMMENDED[key]
+    assert got.recipe == got.lecture or (got.lecture, got.recipe) == ("early", "top")
     assert re.search(why, got.reason)
     assert f"{images / 2:.0f} images a class" in got.reason
 
