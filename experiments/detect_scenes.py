@@ -57,7 +57,8 @@ def material(config: "Config", splits: "Splits") -> Material:
     """
     import numpy as np
 
-    from cnnlab.data.scenes import compose, labelled, photographs
+    from cnnlab.data.backgrounds import photographs
+    from cnnlab.data.scenes import compose, labelled
     from cnnlab.transfer.detection import check_objects, targets
 
     size, side, windows = config.size, config.cut_side, windows_of(config)
@@ -111,18 +112,15 @@ def detector(config: "Config", classifier: "Network", num_classes: int) -> "Netw
     """The classifier's front, the windows and a head for them.
 
     Raises:
-      ValueError: for an unknown stage, one that gives no maps, or windows smaller than a cell.
+      ValueError: for an unknown stage, one that gives no maps, or maps that do not grow with the
+        image.
     """
-    import jax
     from jax import numpy as jnp
 
-    from cnnlab.models.network import activations
     from cnnlab.models.regions import region_network
 
     front = classifier.front(config.up_to)
-    image = jax.ShapeDtypeStruct((1, config.size, config.size, config.channels), jnp.float32)
-    given, _ = jax.eval_shape(front.init_with_output, jax.random.key(0), image)
-    shape = activations(given).shape
+    shape = _shape(front, config, config.size)
     if len(shape) != 4:
         raise ValueError(
             f"the stage {config.up_to!r} must give maps [N, H, W, C] that windows can be pooled "
@@ -131,13 +129,44 @@ def detector(config: "Config", classifier: "Network", num_classes: int) -> "Netw
     return region_network(
         front,
         windows_of(config),
-        stride=-(-config.size // shape[1]),
+        image_size=(config.size, config.size),
+        stride=_stride(front, config),
         num_classes=num_classes,
         size=config.bins,
         hidden=config.hidden,
         pooling=config.pooling,
         dtype=jnp.bfloat16 if config.precision == "bfloat16" else None,
     )
+
+
+def _shape(front: "Network", config: "Config", side: int) -> tuple[int, ...]:
+    """Of what the front gives for one image of so many pixels a side."""
+    import jax
+    from jax import numpy as jnp
+
+    from cnnlab.models.network import activations
+
+    image = jax.ShapeDtypeStruct((1, side, side, config.channels), jnp.float32)
+    given, _ = jax.eval_shape(front.init_with_output, jax.random.key(0), image)
+    return tuple(activations(given).shape)
+
+
+def _stride(front: "Network", config: "Config") -> int:
+    """Pixels a cell: by how many cells the maps grow with the image, however they are rounded.
+
+    Raises:
+      ValueError: if they do not.
+    """
+    more = 512
+    sides = [_shape(front, config, side)[1] for side in (config.size, config.size + more)]
+    cells = sides[1] - sides[0]
+    if cells < 1 or more % cells:
+        raise ValueError(
+            f"the maps of {config.up_to!r} must grow with the image, by a cell for so many pixels; "
+            f"got {sides[0]} and {sides[1]} cells for {config.size} and {config.size + more} "
+            "pixels. Take an earlier stage."
+        )
+    return more // cells
 
 
 def detector_recipe(config: "Config", train: "Dataset") -> "Recipe":
@@ -166,29 +195,17 @@ def begun(
     recipe: "Recipe", classifiers: "TrainState", train: "Dataset", config: "Config"
 ) -> "TrainState":
     """Fresh detectors, the front of each from a classifier of its own: states ``[M, ...]``."""
-    import jax
     import numpy as np
 
     from cnnlab.mesh import MEMBER, make_mesh, place, sharding
     from cnnlab.train.program import initialise
-    from cnnlab.transfer import pruning
-    from cnnlab.transfer.surgery import copied
+    from cnnlab.transfer.surgery import transplant_each
 
     mesh = make_mesh(config.seeds, member_axis=config.member_axis)
-    where = sharding(mesh, MEMBER)
-    seeds = place(np.asarray(config.all_seeds, np.uint32), where)
+    seeds = place(np.asarray(config.all_seeds, np.uint32), sharding(mesh, MEMBER))
     fresh = initialise(recipe, train, seeds, mesh)[0]
-    trained = classifiers if classifiers.average is None else classifiers.average
-    theirs = {"params": trained.params, **trained.model_state}
     stages = recipe.network.names[:-2]  # those before "regions" and "head"
-    # All leaves have the leading axis [M] on both sides, so each member gets its own.
-    variables, _ = copied(
-        {kind: {s: tree[s] for s in stages if s in tree} for kind, tree in theirs.items()},
-        {"params": fresh.params, **fresh.model_state},
-        reinitialise=("head",),
-    )
-    variables = jax.device_put(variables, where)
-    return pruning.restarted(recipe, variables.pop("params"), variables)
+    return transplant_each(classifiers, recipe, fresh, stages, mesh=mesh)[0]
 
 
 def _annotated(scenes: Any, digits: "Dataset", annotations: "np.ndarray") -> "Dataset":

@@ -23,9 +23,11 @@ part's, the test scenes of the test part's, and backgrounds are kept apart in th
 classifier whose stages are the U-Net's encoder learns from labels alone, on scenes of one digit;
 the U-Nets that begin with it are compared with those from scratch at every number of scenes with
 masks, all with as many updates as with all scenes. "Frozen first" trains the decoder alone to begin
-with. All are normalised alike, by the classifier's scenes. The test scenes are looked at once, at
-the end of each training; nothing is chosen by them. IoU is over all pixels of the test scenes, and
-intervals are over seeds of the networks: the scenes are the same for all.
+with: it is two trainings, together as long as one, each with an optimizer, a warm-up and a schedule
+of its own, where the other starts have one of each. All are normalised alike, by the classifier's
+scenes. The test scenes are looked at once, at the end of each training; nothing is chosen by them.
+IoU is over all pixels of the test scenes, and intervals are over seeds of the networks: the scenes
+are the same for all.
 """
 
 import dataclasses
@@ -305,19 +307,21 @@ def _train(
     """One part of the run, or two where the encoder is frozen first."""
     import numpy as np
 
+    from cnnlab.mesh import make_mesh
     from cnnlab.transfer import pruning
     from cnnlab.transfer.segmentation import with_encoders
 
+    mesh = make_mesh(study.config.seeds, member_axis=study.config.member_axis)
     config, recipe, initial, seconds = study.config, study.recipes[loss], study.fresh, 0.0
     name = name_of(loss, start, scenes)
     # An epoch is as long with few scenes: each comes several times.
     train = study.scenes.train.take(np.resize(np.arange(scenes), config.scenes))
     study.say(f"\n{loss}, {STARTS[start]}, {scenes} scenes, {config.seeds} seeds:")
     if start == "pretrained":
-        initial, _ = with_encoders(classifiers, recipe, study.fresh)
+        initial, _ = with_encoders(classifiers, recipe, study.fresh, mesh=mesh)
     elif start == "frozen first":
         frozen, recipe = study.recipes["frozen"], study.recipes["thawed"]
-        initial, _ = with_encoders(classifiers, frozen, study.fresh)
+        initial, _ = with_encoders(classifiers, frozen, study.fresh, mesh=mesh)
         phase = dataclasses.replace(config, epochs=config.frozen_epochs)
         part = train_part(phase, study.whole, f"{name}-decoder", frozen, train, initial=initial)
         seconds += part.seconds

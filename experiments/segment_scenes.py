@@ -95,7 +95,7 @@ def _backgrounds(config: "Config", part: str) -> "np.ndarray | None":
     import numpy as np
 
     from cnnlab import data
-    from cnnlab.data.scenes import photographs
+    from cnnlab.data.backgrounds import photographs
     from cnnlab.spelling import unknown
 
     if config.backgrounds == "textures":

@@ -8,7 +8,7 @@ those of handwriting, and nothing about where they are was drawn by hand.
     test = compose(splits.test, count=200, size=64, backgrounds=photographs("test"), seed=1)
 
 Digits of the training part and of the test part stay apart if each is composed from its own, and
-so do the backgrounds: ``photographs`` gives each part a strip of its own.
+so do the backgrounds: ``backgrounds.photographs`` gives each part a strip of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnnlab.data import backgrounds as behind
 from cnnlab.data.dataset import Dataset, compute_statistics
 from cnnlab.spelling import unknown
 
 BACKGROUND = "background"  # the name of class 0 of a mask
 
-# The columns of each photograph (640 of them) that a part may take its backgrounds from.
-_STRIPS = {"train": (0, 384), "validation": (384, 512), "test": (512, 640)}
 _SMALLEST = 5  # pixels that the longer side of a digit must have to be told from another
 _TRIES = 40  # places for one digit, and fresh starts of one scene, before it is given up
 
@@ -108,7 +107,7 @@ def compose(
             f"least {int(np.ceil(_SMALLEST / scale[0]))} pixels, or the digits (scale)."
         )
     if backgrounds is not None:
-        _check_backgrounds(backgrounds, size)
+        behind.check(backgrounds, size)
     channels = 1 if backgrounds is None else backgrounds.shape[3]
     most = digits[1]
     scenes = Scenes(
@@ -120,9 +119,9 @@ def compose(
     generator = np.random.Generator(np.random.PCG64(seed))
     for i in range(count):
         if backgrounds is None:
-            image = _texture(generator, size, channels)
+            image = behind.texture(generator, size, channels)
         else:
-            image = _window(generator, backgrounds, size)
+            image = behind.window(generator, backgrounds, size)
         drawn = _digits(generator, dataset, size, scale, threshold, resize)
         placed = _arrangement(generator, drawn, size, digits, overlap)
         for place, (digit, top, left) in enumerate(placed):
@@ -133,28 +132,6 @@ def compose(
             scenes.classes[i, place] = digit.label
         scenes.images[i] = np.clip(np.rint(image), 0, 255)
     return scenes
-
-
-def photographs(part: str = "train") -> np.ndarray:
-    """Backgrounds from the two photographs that come with scikit-learn, china.jpg and flower.jpg.
-
-    Args:
-      part: "train", "validation" or "test": the left 384, the next 128 or the last 128 columns, so
-        that no pixel is behind scenes of two parts.
-
-    Returns:
-      uint8 ``[2, 427, 384 or 128, 3]``.
-
-    Raises:
-      ValueError: for an unknown part.
-    """
-    from sklearn.datasets import load_sample_image
-
-    if part not in _STRIPS:
-        raise ValueError(unknown("part", part, _STRIPS))
-    first, last = _STRIPS[part]
-    names = ("china.jpg", "flower.jpg")
-    return np.stack([load_sample_image(name)[:, first:last] for name in names])
 
 
 def masked(scenes: Scenes, digits: Dataset) -> Dataset:
@@ -332,34 +309,6 @@ def _blend(
     behind += digit.ink[..., None] * (ink - behind)
 
 
-# Backgrounds ---------------------------------------------------------------------------------
-
-
-def _window(generator: np.random.Generator, backgrounds: np.ndarray, size: int) -> np.ndarray:
-    which = int(generator.integers(len(backgrounds)))
-    top, left = (int(generator.integers(side - size + 1)) for side in backgrounds.shape[1:3])
-    window = backgrounds[which, top : top + size, left : left + size]
-    if generator.random() < 0.5:
-        window = window[:, ::-1]
-    return window.astype(np.float32)
-
-
-def _texture(generator: np.random.Generator, size: int, channels: int) -> np.ndarray:
-    """Waves of three directions and lengths, on a slope, under noise: float32 [S, S, C]."""
-    rows, columns = np.mgrid[:size, :size].astype(np.float32) / size
-    level = generator.uniform(70, 185, channels)
-    image = np.broadcast_to(level, (size, size, channels)).astype(np.float32)
-    slope = generator.uniform(-40, 40, (2, channels))
-    image += (rows - 0.5)[..., None] * slope[0] + (columns - 0.5)[..., None] * slope[1]
-    for waves in (2.0, 4.0, 8.0):
-        angle, phase = generator.uniform(0, 2 * np.pi, 2)
-        number = 2 * np.pi * waves * generator.uniform(0.6, 1.6)
-        wave = np.sin(number * (np.cos(angle) * rows + np.sin(angle) * columns) + phase)
-        image += wave[..., None] * generator.uniform(3, 13, channels)
-    image += generator.uniform(3, 14) * generator.standard_normal(image.shape)
-    return np.clip(image, 0, 255)
-
-
 # Checks --------------------------------------------------------------------------------------
 
 
@@ -385,18 +334,3 @@ def _check_numbers(
         raise ValueError(f"overlap must be in [0, 1), got {overlap}.")
     if not 0 <= threshold < 255:
         raise ValueError(f"threshold must be in 0..254, got {threshold}.")
-
-
-def _check_backgrounds(backgrounds: np.ndarray, size: int) -> None:
-    fits = isinstance(backgrounds, np.ndarray) and backgrounds.dtype == np.uint8
-    if not fits or backgrounds.ndim != 4 or 0 in backgrounds.shape:
-        got = getattr(backgrounds, "dtype", type(backgrounds).__name__)
-        raise ValueError(
-            f"backgrounds must be uint8 [B, H, W, C], got {got} of shape {np.shape(backgrounds)}."
-        )
-    if min(backgrounds.shape[1:3]) < size:
-        height, width = backgrounds.shape[1:3]
-        raise ValueError(
-            f"backgrounds must be at least as large as the scenes, {size} x {size} pixels, got "
-            f"{height} x {width}. Make the scenes smaller, or give larger images."
-        )

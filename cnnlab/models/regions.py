@@ -4,7 +4,8 @@ A detector is a classifier's front with these behind it, for windows that are th
 image:
 
     windows = sliding_windows((64, 64), shapes=((24, 24), (24, 16)))
-    detector = region_network(classifier.front("stage3"), windows, stride=4, num_classes=10)
+    front = classifier.front("stage3")
+    detector = region_network(front, windows, image_size=(64, 64), stride=4, num_classes=10)
 
 Boxes are ``(y0, x0, y1, x1)`` in pixels of the image, y1 and x1 behind the last row and column.
 
@@ -21,6 +22,7 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from cnnlab.boxes import check_windows
 from cnnlab.models.layers import Dense
 from cnnlab.models.network import Network
 from cnnlab.spelling import unknown
@@ -146,12 +148,14 @@ class Regions(nn.Module):
 
     Attributes:
       windows: R boxes in pixels.
+      image_size: height and width of the images in pixels.
       stride: pixels a cell of the features.
       size: bins down and across.
       pooling: "max" is ``roi_pool``, "align" ``roi_align``.
     """
 
     windows: tuple[Window, ...]
+    image_size: tuple[int, int]
     stride: int
     size: int = 3
     pooling: Pooling = "max"
@@ -161,16 +165,22 @@ class Regions(nn.Module):
         """``[N, H, W, C] -> [N, R, size, size, C]``.
 
         Raises:
-          ValueError: for features that are not ``[N, H, W, C]``, an unknown pooling, and windows
-            that are smaller than a cell or reach out of the image.
+          ValueError: for features that are not ``[N, H, W, C]`` of such images, an unknown pooling,
+            and windows that are smaller than a cell or reach out of the image.
         """
         del train
         if x.ndim != 4:
             raise ValueError(f"features must be [N, H, W, C], got shape {x.shape}.")
         if self.pooling not in ("max", "align"):
             raise ValueError(unknown("pooling", self.pooling, ("max", "align")))
+        if self.stride < 1 or x.shape[1:3] != tuple(-(-s // self.stride) for s in self.image_size):
+            raise ValueError(
+                "features must have image_size / stride cells, rounded up, got "
+                f"{x.shape[1]} x {x.shape[2]} for image_size={tuple(self.image_size)} and stride="
+                f"{self.stride}. Give those of the stage before, with padded convolutions."
+            )
         boxes = np.asarray(self.windows, np.float32)
-        check_windows(boxes, (x.shape[1] * self.stride, x.shape[2] * self.stride), self.stride)
+        check_windows(boxes, self.image_size, self.stride)
         scale = 1 / self.stride
         return _pool_windows(x, boxes, self.size, scale, self.pooling)
 
@@ -212,6 +222,7 @@ def region_network(
     front: Network,
     windows: tuple[Window, ...],
     *,
+    image_size: tuple[int, int],
     stride: int,
     num_classes: int,
     size: int = 3,
@@ -224,6 +235,7 @@ def region_network(
     Args:
       front: the first stages of a classifier, ``network.front(up_to)``.
       windows: R boxes, as ``sliding_windows`` gives them.
+      image_size: height and width of the images in pixels.
       stride: pixels a cell of the front's features.
       num_classes: K, without the background.
       size: bins down and across of each window.
@@ -235,40 +247,10 @@ def region_network(
       A network that gives float32 ``[N, R, K + 1 + 4]``, see ``RegionHead``.
     """
     stages = (
-        ("regions", Regions(windows, stride, size, pooling)),
+        ("regions", Regions(windows, image_size, stride, size, pooling)),
         ("head", RegionHead(num_classes, hidden, dtype)),
     )
     return Network((*front.stages, *stages))
-
-
-def check_windows(windows: np.ndarray, image_size: tuple[int, int], stride: int) -> None:
-    """Refuses windows that cannot be pooled.
-
-    Args:
-      windows: ``[R, 4]``.
-      image_size: height and width in pixels.
-      stride: pixels a cell of the features.
-
-    Raises:
-      ValueError: if there is none, one reaches out of the image, or one is smaller than a cell.
-    """
-    if windows.ndim != 2 or windows.shape[1] != 4 or not len(windows):
-        raise ValueError(f"windows must be boxes [R, 4], R >= 1, got shape {windows.shape}.")
-    low, high = windows[:, :2], windows[:, 2:]
-    outside = ~((low >= 0) & (high <= np.asarray(image_size))).all(1)
-    if outside.any():
-        raise ValueError(
-            f"windows must lie inside the image, {image_size[0]} x {image_size[1]} pixels, got "
-            f"(y0, x0, y1, x1) = {tuple(windows[outside][0].tolist())}."
-        )
-    small = (high - low < stride).any(1)
-    if small.any():
-        height, width = (high - low)[small][0]
-        raise ValueError(
-            f"windows must be at least one cell of the features large, {stride} x {stride} pixels, "
-            f"got one of {height:g} x {width:g}. Make the windows larger, or take the features of "
-            "an earlier stage."
-        )
 
 
 # Bins -----------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnlab.boxes import iou
+
 
 class Detections(NamedTuple):
     """T boxes that were found.
@@ -60,7 +62,7 @@ def correct(
     if not len(found.scores):
         return np.zeros(0, bool)
     same = classes[found.images] == found.classes[:, None]
-    overlaps = np.where(same, _iou(found.boxes[:, None], boxes[found.images]), 0)
+    overlaps = np.where(same, iou(found.boxes[:, None], boxes[found.images]), 0)
     best = overlaps.argmax(axis=1)
     order = np.argsort(-found.scores, kind="stable")
     order = order[overlaps[order, best[order]] >= overlap]
@@ -156,13 +158,3 @@ def average_precisions(
         raise ValueError("average precision needs at least one object to find, got none.")
     recall = float(right.sum() / (classes >= 0).sum())
     return {"mean": float(np.mean(there)), "classes": values, "recall": recall}
-
-
-def _iou(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes ``[..., 4]``, 0 where both are empty."""
-    low = np.maximum(boxes[..., :2], others[..., :2])
-    high = np.minimum(boxes[..., 2:], others[..., 2:])
-    both = np.maximum(high - low, 0).prod(-1)
-    areas = [np.maximum(each[..., 2:] - each[..., :2], 0).prod(-1) for each in (boxes, others)]
-    union = areas[0] + areas[1] - both
-    return np.divide(both, union, out=np.zeros(union.shape), where=union > 0)

@@ -27,7 +27,8 @@ from jax import numpy as jnp
 from jax.sharding import Mesh
 
 from cnnlab.augment import compose
-from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, Features, fingerprint
+from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, fingerprint
+from cnnlab.data.features import Features
 from cnnlab.keys import run_key, stream_key
 from cnnlab.mesh import fetch, make_mesh, place, run_once_options, sharding
 from cnnlab.train.state import Recipe, TrainState
@@ -42,9 +43,20 @@ from cnnlab.transfer.rest import (
     stages_of_state,
 )
 
-__all__ = ["as_float32", "check_array", "front_features", "rejoined", "rest_recipe", "rest_states"]
+__all__ = [
+    "as_float32",
+    "check_array",
+    "front_features",
+    "rejoined",
+    "rest_recipe",
+    "rest_states",
+    "weights_digest",
+]
 
 _AS_IT_IS = compose()
+
+# What is drawn to know an augmentation by: examples, of how many images, and numbers of each.
+_DRAWS, _SHOWN, _NUMBERS = 64, 4, 4
 
 
 class _Front(NamedTuple):
@@ -108,8 +120,8 @@ def front_features(
     if directory is not None:
         about = _about(front, recipe, dataset, copies, seed)
         about |= {"stage": up_to, "copies": copies, "seed": seed if copies else 0, "dtype": dtype}
-        found = cache_files.read(pathlib.Path(directory), about, memory_limit)
-        if found is not None:
+        if cache_files.there(pathlib.Path(directory)):
+            found = cache_files.read(pathlib.Path(directory), about, memory_limit)
             return _as_features(found, dataset, copies, up_to)
     parts = _computed(
         front, recipe.augment if copies else None, dataset, copies, seed, batch_size, mesh
@@ -295,35 +307,67 @@ def _as_features(images: Any, dataset: Dataset, copies: int, up_to: str) -> Feat
 # What features were made of ------------------------------------------------------------------
 
 
+def weights_digest(variables: Any) -> str:
+    """16 hexadecimal digits that tell these weights from others, by names, dtypes, shapes and bits.
+
+    Args:
+      variables: a tree of arrays, such as ``{"params": ..., "batch_stats": ...}``.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(fetch(variables)):
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
 def _about(
     front: _Front, recipe: Recipe, dataset: Dataset, copies: int, seed: int
 ) -> dict[str, Any]:
     """Fingerprints of all that the features depend on, as JSON holds them."""
-    digest = hashlib.blake2b(digest_size=8)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(front.variables):
-        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape}".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
     # A module says all its settings; functions among them also where they lie, which is chance.
     modules = re.sub(r" at 0x[0-9a-f]+", "", repr(front.recipe.network))
-    # Transformations are functions, known by what they do: here to a ramp of all pixel values.
-    shape = (1, *dataset.image_shape)
-    ramp = np.resize(np.arange(256), shape).astype(dataset.images.dtype)
+    # Transformations are functions, known by what they do: here to a ramp of all pixel values,
+    # and augmentations to noise, whose every pixel tells where it has come to.
+    shape = dataset.image_shape
+    ramp = np.resize(np.arange(256), (1, *shape)).astype(dataset.images.dtype)
+    noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (_SHOWN, *shape))
     augment = recipe.augment if copies else _AS_IT_IS
 
-    def shown(ramp: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def shown(ramp: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         prepared = recipe.prepare(jax.random.key(0), ramp)
-        rows = jnp.zeros((1,), jnp.int32)
-        return prepared, _augmented(augment, prepared, rows, jnp.uint32(seed), 0)
+        if not copies:
+            return prepared, None
+        return prepared, _drawn(augment, recipe.prepare(jax.random.key(0), noise), seed)
 
     options = run_once_options(jax.default_backend())
-    prepared, augmented = jax.jit(shown, compiler_options=options)(ramp)
+    program = jax.jit(shown, compiler_options=options)
+    prepared, augmented = program(ramp, noise.astype(dataset.images.dtype))
     return {
-        "weights": digest.hexdigest(),
+        "weights": weights_digest(front.variables),
         "network": hashlib.blake2b(modules.encode(), digest_size=8).hexdigest(),
         "data": fingerprint(dataset),
         "prepare": _sample(prepared),
-        "augment": _sample(augmented) if copies else None,
+        "augment": None if augmented is None else np.asarray(augmented).ravel().tolist(),
     }
+
+
+def _drawn(augment: Any, images: jax.Array, seed: int) -> jax.Array:
+    """Numbers of the first examples' augmentations ``[_DRAWS, _NUMBERS]``, about 1 in size.
+
+    Each is a sum of all pixels with random weights, so that one that changes or moves is seen.
+    """
+    some = jnp.arange(_DRAWS, dtype=jnp.int32)
+    size = jnp.sqrt(jnp.mean(jnp.square(images.astype(jnp.float32))))
+
+    def one(row: jax.Array) -> jax.Array:
+        image = images[row % _SHOWN][None]
+        found = _augmented(augment, image, row[None], jnp.uint32(seed), 0)[0].astype(jnp.float32)
+        keys = jax.random.split(jax.random.key(0), _NUMBERS)
+        # One set of weights after the other, which may be as large as many images.
+        totals = jax.lax.map(lambda key: jnp.sum(found * jax.random.normal(key, found.shape)), keys)
+        return totals / (size * np.sqrt(found.size))
+
+    return jax.lax.map(one, some)
 
 
 def _sample(images: jax.Array) -> list[float]:

@@ -1,19 +1,25 @@
 """Features on disk: ``features.npy``, and ``cache.json`` with what they were made of.
 
-The JSON is written last. Where it is missing there are no features, whatever else lies there.
+The JSON is written last. Where it is missing there are no features, whatever else lies there. The
+first process writes, and all read; of several runs that make the same the first one's are kept.
+What a run that was killed had written stays, as ``features.npy.*.tmp``.
 """
 
 import contextlib
+import errno
 import json
 import math
 import os
 import pathlib
+import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
+from cnnlab.train.recorder import first_process
 from cnnlab.train.records import read_json, write_json
 
 FEATURES, ABOUT = "features.npy", "cache.json"
@@ -40,7 +46,7 @@ def write(
     shape: tuple[int, ...],
     dtype: np.dtype,
 ) -> None:
-    """Writes features, so that a reader sees all of them or none.
+    """Writes features, so that a reader sees all of them or none; all processes must call it.
 
     Args:
       directory: made where it is missing.
@@ -52,9 +58,27 @@ def write(
     Raises:
       OSError: if they could not be written; what was there of them is removed.
     """
+    if first_process():
+        _write(directory, about, parts, shape, dtype)
+    else:
+        for _ in parts:  # that all processes compute together
+            pass
+    if jax.process_count() > 1:
+        from jax.experimental import multihost_utils
+
+        multihost_utils.sync_global_devices("features")
+
+
+def _write(
+    directory: pathlib.Path,
+    about: Mapping[str, Any],
+    parts: Iterable[np.ndarray],
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / FEATURES
-    temporary = path.with_name(f"{FEATURES}.tmp")
+    temporary = path.with_name(f"{FEATURES}.{secrets.token_hex(4)}.tmp")
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     checksum = 0
     try:
@@ -66,25 +90,42 @@ def write(
                 file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if (directory / ABOUT).is_file():  # another run was faster
+            temporary.unlink()
+            return
         os.replace(temporary, path)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             gigabytes = math.prod(shape) * dtype.itemsize / 1e9
-            message = (
-                f"{error.strerror} while writing {gigabytes:.3g} GB of features. Free some space, "
-                "choose another directory, keep them in memory (directory=None) or in half the "
-                "room (dtype='float16')"
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            advice = (
+                "Free some space, choose another directory, keep them in memory (directory=None) "
+                "or in half the room (dtype='float16')"
+                if full
+                else "Choose another directory, or keep them in memory (directory=None)"
             )
+            message = f"{error.strerror} while writing {gigabytes:.3g} GB of features. {advice}"
             raise OSError(error.errno, message, os.fspath(path)) from error
         raise
     found = {"made_of": dict(about), "shape": shape, "dtype": dtype.name, "checksum": checksum}
     write_json(directory / ABOUT, found)
 
 
-def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -> np.ndarray | None:
-    """The features in ``directory``, or None if there are none, or not all of them.
+def there(directory: pathlib.Path) -> bool:
+    """Whether there are features, all of them: what the first process says, on every process."""
+    found = (directory / ABOUT).is_file()
+    if jax.process_count() == 1:
+        return found
+    from jax.experimental import multihost_utils
+
+    # Another run may be writing: each process on its own might see something else.
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(found)))
+
+
+def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -> np.ndarray:
+    """The features in ``directory``.
 
     Args:
       directory: where they were written.
@@ -92,10 +133,14 @@ def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -
       memory_limit: bytes that are read into memory; more are memory-mapped.
 
     Raises:
-      ValueError: if they were made of something else, which is said, or are damaged.
+      ValueError: if there are none, they were made of something else, which is said, or are
+        damaged.
     """
     if not (directory / ABOUT).is_file():
-        return None
+        raise ValueError(
+            f"{directory} must hold features, but has no {ABOUT}. With several processes, choose a "
+            "directory that all of them see."
+        )
     stored = read_json(directory / ABOUT)
     try:
         made_of, shape, checksum = stored["made_of"], tuple(stored["shape"]), stored["checksum"]

@@ -22,6 +22,8 @@ import optax
 from jax import numpy as jnp
 from numpy.typing import ArrayLike
 
+from cnnlab import boxes as boxes_of
+
 IGNORED = -1
 """The class of a window that the loss does not look at; 0 is background, k + 1 class k."""
 
@@ -51,11 +53,8 @@ def iou(boxes: jax.Array, others: jax.Array) -> jax.Array:
 
     0 where they do not meet, and where one is empty.
     """
-    low = jnp.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = jnp.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    both = jnp.prod(jnp.maximum(high - low, 0), axis=-1)
-    union = _area(boxes)[:, None] + _area(others)[None] - both
-    return jnp.where(union > 0, both / jnp.where(union > 0, union, 1), 0)
+    found: jax.Array = boxes_of.iou(boxes[:, None], others[None], jnp)
+    return found
 
 
 def encode(windows: jax.Array, boxes: jax.Array, scales: Sequence[float] = SCALES) -> jax.Array:
@@ -377,10 +376,6 @@ def _detect(
 
     boxes, scores = jax.lax.map(of_image, outputs, batch_size=32)
     return boxes, scores
-
-
-def _area(boxes: jax.Array) -> jax.Array:
-    return jnp.prod(jnp.maximum(boxes[..., 2:] - boxes[..., :2], 0), axis=-1)
 
 
 def _centre_and_sides(boxes: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -127,7 +127,7 @@ def save_features(
 
     Args:
       path: must end with .npz.
-      found: stage -> ``[M, N, ...]`` or ``[N, ...]``.
+      found: stage -> ``[M, N, ...]``, or ``[N, D]`` of one network or none, as ``pixels``.
       dataset: that they are of, in order.
       about: what the reader should know.
 
@@ -141,10 +141,10 @@ def save_features(
     for stage, array in found.items():
         if stage in _BESIDES:
             raise ValueError(f"a stage must not be called {stage!r}, as another array of the file.")
-        if len(dataset) not in array.shape[:2]:
+        if _rows(array) != len(dataset):
             raise ValueError(
-                f"features must be [M, N, ...] of the {len(dataset)} examples of {dataset.name}, "
-                f"got {stage} of shape {array.shape}."
+                f"features must be [M, N, ...] or [N, D] of the {len(dataset)} examples of "
+                f"{dataset.name}, got {stage} of shape {array.shape}."
             )
     buffer = io.BytesIO()
     texts = {"class_names": np.array(dataset.class_names), "about": np.array(about)}
@@ -160,7 +160,8 @@ def load_features(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], np.n
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is damaged or holds something else.
+      ValueError: if it is damaged or holds something else, or features of other examples than the
+        labels.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -172,7 +173,19 @@ def load_features(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], np.n
             "Write it with experiments.features."
         ) from error
     found = {name: array for name, array in arrays.items() if name not in _BESIDES}
+    for name, array in found.items():
+        if labels.ndim != 1 or _rows(array) != len(labels):
+            raise ValueError(
+                f"{path} must hold features [M, N, ...] or [N, D] and labels [N], got {name} of "
+                f"shape {array.shape} and labels of shape {labels.shape}. Write it with "
+                "experiments.features."
+            )
     return found, labels, names
+
+
+def _rows(array: np.ndarray) -> int:
+    """The examples of ``[M, N, ...]`` or ``[N, D]``; -1 for anything else."""
+    return int(array.shape[array.ndim > 2]) if array.ndim > 1 else -1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,8 +27,7 @@ from cnnlab.models.perceptron import Classifier
 from cnnlab.models.pooling import global_average_pool
 from cnnlab.train import predict
 from cnnlab.train.state import Recipe, TrainState
-from cnnlab.transfer.pruning import restarted
-from cnnlab.transfer.surgery import Report, copied
+from cnnlab.transfer.surgery import Report, transplant_each
 
 
 class EncoderHead(nn.Module):
@@ -79,7 +78,7 @@ def encoder_classifier(network: Network, num_classes: int) -> Network:
 
 
 def with_encoders(
-    classifiers: TrainState, recipe: Recipe, fresh: TrainState
+    classifiers: TrainState, recipe: Recipe, fresh: TrainState, *, mesh: Mesh | None = None
 ) -> tuple[TrainState, Report]:
     """U-Nets to begin from: the encoder of each from a classifier of its own.
 
@@ -88,6 +87,7 @@ def with_encoders(
         have some.
       recipe: how the U-Nets will be trained; with ``rates``, the optimizer knows what learns only.
       fresh: states ``[M, ...]`` of newly initialised U-Nets, whose other stages are kept.
+      mesh: ``make_mesh(M)`` by default.
 
     Returns:
       States ``[M, ...]`` at step 0, and what was copied.
@@ -96,20 +96,7 @@ def with_encoders(
       SurgeryError: if they are classifiers of another encoder.
       ValueError: if there are not as many classifiers as U-Nets.
     """
-    count, wanted = len(classifiers.step), len(fresh.step)
-    if count != wanted:
-        raise ValueError(
-            f"there must be a classifier for each U-Net, got {count} for {wanted} of them."
-        )
-    trained = classifiers if classifiers.average is None else classifiers.average
-    encoder = encoder_stages(recipe.network)
-    # All leaves have the leading axis [M] on both sides, so each member gets its own.
-    variables, report = copied(
-        {"params": trained.params, **trained.model_state},
-        {"params": fresh.params, **fresh.model_state},
-        reinitialise=[name for name in recipe.network.names if name not in encoder],
-    )
-    return restarted(recipe, variables.pop("params"), variables), report
+    return transplant_each(classifiers, recipe, fresh, encoder_stages(recipe.network), mesh=mesh)
 
 
 def predicted_masks(

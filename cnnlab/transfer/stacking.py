@@ -27,6 +27,7 @@ from jax import numpy as jnp
 from cnnlab.augment import Transform
 from cnnlab.keys import stream_key
 from cnnlab.models.activations import activation as activation_of
+from cnnlab.spelling import unknown
 from cnnlab.transfer import rbm
 from cnnlab.transfer.rbm import Kind, Machine
 
@@ -103,7 +104,7 @@ def denoising(
       visible: the kind of the inputs, see ``rbm``.
       epochs: of each layer, >= 1.
       batch_size: at most N.
-      learning_rate: of Adam.
+      learning_rate: of Adam, > 0.
 
     Raises:
       ValueError: for settings out of range, or inputs that are not of their kind.
@@ -112,6 +113,7 @@ def denoising(
     Bengio, Deep sparse rectifier neural networks, AISTATS 2011.
     """
     activation_of(activation)
+    _check_settings(visible, learning_rate)
     above: Kind = "bernoulli" if activation == "sigmoid" else "gaussian"
     kinds = (visible, *[above] * (len(widths) - 1))
     rules = [_denoising(kind, activation, corrupt, learning_rate) for kind in kinds]
@@ -158,6 +160,7 @@ def belief_network(
     Source: Hinton et al., 2006; Hinton and Salakhutdinov, Science 2006; the settings from Hinton, A
     practical guide to training restricted Boltzmann machines, 2010.
     """
+    _check_settings(visible, learning_rate)
     if steps < 1 or not 0 <= momentum < 1 or weight_decay < 0:
         raise ValueError(
             "steps must be at least 1, momentum in [0, 1) and weight_decay not negative, got "
@@ -332,6 +335,13 @@ def _epoch(
 
     progress, _ = jax.lax.scan(update, progress, jnp.arange(inputs.shape[0] // batch_size))
     return progress, jnp.mean(rule.error(progress[0], inputs[:SHOWN]))
+
+
+def _check_settings(visible: str, learning_rate: float) -> None:
+    if visible not in rbm.KINDS:
+        raise ValueError(unknown("kind of visible units", visible, rbm.KINDS))
+    if not 0 < learning_rate < float("inf"):
+        raise ValueError(f"the learning rate must be positive and finite, got {learning_rate}.")
 
 
 def _check(

@@ -21,7 +21,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset
-from cnnlab.mesh import MEMBER, make_mesh, place, sharding
+from cnnlab.mesh import MEMBER, fetch, make_mesh, place, sharding
 from cnnlab.models import Network
 from cnnlab.spelling import unknown
 from cnnlab.train.program import initialise
@@ -70,6 +70,7 @@ def copied(
     *,
     reinitialise: Sequence[str] = ("head",),
     channels: Channels | None = None,
+    first: str | None = None,
 ) -> tuple[dict[str, Any], Report]:
     """The variables of a network with those of another one copied in, by name.
 
@@ -85,6 +86,8 @@ def copied(
         new ones there are; grey images give what they gave as grey in all channels. "adapt": the
         old channels in turn, scaled by old over new, so that activations keep their size. None: it
         is an error.
+      first: the stage that sees the images, whose kernel alone ``channels`` is about; by default
+        "stem", or where there is none the first of ``fresh`` that is not the head.
 
     Returns:
       The variables, NumPy arrays in the dtypes of ``fresh`` where they were copied, and the report.
@@ -103,24 +106,25 @@ def copied(
         for path, leaf in ours.items()
         if path in theirs and path not in again and np.shape(theirs[path]) != np.shape(leaf)
     }
-    first = _first_kernel(shapes) if channels is not None else None
-    if first is not None:
-        kernel = _with_channels(theirs[first], shapes.pop(first)[1][2], channels)
-        theirs = {**theirs, first: kernel}
+    stage = _first_stage(ours) if first is None else first
+    kernel = _first_kernel(shapes, stage) if channels is not None else None
+    if kernel is not None:
+        other = _with_channels(theirs[kernel], shapes.pop(kernel)[1][2], channels)
+        theirs = {**theirs, kernel: other}
     taken = {path: None for path in ours if path in theirs and path not in again}
     problems = {
         "missing from the source": [p for p in ours if p not in theirs and p not in again],
         "only in the source": [p for p in theirs if p not in ours and p not in again],
     }
-    _check(problems, shapes, len(taken), len(ours), channels)
+    _check(problems, shapes, len(taken), len(ours), stage if channels is None else None)
     values = {
         path: _as(theirs[path], leaf.dtype) if path in taken else leaf
         for path, leaf in ours.items()
     }
     adapted = None
-    if first is not None:
-        old, new = np.shape(_flat(source)[first])[2], np.shape(values[first])[2]
-        adapted = f"{_name(first)} from {old} to {new} input channels ({channels})"
+    if kernel is not None:
+        old, new = np.shape(_flat(source)[kernel])[2], np.shape(values[kernel])[2]
+        adapted = f"{_name(kernel)} from {old} to {new} input channels ({channels})"
     report = Report(
         copied=_names(taken),
         fresh=_names(path for path in ours if path in again),
@@ -165,16 +169,57 @@ def transplant(
     states = initialise(recipe, train, place(np.asarray(seeds, np.uint32), members), mesh)[0]
     own = {"params": states.params, **states.model_state}
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), own)
-    variables, report = copied(source, shapes, reinitialise=reinitialise, channels=channels)
-    fresh, new = _flat(own), set(report.fresh)
-    joined = {
-        path: fresh[path]
-        if _name(path) in new
-        else place(np.broadcast_to(leaf, (len(seeds), *leaf.shape)), members)
-        for path, leaf in _flat(variables).items()
+    first = next((name for name in recipe.network.names if name in states.params), None)
+    variables, report = copied(
+        source, shapes, reinitialise=reinitialise, channels=channels, first=first
+    )
+    found = {
+        path: None if leaf is None else np.broadcast_to(leaf, (len(seeds), *leaf.shape))
+        for path, leaf in _taken(variables, report).items()
     }
-    found = unflatten_dict(joined)
-    return restarted(recipe, found.pop("params"), found), report
+    return _joined(recipe, own, found, mesh), report
+
+
+def transplant_each(
+    sources: TrainState,
+    recipe: Recipe,
+    fresh: TrainState,
+    stages: Sequence[str],
+    *,
+    mesh: Mesh | None = None,
+) -> tuple[TrainState, Report]:
+    """States to begin from: the stages of each member from a trained network of its own.
+
+    Args:
+      sources: trained states ``[M, ...]``; their moving averages where they have some.
+      recipe: how the networks will be trained; with ``rates``, the optimizer knows what learns
+        only.
+      fresh: newly initialised states ``[M, ...]``, which keep their other stages.
+      stages: what is taken over, with the statistics.
+      mesh: ``make_mesh(M)`` by default.
+
+    Returns:
+      States ``[M, ...]`` at step 0, and the report.
+
+    Raises:
+      SurgeryError: as ``copied`` does.
+      ValueError: if there are not as many trained networks as fresh ones.
+    """
+    count, wanted = len(sources.step), len(fresh.step)
+    if count != wanted:
+        raise ValueError(
+            f"there must be a trained network for each fresh one, got {count} for {wanted}."
+        )
+    trained = sources if sources.average is None else sources.average
+    theirs = fetch({"params": trained.params, **trained.model_state})
+    own = {"params": fresh.params, **fresh.model_state}
+    # All leaves have the leading axis [M] on both sides, so each member gets its own.
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), own)
+    others = {path[1]: None for tree in (own, theirs) for path in _flat(tree)}
+    again = [name for name in others if name not in stages]
+    variables, report = copied(theirs, shapes, reinitialise=again)
+    mesh = make_mesh(count) if mesh is None else mesh
+    return _joined(recipe, own, _taken(variables, report), mesh), report
 
 
 def last_stages(network: Network, k: int) -> tuple[str, ...]:
@@ -192,6 +237,23 @@ def last_stages(network: Network, k: int) -> tuple[str, ...]:
 
 
 # Helpers -------------------------------------------------------------------------------------
+
+
+def _taken(variables: Mapping[str, Any], report: Report) -> dict[Path, Any]:
+    """What ``copied`` gave; None for what keeps its fresh values."""
+    new = set(report.fresh)
+    return {p: None if _name(p) in new else leaf for p, leaf in _flat(variables).items()}
+
+
+def _joined(
+    recipe: Recipe, own: Mapping[str, Any], found: Mapping[Path, Any], mesh: Mesh
+) -> TrainState:
+    """States ``[M, ...]`` of what was found, on the mesh, and else of their own."""
+    fresh, members = _flat(own), sharding(mesh, MEMBER)
+    joined = unflatten_dict(
+        {p: fresh[p] if leaf is None else place(leaf, members) for p, leaf in found.items()}
+    )
+    return restarted(recipe, joined.pop("params"), joined)
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[Path, Any]:
@@ -228,8 +290,14 @@ def _matcher(pattern: str) -> Callable[[str], Any]:
         raise SurgeryError(f"{pattern!r} is no regular expression: {error}.") from error
 
 
-def _first_kernel(shapes: Mapping[Path, tuple[Path, Path]]) -> Path | None:
-    """The kernel that differs in its input channels alone, if it is the only one."""
+def _first_stage(paths: Iterable[Path]) -> str:
+    """That sees the images, as far as names tell; their order may be that of the alphabet."""
+    stages = list(dict.fromkeys(path[1] for path in paths if path[0] == "params"))
+    return "stem" if "stem" in stages else next((s for s in stages if s != "head"), stages[0])
+
+
+def _first_kernel(shapes: Mapping[Path, tuple[Path, Path]], stage: str) -> Path | None:
+    """The kernel of the stage that differs in its input channels alone, if it is the only one."""
 
     def but_inputs(shape: Any) -> Any:
         return (*shape[:2], *shape[3:])
@@ -237,7 +305,8 @@ def _first_kernel(shapes: Mapping[Path, tuple[Path, Path]]) -> Path | None:
     found = [
         path
         for path, (old, new) in shapes.items()
-        if path[-1] == "kernel" and len(old) == len(new) == 4 and but_inputs(old) == but_inputs(new)
+        if path[1] == stage and path[-1] == "kernel"
+        if len(old) == len(new) == 4 and but_inputs(old) == but_inputs(new)
     ]
     return found[0] if len(found) == 1 else None
 
@@ -266,8 +335,9 @@ def _check(
     shapes: Mapping[Path, tuple[Any, Any]],
     copied: int,
     total: int,
-    channels: str | None,
+    first: str | None,
 ) -> None:
+    """Refuses what does not fit; ``first`` is the stage whose channels could still be adapted."""
     if shapes or any(problems.values()):
         lines = [
             f"the source is another network: {copied - len(shapes)} of {total} arrays are there "
@@ -279,7 +349,7 @@ def _check(
         if shapes:
             said = [f"{_name(path)} {old} -> {new}" for path, (old, new) in shapes.items()]
             lines.append(f"  other shapes, theirs -> ours ({len(said)}): {_some(said, 10)}")
-        lines.append(_advice(problems, shapes, channels))
+        lines.append(_advice(problems, shapes, first))
         raise SurgeryError("\n".join(lines))
     if not copied:
         raise SurgeryError(
@@ -289,12 +359,12 @@ def _check(
 
 
 def _advice(
-    problems: Mapping[str, Sequence[Path]], shapes: Mapping[Path, Any], channels: str | None
+    problems: Mapping[str, Sequence[Path]], shapes: Mapping[Path, Any], first: str | None
 ) -> str:
     paths = [*shapes, *(path for each in problems.values() for path in each)]
     if all(path[1] == "head" for path in paths):
         return 'Only the head differs, it has other classes: reinitialise=("head",).'
-    if channels is None and len(paths) == 1 and _first_kernel(dict(shapes)):
+    if first is not None and len(paths) == 1 and _first_kernel(dict(shapes), first):
         return 'Only the input channels differ: channels="sum" or channels="adapt".'
     stages = ", ".join(dict.fromkeys(path[1] for path in paths))
     return (

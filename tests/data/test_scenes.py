@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cnnlab.data import Dataset, load
-from cnnlab.data.scenes import compose, labelled, masked, photographs
+from cnnlab.data.backgrounds import photographs
+from cnnlab.data.scenes import compose, labelled, masked
 
 
 def squares(count=4, side=6, label=1):

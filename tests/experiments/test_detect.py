@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cnnlab.train
+from cnnlab import models
 from cnnlab.train import TrainState
 from cnnlab.transfer.detection import iou
 from experiments import detect, detect_scenes
@@ -186,6 +187,13 @@ def test_detectors_that_cannot_look_at_windows_are_refused(scenes, settings, mes
     with pytest.raises(ValueError, match=message):
         config = dataclasses.replace(TINY, **settings)
         detect._check_network(config, scenes)
+
+
+def test_the_stride_is_that_of_the_stages_though_maps_are_rounded_up():
+    network = models.create("resnet8", 10, width=2)
+    config = dataclasses.replace(TINY, size=9)
+    assert detect_scenes._shape(network.front("stage3"), config, 9)[1] == 3
+    assert detect_scenes._stride(network.front("stage3"), config) == 4
 
 
 @pytest.mark.slow

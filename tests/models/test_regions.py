@@ -169,7 +169,7 @@ def test_the_stage_pools_each_image_as_the_function_does(
     boxes = jnp.asarray(windows, jnp.float32)
 
     def both(x: jax.Array) -> Any:
-        stage = Regions(windows, 4, SIZE, pooling)  # type: ignore[arg-type]
+        stage = Regions(windows, (16, 24), 4, SIZE, pooling)  # type: ignore[arg-type]
         weights = jnp.cos(jnp.arange(len(windows) * SIZE * SIZE * 2.0))
 
         def total(x: jax.Array, pool: Any) -> Any:
@@ -215,12 +215,19 @@ def test_the_head_classifies_every_region_alike(quick_jit: Any) -> None:
 def test_a_classifiers_front_becomes_a_detector_with_its_names() -> None:
     front = models.Network(models.create("resnet8", 10, width=2).stages[:-2])  # up to stage2
     windows = sliding_windows((16, 16), ((8, 8),))
-    network = region_network(front, windows, stride=2, num_classes=3, hidden=(4, 6))
+    how = {"image_size": (16, 16), "num_classes": 3, "hidden": (4, 6)}
+    network = region_network(front, windows, stride=2, **how)
     images = jax.ShapeDtypeStruct((2, 16, 16, 1), jnp.float32)
     out, variables = jax.eval_shape(network.init_with_output, jax.random.key(0), images)
     assert out.shape == (2, len(windows), 8)
     assert network.names == ("stem", "stage1", "stage2", "regions", "head")
     assert set(variables["params"]) == {"stem", "stage1", "stage2", "head"}
+    for stride in (1, 4):
+        wrong = region_network(front, windows, stride=stride, **how)
+        with pytest.raises(ValueError, match=r"image_size / stride cells.*got 8 x 8 for .*16, 16"):
+            jax.eval_shape(wrong.init, jax.random.key(0), images)
+    odd = region_network(front, windows, stride=2, **{**how, "image_size": (16, 15)})
+    jax.eval_shape(odd.init, jax.random.key(0), jax.ShapeDtypeStruct((2, 16, 15, 1), jnp.float32))
 
 
 @pytest.mark.parametrize(
@@ -238,7 +245,7 @@ def test_a_classifiers_front_becomes_a_detector_with_its_names() -> None:
 )
 def test_windows_that_cannot_be_pooled_are_refused(windows: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Regions(windows, 4).apply({}, jnp.zeros((1, 4, 4, 1)))
+        Regions(windows, (16, 16), 4).apply({}, jnp.zeros((1, 4, 4, 1)))
 
 
 def test_what_makes_no_sense_is_refused() -> None:
@@ -254,4 +261,5 @@ def test_what_makes_no_sense_is_refused() -> None:
     with pytest.raises(ValueError, match="at least one shape"):
         sliding_windows((8, 8), ())
     with pytest.raises(ValueError, match="align"):
-        Regions(((0, 0, 8, 8),), 4, pooling="algin").apply({}, jnp.zeros((1, 4, 4, 1)))  # type: ignore[arg-type]
+        wrong = Regions(((0, 0, 8, 8),), (16, 16), 4, pooling="algin")  # type: ignore[arg-type]
+        wrong.apply({}, jnp.zeros((1, 4, 4, 1)))

@@ -1,6 +1,7 @@
 """Training on cached features is training with a frozen front; and a cache is of what it says."""
 
 import dataclasses
+import errno
 import json
 
 import jax
@@ -11,13 +12,13 @@ from jax import numpy as jnp
 
 from cnnlab import augment, models, optim
 from cnnlab.augment.compose import per_example
-from cnnlab.data.dataset import Dataset, Features
+from cnnlab.data import Dataset, Features
 from cnnlab.keys import run_key, stream_key
 from cnnlab.models import Network
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.train import Recipe, fit, predict
 from cnnlab.train.state import TrainState
-from cnnlab.transfer import cache
+from cnnlab.transfer import cache, cache_files
 from cnnlab.transfer.freezing import freeze
 from cnnlab.transfer.pruning import restarted
 
@@ -188,7 +189,7 @@ def test_a_killed_cache_is_never_taken_for_a_whole_one(monkeypatch, tmp_path, pl
         cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path, batch_size=5)
     assert not list(tmp_path.iterdir())
     # A process that is killed outright leaves what it had written, and no JSON.
-    (tmp_path / "features.npy.tmp").write_bytes(b"half")
+    (tmp_path / "features.npy.12345678.tmp").write_bytes(b"half")
     np.save(tmp_path / "features.npy", whole.images[:5])
     monkeypatch.setattr(cache, "_computed", parts)
     again = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path, batch_size=5)
@@ -221,6 +222,62 @@ def test_a_cache_of_something_else_is_refused_and_said(tmp_path_factory, change,
     made()
     with pytest.raises(ValueError, match=message):
         made(**change)
+
+
+def test_a_cache_with_another_augmentation_is_told_whatever_the_seed(begun):
+    def known(augmentation, seed, dataset=TRAIN):
+        recipe = dataclasses.replace(WHOLE, augment=augmentation)
+        front = cache._front(recipe, begun, FRONT)
+        return cache._about(front, recipe, dataset, 2, seed)["augment"]
+
+    flipped, shifted = augment.flip(), augment.crop(1)
+    for seed in range(4):
+        found = known(flipped, seed)
+        assert np.isfinite(found).all() and cache_files._same(found, known(augment.flip(), seed))
+        assert not cache_files._same(found, known(augment.compose(), seed))
+        assert not cache_files._same(found, known(flipped, seed + 9))
+    half = known(augment.compose(flipped, shifted), 0)
+    assert not cache_files._same(half, known(augment.compose(flipped, augment.crop(1, 0.1)), 0))
+    assert not cache_files._same(half, known(augment.compose(augment.flip(0.3), shifted), 0))
+
+
+def test_of_two_runs_that_write_the_same_the_first_is_kept(tmp_path, plain):
+    made = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path / "a")
+    about = json.loads((tmp_path / "a" / "cache.json").read_text())["made_of"]
+
+    def other(features):
+        # While this run computes, another one begins and ends.
+        cache_files.write(
+            tmp_path / "b", about, [made.images], made.images.shape, made.images.dtype
+        )
+        yield features
+
+    settings = made.images.shape, made.images.dtype
+    cache_files.write(tmp_path / "b", about, other(made.images + 1), *settings)
+    assert len(list((tmp_path / "b").iterdir())) == 2
+    read = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path / "b")
+    np.testing.assert_array_equal(read.images, made.images)
+
+
+@pytest.mark.parametrize(("number", "advised"), [(errno.ENOSPC, True), (errno.EACCES, False)])
+def test_space_is_to_be_freed_only_where_it_is_wanting(tmp_path, number, advised):
+    def failing():
+        raise OSError(number, "not written")
+        yield
+
+    with pytest.raises(OSError, match="choose another|Choose another") as caught:
+        cache_files.write(tmp_path, {}, failing(), (2, 3), np.dtype(np.float32))
+    assert ("Free some space" in str(caught.value)) == advised
+    assert not list(tmp_path.iterdir())
+
+
+def test_all_processes_compute_and_the_first_writes(monkeypatch, tmp_path):
+    parts, settings = iter([np.zeros((2, 3), np.float32)]), ((2, 3), np.dtype(np.float32))
+    monkeypatch.setattr(cache_files, "first_process", lambda: False)
+    cache_files.write(tmp_path, {}, parts, *settings)
+    assert next(parts, None) is None and not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="directory that all of them see"):
+        cache_files.read(tmp_path, {}, 2**20)
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "other"])

@@ -72,7 +72,9 @@ def test_images_are_pooled_to_means_or_cells(lenet):
 def test_cells_are_those_of_adaptive_pooling():
     np.testing.assert_allclose(module._cells(5, 2), [[1 / 3] * 3 + [0, 0], [0, 0] + [1 / 3] * 3])
     np.testing.assert_array_equal(module._cells(3, 7), np.eye(3))
-    assert all(module._cells(side, cells).sum(1).all() for side in range(1, 9) for cells in (3, 4))
+    for side in range(1, 9):
+        for cells in (3, 4):
+            np.testing.assert_allclose(module._cells(side, cells).sum(1), 1, rtol=1e-6)
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -83,6 +85,11 @@ def test_what_is_written_is_read(tmp_path):
     np.testing.assert_array_equal(labels, DATASET.labels)
     assert names == ["ant", "bee"] and list(back) == ["stage1"]
     assert [each.name for each in path.parent.iterdir()] == ["features.npz"]
+    np.savez(path, stage1=found["stage1"], labels=labels[:9], class_names=names)
+    with pytest.raises(ValueError, match=r"stage1 of shape \(2, 11, 3\) and labels of shape \(9,"):
+        load_features(path)
+    save_features(path, {"pixels": pixels(DATASET)}, DATASET)
+    assert load_features(path)[0]["pixels"].shape == (11, 48)
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(ValueError, match="cannot be read"):
         load_features(path)
@@ -96,12 +103,16 @@ def test_pixels_are_between_0_and_1():
 def test_stages_without_features_and_wrong_files_are_refused(tmp_path, lenet):
     unet = made(models.create("unet", 2, width=2, depth=1))
     one = {"stage1": np.zeros((2, 10, 3), np.float32)}
+    turned = {"stage1": np.zeros((11, 2, 3), np.float32)}
+    across = {"stage1": np.zeros((2, 11), np.float32)}
     cases = [
         (lambda: features(*lenet, DATASET, ("haed",)), "Did you mean 'head'"),
         (lambda: features(*unet, DATASET, ("stem",)), "'stem' must give one array"),
         (lambda: features(*lenet, DATASET, pool=0), "pool must be"),
         (lambda: save_features(tmp_path / "f.npy", {}, DATASET), "ends with .npz"),
         (lambda: save_features(tmp_path / "f.npz", one, DATASET), "11 examples of made"),
+        (lambda: save_features(tmp_path / "f.npz", turned, DATASET), "11 examples of made"),
+        (lambda: save_features(tmp_path / "f.npz", across, DATASET), "11 examples of made"),
         (lambda: save_features(tmp_path / "f.npz", {"labels": pixels(DATASET)}, DATASET), "labels"),
     ]
     for call, message in cases:

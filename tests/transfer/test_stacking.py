@@ -128,6 +128,8 @@ def test_masking_hides_a_fraction_and_equal_ones_are_one():
         ({"widths": ()}, "at least one layer"),
         ({"epochs": 0}, "1 epoch"),
         ({"steps": 0}, "steps must be at least 1"),
+        ({"visible": "gausian"}, "Did you mean 'gaussian'"),
+        ({"learning_rate": 0.0}, "learning rate must be positive"),
         ({"momentum": 1.0}, r"momentum in \[0, 1\)"),
     ],
 )
@@ -135,3 +137,6 @@ def test_settings_that_cannot_be_are_refused(inputs, change, message):
     settings = {"inputs": inputs, "widths": WIDTHS, **HOW, **change}
     with pytest.raises(ValueError, match=message):
         stacking.belief_network(jax.random.key(0), **settings)
+    if change.keys() <= {"visible", "learning_rate"}:
+        with pytest.raises(ValueError, match=message):
+            stacking.denoising(jax.random.key(0), **settings)

@@ -125,6 +125,20 @@ def test_adapted_channels_are_the_old_ones_in_turn_and_scaled():
     np.testing.assert_allclose(new, 0.75 * old[:, :, [0, 1, 2, 0]])
 
 
+def test_no_other_kernel_than_the_first_is_adapted():
+    wider = {**FRESH["params"]["stage1"]["block0"]["conv1"]}
+    wider["kernel"] = np.zeros((3, 3, 3, 2))
+    block = {**FRESH["params"]["stage1"]["block0"], "conv1": wider}
+    stage1 = {**FRESH["params"]["stage1"], "block0": block}
+    params = dict(sorted({**FRESH["params"], "stage1": stage1}.items()))
+    fresh = {**FRESH, "params": params}
+    with pytest.raises(SurgeryError, match="stage1/block0/conv1/kernel") as caught:
+        copied(SOURCE, fresh, channels="sum")
+    assert "Only the input channels" not in str(caught.value)
+    _, report = copied(SOURCE, fresh, channels="sum", first="stage1")
+    assert report.adapted.startswith("stage1/block0/conv1/kernel from 2 to 3")
+
+
 # States --------------------------------------------------------------------------------------
 
 
