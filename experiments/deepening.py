@@ -151,7 +151,8 @@ def run(config: Config) -> dict[str, Any]:
         curves[METHODS[method]] = trained.curves
         say(line(points[-1]))
     claims = compare(points, guessing, config.margin)
-    _draw(config, curves, guessing, study.whole)
+    watched = config.watched if config.watched < len(splits.test) else None
+    _draw(config, curves, guessing, watched, study.whole)
     small = None if shallow is None else _point("shallow", shallow, guessing, None)
     result = {
         "experiment": "deepening",
@@ -331,7 +332,13 @@ def _point(
     }
 
 
-def _draw(config: Config, curves: Mapping[str, Any], guessing: float, whole: Whole) -> None:
+def _draw(
+    config: Config,
+    curves: Mapping[str, Any],
+    guessing: float,
+    watched: int | None,
+    whole: Whole,
+) -> None:
     import jax
 
     from cnnlab.report import pretrain_figures
@@ -343,6 +350,7 @@ def _draw(config: Config, curves: Mapping[str, Any], guessing: float, whole: Who
         whole.directory / "figures" / "curves.png",
         grown_at=config.shallow_epochs,
         guessing=guessing,
+        watched=watched,
         title=f"{_networks(config)} on {config.dataset}, std {config.std:g}",
     )
 

@@ -33,7 +33,7 @@ import tyro
 
 from experiments import teachers
 from experiments.config import Training, load_data, make_recipe, plain
-from experiments.detect_claims import compare, conclusions, draw, found_by, judged, line
+from experiments.detect_claims import compare, draw, found_by, judged, line, said
 from experiments.detect_scenes import Material, begun, detector_recipe, material
 from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
@@ -199,7 +199,7 @@ def run(config: Config) -> dict[str, Any]:
         "run_dir": str(study.whole.directory),
     }
     study.whole.finish(result)
-    print("\n".join(["", *conclusions(claims), f"see {study.whole.directory}"]))
+    print("\n".join(["", *said(result), f"see {study.whole.directory}"]))
     return result
 
 

@@ -126,6 +126,12 @@ def line(point: Mapping[str, Any]) -> str:
     return f"{said}, {point['seconds']:.0f} s" if point["seconds"] else said
 
 
+def said(result: Mapping[str, Any]) -> list[str]:
+    """What result.json holds, in lines: every detector, then the claims."""
+    found = [f"{each['name']}: {line(each)}" for each in result["points"]]
+    return [*found, "", *conclusions(result["claims"])]
+
+
 def conclusions(claims: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The claims in plain words."""
     lines = []

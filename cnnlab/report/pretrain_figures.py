@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -219,6 +219,7 @@ def growth(
     *,
     grown_at: int,
     guessing: float | None = None,
+    watched: int | None = None,
     title: str = "",
 ) -> pathlib.Path:
     """Saves the errors of grown networks and others as a PNG; see ``draw_growth``.
@@ -226,8 +227,8 @@ def growth(
     Returns:
       The path.
     """
-    figure = draw_growth(methods, grown_at=grown_at, guessing=guessing, title=title)
-    return save(figure, path)
+    how: dict[str, Any] = {"grown_at": grown_at, "guessing": guessing, "watched": watched}
+    return save(draw_growth(methods, title=title, **how), path)
 
 
 def draw_growth(
@@ -235,6 +236,7 @@ def draw_growth(
     *,
     grown_at: int,
     guessing: float | None = None,
+    watched: int | None = None,
     title: str = "",
 ) -> Figure:
     """Draws training errors and test errors against the epoch, a panel each.
@@ -245,6 +247,7 @@ def draw_growth(
       methods: label -> its errors; those of a grown network begin with the shallow one's.
       grown_at: the epoch after which networks grow, a dotted line.
       guessing: the error of guessing, in [0, 1], a dashed line.
+      watched: of how many test images the test errors are, if not of all.
       title: above the figure.
 
     Raises:
@@ -274,7 +277,8 @@ def draw_growth(
         axes.axvline(grown_at + 0.5, color="#7F7F7F", linestyle=":", linewidth=1.2)
         if guessing is not None:
             axes.axhline(100 * guessing, color="#7F7F7F", linestyle="--", linewidth=1.0)
-        axes.set_title(f"{name} error (dotted: networks grow)", fontsize=10.5)
+        some = "" if watched is None or part == "train" else f" on {watched:,} images"
+        axes.set_title(f"{name} error{some} (dotted: networks grow)", fontsize=10.5)
         axes.set_xlabel("epoch")
         axes.tick_params(labelleft=True)
         epoch_ticks(axes, 1, int(epochs))
