@@ -75,7 +75,7 @@ def _keep(directory: pathlib.Path, name: str | None) -> None:
     if not path.is_file():
         raise ValueError(f"the run in {directory} is not finished: {path.name} is missing.")
     result = json.loads(path.read_text())
-    config = {key: value for key, value in result["config"].items() if key not in LOCAL}
+    config = {key: _name(value) for key, value in result["config"].items() if key not in LOCAL}
     result = {key: value for key, value in result.items() if key not in LOCAL} | {"config": config}
     dataset, experiment = result["dataset"].partition(":")[0], result.get("experiment", "train")
     default = f"{dataset}-{result['model']}" if experiment == "train" else f"{experiment}-{dataset}"
@@ -90,6 +90,12 @@ def _keep(directory: pathlib.Path, name: str | None) -> None:
         rest = "" if figure.stem in MAIN_FIGURES else f"-{figure.stem}"
         if rest == "" or experiment != "train":
             shutil.copy(figure, RESULTS / f"{kept}{rest}.png")
+
+
+def _name(value: Any) -> Any:
+    """Of a path of this machine the name alone; anything else as it is."""
+    local = isinstance(value, str) and pathlib.PurePath(value).is_absolute()
+    return pathlib.PurePath(value).name if local else value
 
 
 def _without_seeds(layers: dict[str, Any]) -> dict[str, Any]:
