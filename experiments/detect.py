@@ -89,7 +89,7 @@ class Config(Training):
 
     model_options: tuple[str, ...] = ("width=8",)
     """Further settings of the classifier; of another model than resnet8 none by default."""
-    epochs: int = 14
+    epochs: int = 10
     batch_size: int = 8
     """Scenes in an update; four times as many cut-outs."""
     optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adam"

@@ -11,6 +11,7 @@ from cnnlab import data, models, train
 from cnnlab.models import weights
 from experiments import classify, evaluate, export
 from experiments.config import load_data, make_recipe
+from experiments.finished import config_of
 from experiments.foreign import Foreign, load_foreign
 
 DATASET = "synthetic:60:8x8x3:4"
@@ -133,7 +134,7 @@ def test_caffes_pixels_are_only_centred(file):
 
 def test_a_run_is_exported_as_weights_and_as_a_program(finished, tmp_path):
     directory, _ = finished
-    config = export.from_plain(export.TrainConfig, train.run.read_config(directory))
+    config = config_of(directory)
     splits = load_data(config)
     recipe = make_recipe(config, splits.train)
     with train.run.Run.read(directory) as opened:

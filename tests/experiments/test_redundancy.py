@@ -14,6 +14,7 @@ from cnnlab.train.run import ResumeError
 from cnnlab.train.state import state_shapes
 from experiments import parts, redundancy
 from experiments.config import load_data, make_recipe
+from experiments.parts import fresh_states
 from experiments.redundancy_claims import METHODS, against_dense, compare, conclusions, keeps, line
 
 TINY = redundancy.Config(
@@ -160,7 +161,7 @@ def kernel(states, stage="stage1"):
 def test_each_kind_of_pruned_network_begins_where_it_should(begun):
     study = study_of(TINY)
     recipe = make_recipe(TINY, study.splits.train)
-    initial = redundancy._initial(TINY, recipe, study.splits.train, TINY.all_seeds)
+    initial = fresh_states(TINY, recipe, study.splits.train, TINY.all_seeds)
     trained = jax.tree.map(lambda x: x * 1.5, initial)
     dense = redundancy.Trained(trained, {})
     list(redundancy.prune_in_rounds(study, recipe, initial, dense))
@@ -194,7 +195,7 @@ def test_the_teacher_looks_at_what_the_student_sees(begun, crop):
     study = study_of(config)
     train = study.splits.train
     recipe = make_recipe(config, train)
-    states = redundancy._initial(config, recipe, train, (0,))
+    states = fresh_states(config, recipe, train, (0,))
     redundancy.distilled(study, (recipe, states), config, recipe, "x")
     found = begun["distilled", "x"]
     assert (found["recipe"].teacher is not None) == (crop > 0)

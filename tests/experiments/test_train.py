@@ -19,7 +19,8 @@ from experiments.config import from_plain, plain
 def test_a_run_leaves_all_that_it_should(finished):
     directory, result = finished
     # Evaluations of the same run, which other tests share, leave files of their own.
-    left = {path.name for path in directory.iterdir() if not path.name.startswith("evaluate-")}
+    others = ("evaluate-", "features-")
+    left = {path.name for path in directory.iterdir() if not path.name.startswith(others)}
     assert left == {
         "checkpoints",
         "config.json",

@@ -226,7 +226,8 @@ def test_a_classifiers_front_becomes_a_detector_with_its_names() -> None:
         wrong = region_network(front, windows, stride=stride, **how)
         with pytest.raises(ValueError, match=r"image_size / stride cells.*got 8 x 8 for .*16, 16"):
             jax.eval_shape(wrong.init, jax.random.key(0), images)
-    odd = region_network(front, windows, stride=2, **{**how, "image_size": (16, 15)})
+    how["image_size"] = (16, 15)
+    odd = region_network(front, sliding_windows((16, 15), ((8, 8),)), stride=2, **how)
     jax.eval_shape(odd.init, jax.random.key(0), jax.ShapeDtypeStruct((2, 16, 15, 1), jnp.float32))
 
 
