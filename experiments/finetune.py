@@ -24,8 +24,8 @@ order of the images and the augmentation, and the intervals are for these. The t
 at once, at the end of each training; nothing is chosen by it, and a network that was trained on
 images of it is refused. A recipe that diverges is not compared. SqueezeNet's rate is among the best
 in cross-validation on the training images; it, the head's activation and the augmentation had been
-tried on the test part before, so its figure is not blind. Its four epochs from scratch are few: they
-cost more time than all else there.
+tried on the test part before, so its figure is not blind. Its four epochs from scratch are few:
+they cost more time than all else there.
 """
 
 import dataclasses
