@@ -46,7 +46,7 @@ from experiments.autoencoder_settings import (
     load,
     recipe_of,
 )
-from experiments.config import Training, plain
+from experiments.config import Training
 from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
 
@@ -137,20 +137,13 @@ def run(config: Config) -> dict[str, Any]:
     study = Study(config, whole, splits, recipe, pairs(config, splits.test, "test"), say)
     part = train_part(config, whole, "network", recipe, splits.train, splits.validation)
     images = answers(study, part.states)
-    result = {
-        "experiment": "autoencoder",
+    about = {
         "task": config.task,
-        "dataset": config.dataset,
-        "data": splits.notes,
         "model": config.model,
-        "seeds": config.all_seeds,
         **judged(study, images, part.states),
         "seconds": round(part.seconds, 1),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    whole.finish(result)
+    result = whole.finish("autoencoder", config, splits.notes, about)
     print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
 

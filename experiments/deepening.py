@@ -36,7 +36,7 @@ import tyro
 
 from cnnlab.spelling import unknown
 from experiments import teachers
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.deepening_claims import GROWN, METHODS, compare, line, said
 from experiments.parts import Part, Whole, fresh_states, open_whole, train_part
 from experiments.resuming import command_line, resumed
@@ -154,22 +154,15 @@ def run(config: Config) -> dict[str, Any]:
     watched = config.watched if config.watched < len(splits.test) else None
     _draw(config, curves, guessing, watched, study.whole)
     small = None if shallow is None else _point("shallow", shallow, guessing, None)
-    result = {
-        "experiment": "deepening",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about = {
         "model": _networks(config),
-        "seeds": config.all_seeds,
         "guessing": guessing,
         "shallow": small,
         "points": points,
         "claims": claims,
         "seconds": round(sum(each["seconds"] for each in (*points, small or {"seconds": 0})), 1),
-        "config": plain(config),
-        "environment": study.whole.environment,
-        "run_dir": str(study.whole.directory),
     }
-    study.whole.finish(result)
+    result = study.whole.finish("deepening", config, splits.notes, about)
     print("\n".join(["", *said(result), f"see {study.whole.directory}"]))
     return result
 

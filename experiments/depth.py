@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.config import load_data, make_recipe, plain
+from experiments.config import load_data, make_recipe
 from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
 from experiments.train import Config as TrainConfig
@@ -99,22 +99,15 @@ def run(config: Config) -> dict[str, Any]:
         say(_line(each.model, found[place]))
     _draw(config, found, whole.directory)
     claims = compare(found)
-    result = {
-        "experiment": "depth",
-        "dataset": config.dataset,
-        "data": splits.notes,
-        "seeds": config.all_seeds,
+    about = {
         "architectures": {
             each.model: _summary(*place, found[place])
             for place, each in config.architectures().items()
         },
         "claims": claims,
         "seconds": round(sum(each["seconds"] for each in found.values()), 1),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    whole.finish(result)
+    result = whole.finish("depth", config, splits.notes, about)
     say("\n".join(["", *_claim_lines(claims), f"see {whole.directory}"]))
     return result
 
@@ -274,18 +267,15 @@ def _line(model: str, found: Mapping[str, Any]) -> str:
 
 
 def _claim_lines(claims: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    from cnnlab.report.statistics import points
+
     names = {"train": "training", "test": "test"}
     lines = []
     for claim, parts in claims.items():
         lines.append(f"{claim}: {parts['difference']}")
         for part, name in names.items():
             figure = parts[part]
-            ends = ""
-            if figure["interval"] is not None:
-                low, high = (100 * end for end in figure["interval"])
-                ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
-            said = f"{100 * figure['mean']:+.2f} points{ends}: {figure['verdict']}"
-            lines.append(f"  {name} error {said}")
+            lines.append(f"  {name} error {points(figure)}: {figure['verdict']}")
     return lines
 
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from experiments import teachers
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.detect_claims import compare, draw, found_by, judged, line, said
 from experiments.detect_scenes import Material, begun, detector_recipe, material
 from experiments.parts import Whole, open_whole, train_part
@@ -178,12 +178,8 @@ def run(config: Config) -> dict[str, Any]:
     claims = compare(points, config.overlaps)
     title = f"{config.model} on scenes of {config.dataset}"
     draw(trained, scenes, config.overlaps, study.whole.directory / "figures", title=title)
-    result = {
-        "experiment": "detect",
-        "dataset": config.dataset,
-        "data": scenes.notes,
+    about = {
         "model": config.model,
-        "seeds": config.all_seeds,
         "class_names": scenes.train.class_names,
         "windows": {
             "number": len(scenes.windows),
@@ -194,11 +190,8 @@ def run(config: Config) -> dict[str, Any]:
         "points": points,
         "claims": claims,
         "seconds": round(classifier["seconds"] + sum(p["seconds"] for p in points), 1),
-        "config": plain(config),
-        "environment": study.whole.environment,
-        "run_dir": str(study.whole.directory),
     }
-    study.whole.finish(result)
+    result = study.whole.finish("detect", config, scenes.notes, about)
     print("\n".join(["", *said(result), f"see {study.whole.directory}"]))
     return result
 

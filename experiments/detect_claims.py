@@ -66,7 +66,7 @@ def judged(
       found.
     """
     from cnnlab.report.average_precision import average_precisions
-    from cnnlab.report.statistics import over_seeds
+    from cnnlab.report.statistics import over_seeds, with_interval
 
     boxes, classes = scenes.objects
     names = scenes.test.class_names
@@ -76,7 +76,7 @@ def judged(
             average_precisions(own, boxes, classes, len(names), overlap=overlap) for own in found
         ]
         said = f"{overlap:g}"
-        result["average_precision"][said] = _with_interval([one["mean"] for one in each])
+        result["average_precision"][said] = with_interval([one["mean"] for one in each])
         result["classes"][said] = {
             name: [one["classes"][k] for one in each] for k, name in enumerate(names)
         }
@@ -134,16 +134,13 @@ def said(result: Mapping[str, Any]) -> list[str]:
 
 def conclusions(claims: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The claims in plain words."""
+    from cnnlab.report.statistics import points
+
     lines = []
     for claim, found in claims.items():
         lines.append(f"{claim}: {found['difference']}")
         for overlap, figure in found["overlaps"].items():
-            ends = ""
-            if figure["interval"] is not None:
-                low, high = (100 * end for end in figure["interval"])
-                ends = f" (95 % interval {low:+.1f} to {high:+.1f})"
-            said = f"{100 * figure['mean']:+.1f} points{ends}: {figure['verdict']}"
-            lines.append(f"  IoU {overlap}: {said}")
+            lines.append(f"  IoU {overlap}: {points(figure, 1)}: {figure['verdict']}")
     return lines
 
 
@@ -199,10 +196,3 @@ def draw(
     said = f"{title}, all classes and seeds, IoU {overlap:g}"
     detect_figures.precision_recall(curves, folder / "precision_recall.png", title=said)
     detect_figures.comparison(compared, folder / "comparison.png", title=title)
-
-
-def _with_interval(values: Sequence[float]) -> dict[str, Any]:
-    """A figure over seeds, with the interval of its mean."""
-    from cnnlab.report.statistics import paired
-
-    return paired(values, [0.0] * len(values))

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.config import make_recipe
+from experiments.parts import fresh_states
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,15 +196,11 @@ def begun(
     recipe: "Recipe", classifiers: "TrainState", train: "Dataset", config: "Config"
 ) -> "TrainState":
     """Fresh detectors, the front of each from a classifier of its own: states ``[M, ...]``."""
-    import numpy as np
-
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
-    from cnnlab.train.program import initialise
+    from cnnlab.mesh import make_mesh
     from cnnlab.transfer.surgery import transplant_each
 
+    fresh = fresh_states(config, recipe, train, config.all_seeds)
     mesh = make_mesh(config.seeds, member_axis=config.member_axis)
-    seeds = place(np.asarray(config.all_seeds, np.uint32), sharding(mesh, MEMBER))
-    fresh = initialise(recipe, train, seeds, mesh)[0]
     stages = recipe.network.names[:-2]  # those before "regions" and "head"
     return transplant_each(classifiers, recipe, fresh, stages, mesh=mesh)[0]
 

@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from experiments import distill_errors, teachers
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
 from experiments.train import Config as TrainConfig
@@ -156,24 +156,17 @@ def run(config: Config) -> dict[str, Any]:
         judged[kind.name], found = train_students(room, kind)
         if found is not None:
             put_right[kind.name] = found
-    result = {
-        "experiment": "distill",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about = {
         "model": config.model,
-        "seeds": config.all_seeds,
         "examples": len(splits.test),
         "teacher": judged_teacher(room),
         "students": judged,
         "missing_classes": missing,
         "missing": put_right,
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    result["claims"] = distill_errors.compare(result)
-    _draw(config, whole, result, splits.test.class_names)
-    whole.finish(result)
+    about["claims"] = distill_errors.compare(about)
+    _draw(config, whole, about, splits.test.class_names)
+    result = whole.finish("distill", config, splits.notes, about)
     print("\n" + distill_errors.report(result))
     print(f"see {whole.directory}")
     return result

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from experiments import judgement
-from experiments.config import FREE_ON_RESUME, Training, load_data, make_recipe, plain
+from experiments.config import FREE_ON_RESUME, Training, load_data, make_recipe
 from experiments.finished import config_of
 from experiments.judgement import Method
 from experiments.members_of import Predicted, members_of
@@ -105,10 +105,8 @@ def run(config: Config) -> dict[str, Any]:
         say(f"\none network, {round(sum(found.epochs))} epochs:")
         methods.insert(0, single(config, whole, splits, found))
     labels = splits.test.labels
-    result: dict[str, Any] = {
-        "experiment": "ensemble",
+    about: dict[str, Any] = {
         "dataset": first.dataset,
-        "data": splits.notes,
         "model": first.model,
         "seeds": None if config.of else config.all_seeds,
         "members": found.names,
@@ -119,21 +117,18 @@ def run(config: Config) -> dict[str, Any]:
         "weights": weights,
         "by_count": judgement.by_count(found.test, labels),
         "diversity": judgement.diversities(found.test, labels),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
     what = f"members differ by {config.differ}, {config.epochs} epochs each"
     judgement.draw(
         whole.directory / "figures",
-        result["methods"],
+        about["methods"],
         methods,
         labels,
-        {"the first m members": result["by_count"]},
+        {"the first m members": about["by_count"]},
         calibrated=(methods[0].name, methods[2].name),
         title=f"{first.dataset}, {'members are finished runs' if config.of else what}",
     )
-    whole.finish(result)
+    result = whole.finish("ensemble", config, splits.notes, about)
     print("\n" + judgement.printed(judgement.table(result["methods"])))
     print(f"\n{judgement.said_alone(result['alone'])}\nsee {whole.directory}")
     return result

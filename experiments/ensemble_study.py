@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from experiments import judgement, launch
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.judgement import Method
 from experiments.parts import Part, Whole, member_seeds, open_whole, train_part
 from experiments.resuming import command_line, resumed
@@ -151,34 +151,27 @@ def run(config: Config) -> dict[str, Any]:
     judged = judgement.judged(
         methods, labels, baseline="single, cosine", examples_per_epoch=len(splits.train)
     )
-    result: dict[str, Any] = {
-        "experiment": "ensemble_study",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about: dict[str, Any] = {
         "examples": len(splits.train),
         "model": config.model,
-        "seeds": config.all_seeds,
         "seconds": round(seconds, 1),
         "methods": judged,
         "claims": judgement.claims(judged, wanted(config.members)),
         "by_count": {name: judgement.by_count(each, labels) for name, each in sets.items()},
         "diversity": {name: judgement.diversities(each, labels) for name, each in sets.items()},
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    images = f"{result['examples']:,} images"
+    images = f"{about['examples']:,} images"
     order = {group: number for number, group in enumerate((ONE, RUN, EQUAL, WHOLE))}
     judgement.draw(
         whole.directory / "figures",
         dict(sorted(judged.items(), key=lambda each: order[each[1]["group"]])),
         methods,
         labels,
-        result["by_count"],
+        about["by_count"],
         calibrated=("single, cosine", f"ensemble of {config.members}, {config.members} budgets"),
         title=f"{config.model} on {config.dataset}, {images}, {config.epochs} epochs",
     )
-    whole.finish(result)
+    result = whole.finish("ensemble_study", config, splits.notes, about)
     print("\n" + judgement.printed(judgement.table(judged)))
     print(f"\n{judgement.said(result['claims'])}\nsee {whole.directory}")
     return result

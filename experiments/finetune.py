@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import tyro
 
 from experiments import finetune_start
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.finetune_claims import compare, diverged, said, summary
 from experiments.finetuning import RECIPES, Cache, Details, Tuned, tune
 from experiments.foreign import Normalization
@@ -170,15 +170,11 @@ def run(config: Config) -> dict[str, Any]:
     found = dict(_tuned(study, names))
     claims = compare(found)
     _draw(study, found, similarity)
-    result = {
-        "experiment": "finetune",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about = {
         "images": {"train": len(splits.train), "test": len(splits.test)},
         "classes": splits.train.class_names,
         "model": origin.model,
         "origin": origin.name,
-        "seeds": config.all_seeds,
         "recipes": {
             name: each
             if each["diverged"]
@@ -188,11 +184,8 @@ def run(config: Config) -> dict[str, Any]:
         "recommended": recommended,
         "claims": claims,
         "seconds": round(source_seconds + sum(each["seconds"] or 0 for each in found.values()), 1),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    whole.finish(result)
+    result = whole.finish("finetune", config, splits.notes, about)
     print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
 

@@ -79,7 +79,7 @@ def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def said(result: Mapping[str, Any]) -> list[str]:
     """What result.json holds, in lines: every recipe, then the claims and what was recommended."""
-    from cnnlab.report.statistics import percent
+    from cnnlab.report.statistics import percent, points
 
     lines = [f"from {result['origin']}"]
     for name, each in result["recipes"].items():
@@ -94,12 +94,8 @@ def said(result: Mapping[str, Any]) -> list[str]:
         )
     lines.append("")
     for row in result["claims"]:
-        ends = ""
-        if row["interval"] is not None:
-            low, high = (100 * end for end in row["interval"])
-            ends = f" (95 % interval {low:+.1f} to {high:+.1f})"
         lines.append(
-            f"{row['claim']}: {100 * row['mean']:+.1f} points{ends}, {row['epochs']} epochs, "
+            f"{row['claim']}: {points(row, 1)}, {row['epochs']} epochs, "
             f"{row['seconds']:.0f} s, against {row['scratch_epochs']} epochs from scratch, "
             f"{row['scratch_seconds']:.0f} s: {row['verdict']}"
         )

@@ -2,7 +2,7 @@
 
     whole = open_whole(config, "ensemble-digits")
     part = train_part(config, whole, "members", recipe, splits.train)
-    whole.finish({"accuracy": …})
+    result = whole.finish("ensemble", config, splits.notes, {"accuracy": …})
 
 Each part is a run directory of its own. A whole that was interrupted goes on by ``--resume``: parts
 that are finished are read, the one under way goes on to the same bits.
@@ -35,9 +35,30 @@ class Whole(NamedTuple):
         """Where it is."""
         return self.run.directory
 
-    def finish(self, result: Mapping[str, Any]) -> None:
-        """Writes result.json."""
+    def finish(
+        self, experiment: str, config: Training, notes: str, found: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Writes result.json, and returns what it holds.
+
+        Args:
+          experiment: the name of its module.
+          config: of the experiment.
+          notes: how its data came about.
+          found: what it found, between what it was and how it was run; a key of the former that it
+            has, too, counts.
+        """
+        result = {
+            "experiment": experiment,
+            "dataset": config.dataset,
+            "data": notes,
+            "seeds": config.all_seeds,
+            **found,
+            "config": plain(config),
+            "environment": self.environment,
+            "run_dir": str(self.directory),
+        }
         self.run.finish(result)
+        return result
 
 
 class Part(NamedTuple):

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from cnnlab.spelling import unknown
-from experiments.config import Training, load_data, make_recipe, options, plain
+from experiments.config import Training, load_data, make_recipe, options
 from experiments.parts import Whole, fresh_states, open_whole, train_part
 from experiments.pretrain_claims import METHODS, PRETRAINED, compare, line, said
 from experiments.pretrain_layers import pretrained
@@ -150,21 +150,14 @@ def run(config: Config) -> dict[str, Any]:
     claims = compare(points, same_images=config.same_images)
     _draw(config, splits, points, filters, study.whole)
     seconds = sum(each["seconds"] for each in (*points, *pretraining.values()))
-    result = {
-        "experiment": "pretrain",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about = {
         "model": " ".join((config.model, *config.model_options)),
-        "seeds": config.all_seeds,
         "points": points,
         "pretraining": pretraining,
         "claims": claims,
         "seconds": round(seconds, 1),
-        "config": plain(config),
-        "environment": study.whole.environment,
-        "run_dir": str(study.whole.directory),
     }
-    study.whole.finish(result)
+    result = study.whole.finish("pretrain", config, splits.notes, about)
     print("\n".join(["", *said(result), f"see {study.whole.directory}"]))
     return result
 

@@ -29,7 +29,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments import probe_claims, teachers
-from experiments.config import plain
 from experiments.features import pool_of
 from experiments.parts import Whole, fresh_states, open_whole, train_part
 from experiments.probe_claims import PIXELS
@@ -84,24 +83,17 @@ def run(config: Config) -> dict[str, Any]:
     claims = probe_claims.compare(correct, config.probes[-1])
     network = _own_accuracy(measured["trained"])
     _draw(study, source, points, network, measured)
-    result = {
-        "experiment": "probe",
-        "dataset": config.dataset,
-        "data": source.splits.notes,
+    about = {
         "model": config.model,
         "network": source.name,
-        "seeds": config.all_seeds,
         "examples": len(gallery),
         "accuracy": network,
         "points": points,
         "claims": claims,
         "penalties": _penalties(measured),
         "seconds": round(seconds, 1),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    whole.finish(result)
+    result = whole.finish("probe", config, source.splits.notes, about)
     print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
 

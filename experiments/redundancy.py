@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from experiments import teachers
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.parts import Whole, fresh_states, open_whole, train_part
 from experiments.redundancy_claims import METHODS, against_dense, compare, conclusions, keeps, line
 from experiments.resuming import command_line, resumed
@@ -151,21 +151,14 @@ def run(config: Config) -> dict[str, Any]:
     points = against_dense(points)
     claims, kept = compare(points), keeps(points, config.margin)
     _draw(config, points, study.whole)
-    result = {
-        "experiment": "redundancy",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about = {
         "model": config.model,
-        "seeds": config.all_seeds,
         "points": points,
         "claims": claims,
         "kept": kept,
         "seconds": round(sum(each["seconds"] for each in points), 1),
-        "config": plain(config),
-        "environment": study.whole.environment,
-        "run_dir": str(study.whole.directory),
     }
-    study.whole.finish(result)
+    result = study.whole.finish("redundancy", config, splits.notes, about)
     lines = conclusions(claims, kept, config.margin)
     print("\n".join(["", *lines, f"see {study.whole.directory}"]))
     return result

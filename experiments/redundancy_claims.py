@@ -121,15 +121,9 @@ def conclusions(
     claims: Sequence[Mapping[str, Any]], kept: Mapping[str, Mapping[str, Any]], margin: float
 ) -> list[str]:
     """Lines that say what ``compare`` and ``keeps`` found."""
-    lines = []
-    for row in claims:
-        ends = ""
-        if row["interval"] is not None:
-            low, high = (100 * end for end in row["interval"])
-            ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
-        lines.append(
-            f"{row['claim']}, {row['at']}: {100 * row['mean']:+.2f} points{ends}: {row['verdict']}"
-        )
+    from cnnlab.report.statistics import points
+
+    lines = [f"{row['claim']}, {row['at']}: {points(row)}: {row['verdict']}" for row in claims]
     if any(row["ours"] == "distilled" for row in claims):
         lines.append(f"(small, distilled: {ONE_TEACHER})")
     lines.append(f"the dense accuracy, but for {100 * margin:g} points, is kept down to:")

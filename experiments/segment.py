@@ -36,8 +36,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.config import Training, load_data, make_recipe, plain
-from experiments.parts import open_whole, train_part
+from experiments.config import Training, load_data, make_recipe
+from experiments.parts import fresh_states, open_whole, train_part
 from experiments.resuming import command_line, resumed
 from experiments.segment_report import (
     STARTS,
@@ -143,7 +143,8 @@ def run(config: Config) -> dict[str, Any]:
     scenes = material(config, load_data(config))
     recipes = _recipes(config, scenes)
     whole = open_whole(config, f"segment-{config.dataset}")
-    study = Study(config, whole, scenes, recipes, _fresh(config, recipes, scenes), say)
+    fresh = fresh_states(config, recipes[config.start_loss], scenes.train, config.all_seeds)
+    study = Study(config, whole, scenes, recipes, fresh, say)
     say(f"{scenes.notes}\nrun directory: {study.whole.directory}")
     trained = {}
     for each in train_losses(study):
@@ -157,23 +158,16 @@ def run(config: Config) -> dict[str, Any]:
     points = [each.point for each in trained.values()]
     claims = compare(points, config.losses, config.starts if config.few else ())
     draw(study, trained)
-    result = {
-        "experiment": "segment",
-        "dataset": config.dataset,
-        "data": scenes.notes,
+    about = {
         "model": config.model,
-        "seeds": config.all_seeds,
         "class_names": scenes.train.class_names,
         "pixels": scenes.pixels,
         "points": points,
         "classifier": classifiers[0] if classifiers else None,
         "claims": claims,
         "seconds": round(sum(each["seconds"] for each in (*points, *classifiers)), 1),
-        "config": plain(config),
-        "environment": study.whole.environment,
-        "run_dir": str(study.whole.directory),
     }
-    study.whole.finish(result)
+    result = study.whole.finish("segment", config, scenes.notes, about)
     print("\n".join(["", *said(result), f"see {study.whole.directory}"]))
     return result
 
@@ -247,18 +241,6 @@ def _check_shapes(recipe: "Recipe", scenes: Material) -> None:
 
     two = scenes.train.take([0, len(scenes.train) - 1])
     jax.eval_shape(right, two.images, two.annotations)
-
-
-def _fresh(config: Config, recipes: Mapping[str, "Recipe"], scenes: Material) -> "TrainState":
-    """Fresh U-Nets, one for each seed: the same ones whatever the loss and the scenes."""
-    import numpy as np
-
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
-    from cnnlab.train.program import initialise
-
-    mesh = make_mesh(config.seeds, member_axis=config.member_axis)
-    seeds = place(np.asarray(config.all_seeds, np.uint32), sharding(mesh, MEMBER))
-    return initialise(recipes[config.start_loss], scenes.train, seeds, mesh)[0]
 
 
 # Training ------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def judged(recipe: "Recipe", states: "TrainState", test: Any) -> dict[str, Any]:
 
     from cnnlab.losses_dense import centred
     from cnnlab.report import overlap
-    from cnnlab.report.statistics import over_seeds
+    from cnnlab.report.statistics import over_seeds, with_interval
     from cnnlab.transfer.segmentation import predicted_masks
 
     found = predicted_masks(recipe, states, test)
@@ -58,18 +58,11 @@ def judged(recipe: "Recipe", states: "TrainState", test: Any) -> dict[str, Any]:
     iou, dice = overlap.intersection_over_union(counts), overlap.dice(counts)
     return {
         "iou": {name: iou[:, k].tolist() for k, name in enumerate(test.class_names)},
-        "mean_iou": _with_interval(overlap.mean_over_classes(iou)),
-        "mean_iou_digits": _with_interval(overlap.mean_over_classes(iou, background=False)),
-        "mean_dice": _with_interval(overlap.mean_over_classes(dice)),
+        "mean_iou": with_interval(overlap.mean_over_classes(iou)),
+        "mean_iou_digits": with_interval(overlap.mean_over_classes(iou, background=False)),
+        "mean_dice": with_interval(overlap.mean_over_classes(dice)),
         "pixel_accuracy": over_seeds(overlap.pixel_accuracy(counts)),
     }
-
-
-def _with_interval(values: Any) -> dict[str, Any]:
-    """A figure over seeds, with the interval of its mean."""
-    from cnnlab.report.statistics import paired
-
-    return paired(values, [0.0] * len(values))
 
 
 # Comparison ----------------------------------------------------------------------------------
@@ -157,15 +150,12 @@ def said(result: Mapping[str, Any]) -> list[str]:
 
 def claim_lines(claims: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The claims, in words."""
-    lines = []
-    for claim, figure in claims.items():
-        ends = ""
-        if figure["interval"] is not None:
-            low, high = (100 * end for end in figure["interval"])
-            ends = f" (95 % interval {low:+.2f} to {high:+.2f})"
-        said = f"{figure['difference']}, mean IoU {100 * figure['mean']:+.2f} points{ends}"
-        lines.append(f"{claim}: {said}: {figure['verdict']}")
-    return lines
+    from cnnlab.report.statistics import points
+
+    return [
+        f"{claim}: {figure['difference']}, mean IoU {points(figure)}: {figure['verdict']}"
+        for claim, figure in claims.items()
+    ]
 
 
 def draw(study: Study, trained: Mapping[str, Trained]) -> None:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import tyro
 
 from experiments import judgement
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.parts import Whole, member_seeds, open_whole, train_part
 from experiments.resuming import command_line, resumed
 
@@ -115,12 +115,8 @@ def run(config: Config) -> dict[str, Any]:
         methods = [spent.of("the single network", alone, config.rule), *methods]
     labels = splits.test.labels
     baseline = "the last snapshot alone" if methods[0] is together else methods[0].name
-    result: dict[str, Any] = {
-        "experiment": "snapshot",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about: dict[str, Any] = {
         "model": config.model,
-        "seeds": config.all_seeds,
         "ends": ends,
         "taken": taken,
         "note": note,
@@ -129,20 +125,17 @@ def run(config: Config) -> dict[str, Any]:
         ),
         "by_count": judgement.by_count(logits[::-1], labels, config.rule),
         "diversity": judgement.diversities(logits, labels),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
     judgement.draw(
         whole.directory / "figures",
-        result["methods"],
+        about["methods"],
         methods,
         labels,
-        {"the last m snapshots": result["by_count"]},
+        {"the last m snapshots": about["by_count"]},
         calibrated=(baseline, together.name),
         title=f"{config.model} on {config.dataset}, {config.epochs} epochs, {config.kind}",
     )
-    whole.finish(result)
+    result = whole.finish("snapshot", config, splits.notes, about)
     print("\n" + judgement.printed(judgement.table(result["methods"])))
     print(f"see {whole.directory}")
     return result

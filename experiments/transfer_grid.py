@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from experiments import grid_claims, teachers
-from experiments.config import Training, make_recipe, plain
+from experiments.config import Training, make_recipe
 from experiments.finetuning import RECIPES, Tuned, rates_of, shares, tune
 from experiments.grid_claims import AMOUNTS, EARLY, said
 from experiments.grid_data import SHUFFLED, Target, load_all
@@ -151,22 +151,15 @@ def run(config: Config) -> dict[str, Any]:
     cells = list(_cells(study))
     claims = [row for cell in cells for row in grid_claims.compare(cell)]
     _draw(config, cells, whole)
-    result = {
-        "experiment": "transfer_grid",
-        "dataset": config.dataset,
+    about = {
         "other": config.other,
-        "data": splits.notes,
         "model": config.model,
-        "seeds": config.all_seeds,
         "source": source,
         "cells": cells,
         "claims": claims,
         "seconds": round(source["seconds"] + sum(cell["seconds"] for cell in cells), 1),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    whole.finish(result)
+    result = whole.finish("transfer_grid", config, splits.notes, about)
     print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
 

@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import tyro
 
 from experiments import teachers
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, load_data, make_recipe
 from experiments.halves import (
     RANDOM,
     Member,
@@ -143,22 +143,15 @@ def run(config: Config) -> dict[str, Any]:
     }
     claims = compare(cuts, list(depths), whole=max(depths) == most)
     _draw(config, cuts, depths, whole)
-    result = {
-        "experiment": "transferability",
-        "dataset": config.dataset,
-        "data": splits.notes,
+    about = {
         "model": config.model,
-        "seeds": config.all_seeds,
         "images": subsets.shape[1],
         "stages": list(depths.values()),
         "cuts": {cut: _summary(study, cut, each, depths) for cut, each in cuts.items()},
         "claims": claims,
         "seconds": round(seconds, 1),
-        "config": plain(config),
-        "environment": whole.environment,
-        "run_dir": str(whole.directory),
     }
-    whole.finish(result)
+    result = whole.finish("transferability", config, splits.notes, about)
     print("\n".join(["", *said(result), f"see {whole.directory}"]))
     return result
 
