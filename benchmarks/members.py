@@ -16,6 +16,7 @@ import statistics
 import time
 from typing import Any
 
+from benchmarks import programs
 from experiments import launch
 
 RESULT = pathlib.Path(__file__).parent / "results" / "members.json"
@@ -29,68 +30,29 @@ def measure(
     """For each K the rounds' milliseconds of a step of all members, both ways, and the bytes."""
     import jax
 
-    programs = {members: _program(model, shape, batch, steps, members) for members in MEMBERS}
-    alone, its_arguments, _ = programs[1]
+    from cnnlab import optim
+
+    dataset = programs.noise(shape, batch * steps)
+    recipe = programs.recipe(model, shape[2], optim.sgd(0.01, nesterov=True, weight_decay=1e-4))
+    trainings = {
+        members: programs.compiled(recipe, dataset, batch, steps, members=members)
+        for members in MEMBERS
+    }
+    alone = trainings[1]
     found: dict[int, dict[str, Any]] = {
-        members: {"together": [], "in_turn": [], "bytes": size}
-        for members, (_, _, size) in programs.items()
+        members: {"together": [], "in_turn": [], "bytes": training.program_bytes}
+        for members, training in trainings.items()
     }
     for _ in range(rounds):
-        for members, (program, arguments, _) in programs.items():
+        for members, training in trainings.items():
             began = time.perf_counter()
-            jax.block_until_ready(program(*arguments))
+            jax.block_until_ready(training.program(*training.arguments))
             found[members]["together"].append(1e3 * (time.perf_counter() - began) / steps)
             began = time.perf_counter()
             for _ in range(members):
-                jax.block_until_ready(alone(*its_arguments))
+                jax.block_until_ready(alone.program(*alone.arguments))
             found[members]["in_turn"].append(1e3 * (time.perf_counter() - began) / steps)
     return found
-
-
-def _program(
-    model: str, shape: tuple[int, int, int], batch: int, steps: int, members: int
-) -> tuple[Any, tuple[Any, ...], int]:
-    """The compiled training of so many members, warm; its arguments; the bytes that it needs."""
-    import jax
-    import numpy as np
-
-    from cnnlab import augment, models, optim, train
-    from cnnlab.data.batches import Resident, training_plan
-    from cnnlab.data.dataset import Dataset
-    from cnnlab.mesh import MEMBER, make_mesh, place, sharding
-    from cnnlab.train.program import initialise, no_sums, train_program
-
-    generator = np.random.Generator(np.random.PCG64(0))
-    examples = batch * steps
-    images = generator.integers(0, 256, (examples, *shape), dtype=np.uint8)
-    labels = generator.integers(0, 10, examples, dtype=np.int32)
-    dataset = Dataset(images, labels, tuple("0123456789"), "noise")
-    recipe = train.Recipe(
-        models.create(model),
-        optim.sgd(0.01, nesterov=True, weight_decay=1e-4),
-        augment.normalize((127.0,) * shape[2], (64.0,) * shape[2]),
-    )
-    mesh = make_mesh(members, devices=jax.devices()[:1])
-    source = Resident(dataset, mesh)
-    seeds = place(np.arange(members, dtype=np.uint32), sharding(mesh, MEMBER))
-    states, _ = initialise(recipe, dataset, seeds, mesh)
-    plan = training_plan(examples, batch, tuple(range(members)), 0)
-    (window,) = source.windows(plan, 0, steps)
-    arguments = (
-        states,
-        no_sums(members, mesh),
-        seeds,
-        window.own,
-        window.shared,
-        np.int32(0),
-        np.int32(steps),
-        jax.numpy.zeros(1, np.int32),
-    )
-    compiled = train_program(recipe, source.batch_at, mesh).lower(*arguments).compile()
-    jax.block_until_ready(compiled(*arguments))
-    memory = compiled.memory_analysis()
-    parts = ("argument_size_in_bytes", "output_size_in_bytes", "temp_size_in_bytes")
-    return compiled, arguments, sum(getattr(memory, part) for part in parts)
 
 
 def main() -> None:
