@@ -29,14 +29,13 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-import tyro
-
 from experiments import teachers
-from experiments.config import Training, load_data, make_recipe
+from experiments.config import load_data, make_recipe
 from experiments.detect_claims import compare, draw, found_by, judged, line, said
 from experiments.detect_scenes import Material, begun, detector_recipe, material
 from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
+from experiments.scenes import SceneTraining
 
 if TYPE_CHECKING:
     from cnnlab.report.average_precision import Detections
@@ -44,25 +43,16 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Training):
+class Config(SceneTraining):
     """Turn a classifier of digits into a detector of digits in scenes, in several ways."""
 
     scenes: int = 192
-    """Scenes with boxes to learn from."""
     test_scenes: int = 150
-    """Scenes to measure on."""
     cuts: int = 1600
     """Cut-outs of one digit, with a label and no box, that the classifier learns from."""
     size: int = 32
-    """The side of a scene in pixels."""
     digits: tuple[int, int] = (1, 3)
-    """The fewest and the most digits of a scene."""
     scale: tuple[float, float] = (0.3, 0.55)
-    """The longer side of a digit as a fraction of the scene's, from and to."""
-    contrast: tuple[float, float] = (80.0, 120.0)
-    """By how much of 0..255 a digit differs from what is behind it, from and to."""
-    backgrounds: Literal["textures", "photographs"] = "textures"
-    """What is behind the digits; photographs are scikit-learn's two."""
 
     heights: tuple[float, ...] = (0.35, 0.5)
     """Of the windows, as fractions of the scene's side."""
@@ -92,17 +82,7 @@ class Config(Training):
     epochs: int = 10
     batch_size: int = 8
     """Scenes in an update; four times as many cut-outs."""
-    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adam"
     learning_rate: float = 5e-3
-    weight_decay: float = 0.0
-    seeds: int = 3
-    validation: tyro.conf.Suppress[float | int | None] = None
-    # Boxes would have to be moved along with the images.
-    crop: tyro.conf.Suppress[int] = 0
-    flip: tyro.conf.Suppress[bool] = False
-    cutout: tyro.conf.Suppress[int] = 0
-    label_smoothing: tyro.conf.Suppress[float] = 0.0
-    normalization: tyro.conf.Suppress[str] = "channel"  # type: ignore[assignment]
 
     def of_classifier(self) -> "Config":
         """The config that trains the classifier, whose images are small: four times as many."""
@@ -119,11 +99,6 @@ class Config(Training):
         """Of the digits in a cut-out, so that they are as large as in a scene."""
         low, high = (each * self.size / self.cut_side for each in self.scale)
         return low, min(high, 1.0)
-
-    @property
-    def channels(self) -> int:
-        """Of a scene."""
-        return 1 if self.backgrounds == "textures" else 3
 
 
 class Study(NamedTuple):

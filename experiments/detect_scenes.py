@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.config import make_recipe
 from experiments.parts import fresh_states
+from experiments.scenes import backgrounds_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,11 +59,11 @@ def material(config: "Config", splits: "Splits") -> Material:
     """
     import numpy as np
 
-    from cnnlab.data.backgrounds import photographs
-    from cnnlab.data.scenes import compose, labelled
+    from cnnlab.data.scenes import labelled
     from cnnlab.transfer.detection import check_objects, targets
 
     size, side, windows = config.size, config.cut_side, windows_of(config)
+    behind = {part: backgrounds_of(config, part) for part in ("train", "test")}
     found: dict[str, Any] = {}
     objects = {}
     for number, (name, part, count) in enumerate(
@@ -74,16 +75,8 @@ def material(config: "Config", splits: "Splits") -> Material:
         )
     ):
         source, alone = getattr(splits, part), name.startswith("cuts")
-        scenes = compose(
-            source,
-            count=count,
-            size=side if alone else size,
-            digits=(1, 1) if alone else config.digits,
-            scale=config.cut_scale if alone else config.scale,
-            contrast=config.contrast,
-            backgrounds=None if config.backgrounds == "textures" else photographs(part),
-            seed=4 * config.split_seed + number,
-        )
+        other = {"size": side, "digits": (1, 1), "scale": config.cut_scale} if alone else {}
+        scenes = config.composed(source, count, number, behind[part], **other)
         if alone:
             found[name] = labelled(scenes, source)
             continue
@@ -109,7 +102,7 @@ def material(config: "Config", splits: "Splits") -> Material:
     )
 
 
-def detector(config: "Config", classifier: "Network", num_classes: int) -> "Network":
+def detector(config: "Config", classifier: "Network", train: "Dataset") -> "Network":
     """The classifier's front, the windows and a head for them.
 
     Raises:
@@ -121,7 +114,8 @@ def detector(config: "Config", classifier: "Network", num_classes: int) -> "Netw
     from cnnlab.models.regions import region_network
 
     front = classifier.front(config.up_to)
-    shape = _shape(front, config, config.size)
+    channels = train.image_shape[-1]
+    shape = _shape(front, config.size, channels)
     if len(shape) != 4:
         raise ValueError(
             f"the stage {config.up_to!r} must give maps [N, H, W, C] that windows can be pooled "
@@ -131,8 +125,8 @@ def detector(config: "Config", classifier: "Network", num_classes: int) -> "Netw
         front,
         windows_of(config),
         image_size=(config.size, config.size),
-        stride=_stride(front, config),
-        num_classes=num_classes,
+        stride=_stride(front, config, channels),
+        num_classes=train.num_classes,
         size=config.bins,
         hidden=config.hidden,
         pooling=config.pooling,
@@ -140,26 +134,26 @@ def detector(config: "Config", classifier: "Network", num_classes: int) -> "Netw
     )
 
 
-def _shape(front: "Network", config: "Config", side: int) -> tuple[int, ...]:
+def _shape(front: "Network", side: int, channels: int) -> tuple[int, ...]:
     """Of what the front gives for one image of so many pixels a side."""
     import jax
     from jax import numpy as jnp
 
     from cnnlab.models.network import activations
 
-    image = jax.ShapeDtypeStruct((1, side, side, config.channels), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     given, _ = jax.eval_shape(front.init_with_output, jax.random.key(0), image)
     return tuple(activations(given).shape)
 
 
-def _stride(front: "Network", config: "Config") -> int:
+def _stride(front: "Network", config: "Config", channels: int) -> int:
     """Pixels a cell: by how many cells the maps grow with the image, however they are rounded.
 
     Raises:
       ValueError: if they do not.
     """
     more = 512
-    sides = [_shape(front, config, side)[1] for side in (config.size, config.size + more)]
+    sides = [_shape(front, side, channels)[1] for side in (config.size, config.size + more)]
     cells = sides[1] - sides[0]
     if cells < 1 or more % cells:
         raise ValueError(
@@ -177,7 +171,7 @@ def detector_recipe(config: "Config", train: "Dataset") -> "Recipe":
     recipe = make_recipe(config, train)
     return dataclasses.replace(
         recipe,
-        network=detector(config, recipe.network, train.num_classes),
+        network=detector(config, recipe.network, train),
         loss=detection_loss(box_weight=config.box_weight),
         score=window_score,
     )

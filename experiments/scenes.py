@@ -1,4 +1,4 @@
-"""The scenes that ``experiments.segment`` and ``experiments.detect`` compose, and their settings."""
+"""Scenes that ``experiments.segment`` and ``experiments.detect`` compose, and their settings."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal

@@ -36,9 +36,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments.config import Training, load_data, make_recipe
+from experiments.config import load_data, make_recipe
 from experiments.parts import fresh_states, open_whole, train_part
 from experiments.resuming import command_line, resumed
+from experiments.scenes import SceneTraining
 from experiments.segment_report import (
     STARTS,
     Study,
@@ -60,27 +61,13 @@ Start = Literal["scratch", "pretrained", "frozen first"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Config(Training):
+class Config(SceneTraining):
     """Train U-Nets on composed scenes with several losses, and from several starts."""
 
-    scenes: int = 160
-    """Scenes with masks to learn from."""
     few: tuple[int, ...] = (20,)
     """Numbers of scenes at which the starts are compared; none: the losses alone are."""
-    test_scenes: int = 200
-    """Scenes to measure on."""
     single_scenes: int = 320
     """Scenes of one digit, with a label and no mask, that the classifier learns from."""
-    size: int = 24
-    """The side of a scene in pixels."""
-    digits: tuple[int, int] = (1, 2)
-    """The fewest and the most digits of a scene."""
-    scale: tuple[float, float] = (0.4, 0.6)
-    """The longer side of a digit, as a part of the scene's: from and to."""
-    contrast: tuple[float, float] = (80.0, 120.0)
-    """How much ink differs from what is behind it, of 0 to 255: from and to, at most 127."""
-    backgrounds: str = "textures"
-    """textures, photographs (of scikit-learn), or a data set's images: cifar10, folder:PATH …"""
 
     losses: tuple[LossName, ...] = ("cross-entropy", "dice", "both")
     """What to compare; weighted is cross-entropy with classes weighted by their rarity."""
@@ -100,21 +87,10 @@ class Config(Training):
     model_options: tuple[str, ...] = ("width=8", "depth=2", "norm=batch")
     """Of the U-Net: width, depth, padding=VALID …"""
     epochs: int = 12
-    batch_size: int = 8
-    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "adam"
     learning_rate: float = 1e-2
-    weight_decay: float = 0.0
-    seeds: int = 3
     classes: tuple[str, ...] | None = None
     """Keep these classes only; of digits 0 to 3 by default, which a minute is enough for."""
     model: tyro.conf.Suppress[str] = "unet"
-    validation: tyro.conf.Suppress[float | int | None] = None
-    # Masks would have to be moved along with the images.
-    crop: tyro.conf.Suppress[int] = 0
-    flip: tyro.conf.Suppress[bool] = False
-    cutout: tyro.conf.Suppress[int] = 0
-    label_smoothing: tyro.conf.Suppress[float] = 0.0
-    normalization: tyro.conf.Suppress[str] = "channel"  # type: ignore[assignment]
 
     @property
     def frozen_epochs(self) -> int:

@@ -3,13 +3,11 @@
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-if TYPE_CHECKING:
-    import numpy as np
+from experiments.scenes import backgrounds_of
 
+if TYPE_CHECKING:
     from cnnlab.data import Dataset, Splits
     from experiments.segment import Config
-
-_MOST_BACKGROUNDS = 2000  # images of a data set
 
 
 class Material(NamedTuple):
@@ -49,10 +47,10 @@ def material(config: "Config", splits: "Splits") -> Material:
     """
     import numpy as np
 
-    from cnnlab.data.scenes import compose, labelled, masked
+    from cnnlab.data.scenes import labelled, masked
     from cnnlab.losses_dense import check_masks
 
-    behind = {part: _backgrounds(config, part) for part in ("train", "test")}
+    behind = {part: backgrounds_of(config, part) for part in ("train", "test")}
     found: dict[str, Any] = {}
     for number, (name, part, count, digits) in enumerate(
         (
@@ -63,16 +61,7 @@ def material(config: "Config", splits: "Splits") -> Material:
         )
     ):
         source = getattr(splits, part)
-        scenes = compose(
-            source,
-            count=count,
-            size=config.size,
-            digits=digits,
-            scale=config.scale,
-            contrast=config.contrast,
-            backgrounds=behind[part],
-            seed=4 * config.split_seed + number,
-        )
+        scenes = config.composed(source, count, number, behind[part], digits=digits)
         made = labelled if name.startswith("single") else masked
         found[name] = made(scenes, source)
     # The encoder is to see scenes as the classifier did, so all have the classifier's statistics.
@@ -88,25 +77,3 @@ def material(config: "Config", splits: "Splits") -> Material:
         f"{first} to {most} digits each on {config.backgrounds}, {1 - pixels[0]:.1%} of the pixels"
     )
     return Material(**found, notes=notes, pixels=pixels)
-
-
-def _backgrounds(config: "Config", part: str) -> "np.ndarray | None":
-    """What is behind the scenes of a part: uint8 [B, H, W, C], or None for textures."""
-    import numpy as np
-
-    from cnnlab import data
-    from cnnlab.data.backgrounds import photographs
-    from cnnlab.spelling import unknown
-
-    if config.backgrounds == "textures":
-        return None
-    if config.backgrounds == "photographs":
-        return photographs(part)
-    name, folder = config.backgrounds, config.backgrounds.partition(":")[0] == "folder"
-    if name.partition(":")[0] not in data.names():
-        raise ValueError(unknown("backgrounds", name, ("textures", "photographs", *data.names())))
-    settings: dict[str, Any] = {"image_size": 2 * config.size} if folder else {}
-    splits = data.load(name, config.data_dir, validation=None, **settings)
-    images = getattr(splits, part).images
-    chosen = np.linspace(0, len(images) - 1, min(len(images), _MOST_BACKGROUNDS)).astype(int)
-    return np.asarray(images[chosen])

@@ -192,8 +192,8 @@ def test_detectors_that_cannot_look_at_windows_are_refused(scenes, settings, mes
 def test_the_stride_is_that_of_the_stages_though_maps_are_rounded_up():
     network = models.create("resnet8", 10, width=2)
     config = dataclasses.replace(TINY, size=9)
-    assert detect_scenes._shape(network.front("stage3"), config, 9)[1] == 3
-    assert detect_scenes._stride(network.front("stage3"), config) == 4
+    assert detect_scenes._shape(network.front("stage3"), 9, 1)[1] == 3
+    assert detect_scenes._stride(network.front("stage3"), config, 1) == 4
 
 
 @pytest.mark.slow

@@ -57,8 +57,8 @@ def finished(tmp_path_factory):
         asked[name] = config.epochs, recipe, data, states
         return Part(states, {}, 1, 2.0)
 
-    def fresh(config, recipes, scenes):
-        return filled(recipes["both"], config.all_seeds, scenes.train.image_shape)
+    def fresh_states(config, recipe, scenes, seeds):
+        return filled(recipe, seeds, scenes.image_shape)
 
     def predicted_masks(recipe, states, dataset):
         generator = np.random.Generator(np.random.PCG64(len(asked)))
@@ -68,7 +68,7 @@ def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "segment"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segment, "train_part", train_part)
-        patch.setattr(segment, "_fresh", fresh)
+        patch.setattr(segment, "fresh_states", fresh_states)
         patch.setattr(segmentation, "predicted_masks", predicted_masks)
         patch.setattr(train, "evaluate", lambda *a, **k: {"accuracy": np.array([0.8, 0.9])})
         result = segment.run(dataclasses.replace(TINY, run_dir=directory))
