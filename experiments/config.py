@@ -167,13 +167,19 @@ def make_network(config: Training, num_classes: int) -> "Network":
 
 
 def make_recipe(
-    config: Training, train: "Dataset", *, schedule: "Schedule | None" = None, varied: bool = False
+    config: Training,
+    train: "Dataset",
+    *,
+    images: int | None = None,
+    schedule: "Schedule | None" = None,
+    varied: bool = False,
 ) -> "Recipe":
     """How the config trains a network on ``train``.
 
     Args:
       config: what was asked for.
       train: the training part, for its length, classes and statistics.
+      images: how many are seen in an epoch, by which the schedule goes; all of them by default.
       schedule: in place of the config's own.
       varied: let members have hyperparameters of their own, see ``optim.create``.
     """
@@ -183,8 +189,9 @@ def make_recipe(
     from cnnlab.data.batches import steps_per_epoch
     from cnnlab.train import Recipe
 
-    per_epoch = steps_per_epoch(len(train), config.batch_size, config.remainder)
     if schedule is None:
+        seen = len(train) if images is None else images
+        per_epoch = steps_per_epoch(seen, config.batch_size, config.remainder)
         schedule = schedules.create(
             config.schedule,
             config.learning_rate,

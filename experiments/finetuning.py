@@ -241,21 +241,10 @@ def _recipe(config: Training, train: "Dataset", given: "Recipe | None", images: 
       given: a recipe, or None.
       images: how many are seen in an epoch: a subset, or copies.
     """
-    from cnnlab import schedules
-    from cnnlab.data.batches import steps_per_epoch
-
-    per_epoch = steps_per_epoch(images, config.batch_size, config.remainder)
-    schedule = schedules.create(
-        config.schedule,
-        config.learning_rate,
-        config.epochs * per_epoch,
-        warmup_steps=round(config.warmup_epochs * per_epoch),
-        milestones=config.milestones,
-    )
-    made = make_recipe(config, train, schedule=schedule)
+    made = make_recipe(config, train, images=images)
     if given is None:
         return made
-    return dataclasses.replace(given, optimizer=made.optimizer, schedule=schedule)
+    return dataclasses.replace(given, optimizer=made.optimizer, schedule=made.schedule)
 
 
 def _seen(train: "Dataset", settings: Mapping[str, Any]) -> int:

@@ -1,9 +1,9 @@
 """Patches of the two photographs that come with scikit-learn, for want of a coloured data set.
 
-``photographs`` or ``photographs:SIZE``: china.jpg and flower.jpg, 427 x 640 pixels each. The right
-quarter of each is the test part, an eighth left of it the validation part, the rest is for
-training, so that no pixel is in two parts. But the parts are of the same photographs: what does
-well here knows these two, and nothing is said of others.
+``photographs`` or ``photographs:SIZE``: china.jpg and flower.jpg, 427 x 640 pixels each, whose
+parts are those of ``cnnlab.data.backgrounds``: the right fifth of each is the test part, the fifth
+left of it the validation part, so that no pixel is in two parts. But the parts are of the same
+photographs: what does well here knows these two, and nothing is said of others.
 """
 
 import dataclasses
@@ -42,26 +42,22 @@ def patches(
     Raises:
       ValueError: for a name that does not read so, or a size that does not fit.
     """
-    from sklearn.datasets import load_sample_image
-
     from cnnlab.data import Splits, subset
+    from cnnlab.data.backgrounds import photographs
     from cnnlab.data.dataset import compute_statistics
 
     size = _size(name)
-    pictures = [load_sample_image(f"{each}.jpg") for each in PHOTOGRAPHS]
-    width = pictures[0].shape[1]
-    held_out, test = width * 5 // 8, width * 3 // 4
-    train = _cut([each[:, :held_out] for each in pictures], size)
+    train, validation, held = (
+        _cut(photographs(part), size) for part in ("train", "validation", "test")
+    )
     train = subset(train, per_class=per_class, fraction=fraction, seed=seed)
     statistics = compute_statistics(train)
-    validation = _cut([each[:, held_out:test] for each in pictures], size)
-    held = _cut([each[:, test:] for each in pictures], size)
     return Splits(
         dataclasses.replace(train, statistics=statistics),
         dataclasses.replace(validation, statistics=statistics),
         dataclasses.replace(held, statistics=statistics),
-        f"patches of {size} x {size} pixels of two photographs; test: the right quarter of each, "
-        "validation: an eighth left of it",
+        f"patches of {size} x {size} pixels of two photographs; test: the right fifth of each, "
+        "validation: the fifth left of it",
     )
 
 
@@ -77,7 +73,7 @@ def _size(name: str) -> int:
     return int(text)
 
 
-def _cut(pictures: list[np.ndarray], size: int) -> "Dataset":
+def _cut(pictures: np.ndarray, size: int) -> "Dataset":
     from cnnlab.data import Dataset
 
     images, labels = [], []

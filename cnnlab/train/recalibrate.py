@@ -1,7 +1,7 @@
 """Running statistics of batch normalisation taken anew from data."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -50,7 +50,10 @@ def recalibrate(
     """
     members = states.step.shape[0]
     network = states if states.average is None else states.average
-    if "batch_stats" not in network.model_state:
+    old = traverse_util.flatten_dict(network.model_state.get("batch_stats", {}))
+    frozen = frozen_modules(recipe, states.params)
+    taken = {path: x for path, x in old.items() if not _within(path, frozen)}
+    if not taken:
         return states
     mesh = make_mesh(members) if mesh is None else mesh
     devices = mesh.shape[DATA]
@@ -60,14 +63,12 @@ def recalibrate(
     source = evaluation_source(dataset, mesh)
     plan = training_plan(len(dataset), batch_size, (0,) * members, 0, "drop")
     program = moments_program(recipe, source.batch_at, mesh)
-    stats = network.model_state["batch_stats"]
-    totals = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), stats)
+    totals = {path: np.zeros(x.shape, x.dtype) for path, x in taken.items()}
     for window in source.windows(plan, 0, plan.shape[1]):
         start, count = np.int32(window.start), np.int32(window.steps)
         totals = program(network, totals, window.own, window.shared, start, count)
-    stats = _statistics(totals, plan.shape[1])
-    stats = _kept(stats, network.model_state["batch_stats"], frozen_modules(recipe, states.params))
-    model_state = {**network.model_state, "batch_stats": stats}
+    stats = {**old, **_statistics(totals, plan.shape[1])}
+    model_state = {**network.model_state, "batch_stats": traverse_util.unflatten_dict(stats)}
     if states.average is None:
         return states._replace(model_state=model_state)
     return states._replace(average=Average(network.params, model_state))
@@ -77,8 +78,8 @@ def recalibrate(
 def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
     """``(networks, totals, own, shared, start, count) -> totals``, compiled.
 
-    ``totals`` is a tree like ``batch_stats`` ``[M, ...]`` of sums over batches: of means, and under
-    ``var`` of means of squares.
+    ``totals`` holds, for the paths of what is not frozen in ``batch_stats``, sums ``[M, ...]`` over
+    batches: of means, and under ``var`` of means of squares.
     """
     spread = spread_over(mesh)
 
@@ -100,15 +101,13 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
                 frozen=frozen_modules(recipe, network.params),
             )
             moments = traverse_util.flatten_dict(changed[MOMENTS])
-            sums = traverse_util.flatten_dict(totals)
-            for path, total in sums.items():
-                if path not in moments:  # frozen
-                    continue
+            sums = {}
+            for path, total in totals.items():
                 value = moments[path]
                 if path[-1] == "var":
                     value = value + jnp.square(moments[(*path[:-1], "mean")])
                 sums[path] = total + value
-            return traverse_util.unflatten_dict(sums)
+            return sums
 
         return jax.lax.fori_loop(start, start + count, body, totals)
 
@@ -118,19 +117,15 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
     return jax.jit(call, out_shardings=sharding(mesh, MEMBER))
 
 
-def _kept(stats: Any, old: Any, frozen: Sequence[str]) -> Any:
-    """The statistics, but the old ones of what is frozen."""
-    before = traverse_util.flatten_dict(old, sep="/")
-    found = traverse_util.flatten_dict(stats, sep="/")
-    still = [path for path in found if any(path.startswith(f"{name}/") for name in frozen)]
-    kept = {path: before[path] for path in still}
-    return traverse_util.unflatten_dict({**found, **kept}, sep="/")
+def _within(path: tuple[str, ...], modules: Sequence[str]) -> bool:
+    """Whether a path leads into one of the modules, which are named as ``stage1/block0``."""
+    return any("/".join(path).startswith(f"{name}/") for name in modules)
 
 
-def _statistics(totals: Any, batches: int) -> Any:
+def _statistics(totals: Mapping[tuple[str, ...], Any], batches: int) -> dict[Any, Any]:
     """Means and variances of everything, of the sums over so many equal batches."""
-    means = {path: total / batches for path, total in traverse_util.flatten_dict(totals).items()}
+    means = {path: total / batches for path, total in totals.items()}
     for path, square in means.items():
         if path[-1] == "var":
             means[path] = jnp.maximum(square - jnp.square(means[(*path[:-1], "mean")]), 0)
-    return traverse_util.unflatten_dict(means)
+    return means

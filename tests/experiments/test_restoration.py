@@ -104,11 +104,11 @@ def test_answers_are_cut_off_at_black_and_white():
 def test_photographs_come_in_parts_that_share_no_pixel():
     splits = photographs.patches("photographs:32")
     assert splits.train.class_names == ("china", "flower")
-    assert [len(splits.train), len(splits.validation), len(splits.test)] == [312, 52, 130]
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [312, 104, 104]
     assert splits.test.statistics == splits.train.statistics
     from sklearn.datasets import load_sample_image
 
     flower = load_sample_image("flower.jpg")
-    np.testing.assert_array_equal(splits.test.images[65], flower[:32, 480:512])
+    np.testing.assert_array_equal(splits.test.images[52], flower[:32, 512:544])
     with pytest.raises(ValueError, match="side of 2 to 80"):
         photographs.patches("photographs:3x3")
