@@ -255,7 +255,8 @@ def grow(study: Study, method: str, shallow: Trained | None) -> tuple[Trained, l
     from jax import numpy as jnp
 
     from cnnlab.train import evaluate
-    from cnnlab.transfer import deepening, pruning
+    from cnnlab.train.state import restarted
+    from cnnlab.transfer import deepening
 
     assert shallow is not None
     config = study.config.phase(method)
@@ -274,7 +275,7 @@ def grow(study: Study, method: str, shallow: Trained | None) -> tuple[Trained, l
 
         new = jax.jit(jax.vmap(one))(old, fresh)
     state = {name: value for name, value in new.items() if name != "params"}
-    initial = pruning.restarted(recipe, new["params"], state)
+    initial = restarted(recipe, new["params"], state)
     before = _error(evaluate(recipe, initial, study.splits.test)["accuracy"].tolist())
     found = train(study, method, initial=initial)
     curves = {name: [*shallow.curves[name], *found.curves[name]] for name in found.curves}

@@ -172,8 +172,7 @@ def tune(
       SurgeryError: if the variables are of another network.
       Interrupted: after SIGTERM or Ctrl-C; the whole can be resumed.
     """
-    from cnnlab.train.state import state_shapes
-    from cnnlab.transfer.pruning import restarted
+    from cnnlab.train.state import restarted, state_shapes
     from cnnlab.transfer.surgery import transplant
 
     train = splits.train

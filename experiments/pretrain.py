@@ -218,7 +218,8 @@ def fine_tuned(
     """Trains the networks of a method with each number of labels, from the layers or afresh."""
     from cnnlab.report.statistics import over_seeds
     from cnnlab.train import evaluate, records
-    from cnnlab.transfer import pruning, stacking
+    from cnnlab.train.state import restarted
+    from cnnlab.transfer import stacking
 
     config = study.config.of_method(method)
     train = study.splits.train
@@ -231,7 +232,7 @@ def fine_tuned(
         if layers is not None:
             fresh = fresh_states(config, recipe, train, config.all_seeds)
             params = stacking.placed(fresh.params, layers)
-            settings["initial"] = pruning.restarted(recipe, params, fresh.model_state)
+            settings["initial"] = restarted(recipe, params, fresh.model_state)
         study.say(f"\n{METHODS[method]}, {count} labels a class, {config.seeds} seeds:")
         name = f"{method}-{count}"
         part = train_part(config, study.whole, name, recipe, train, **settings)

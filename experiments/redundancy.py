@@ -210,6 +210,7 @@ def prune_in_rounds(
     import optax
 
     from cnnlab import optim
+    from cnnlab.train.state import restarted
     from cnnlab.transfer import pruning
 
     config = study.config
@@ -241,7 +242,7 @@ def prune_in_rounds(
                 f"round{number}",
                 epochs_before=number * config.epochs,
                 sparse=True,
-                initial=pruning.restarted(sparse, params, state.model_state),
+                initial=restarted(sparse, params, state.model_state),
             )
             yield found[method]
         ticket, continued = found["rewound"].states, found["continued"].states

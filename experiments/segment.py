@@ -266,7 +266,7 @@ def _train(
     import numpy as np
 
     from cnnlab.mesh import make_mesh
-    from cnnlab.transfer import pruning
+    from cnnlab.train.state import restarted
     from cnnlab.transfer.segmentation import with_encoders
 
     mesh = make_mesh(study.config.seeds, member_axis=study.config.member_axis)
@@ -284,7 +284,7 @@ def _train(
         part = train_part(phase, study.whole, f"{name}-decoder", frozen, train, initial=initial)
         seconds += part.seconds
         config = dataclasses.replace(config, epochs=config.epochs - config.frozen_epochs)
-        initial = pruning.restarted(recipe, part.states.params, part.states.model_state)
+        initial = restarted(recipe, part.states.params, part.states.model_state)
     part = train_part(config, study.whole, name, recipe, train, initial=initial)
     point = {
         "name": name,

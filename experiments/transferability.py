@@ -232,13 +232,13 @@ def with_front(
       fresh: newly initialised ones, likewise.
       stage: the last one that is kept.
     """
-    from cnnlab.transfer import pruning
+    from cnnlab.train.state import restarted
     from cnnlab.transfer.surgery import copied
 
     names = recipe.network.names
     rest = [name for name in names[names.index(stage) + 1 :] if name in fresh["params"]]
     variables, _ = copied(source, fresh, reinitialise=rest)
-    return pruning.restarted(recipe, variables.pop("params"), variables)
+    return restarted(recipe, variables.pop("params"), variables)
 
 
 def _fresh(study: Study) -> "TrainState":

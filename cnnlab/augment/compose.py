@@ -1,5 +1,6 @@
 """How transformations are applied to a batch and chained."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -7,6 +8,20 @@ from jax import numpy as jnp
 
 Transform = Callable[[jax.Array, jax.Array], jax.Array]
 """``(key, images [N, H, W, C]) -> images [N, H', W', C]``, pure."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Spatial:
+    """A transformation that moves pixels: what is said of places, as masks do, is wrong behind it.
+
+    Wrap your own in it, and a training with annotations will refuse them.
+    """
+
+    transform: Transform
+
+    def __call__(self, key: jax.Array, images: jax.Array) -> jax.Array:
+        """The images transformed."""
+        return self.transform(key, images)
 
 
 def check_images(images: jax.Array) -> None:
@@ -37,7 +52,8 @@ def per_example(transform_one: Callable[[jax.Array, jax.Array], jax.Array]) -> T
 def compose(*transforms: Transform) -> Transform:
     """Applies ``transforms`` from left to right, each with a key of its own.
 
-    ``compose()`` is the identity. The k-th transformation gets ``fold_in(key, k)``.
+    ``compose()`` is the identity. The k-th transformation gets ``fold_in(key, k)``. What has a
+    ``Spatial`` one in it is one itself.
     """
 
     def transform(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -45,4 +61,5 @@ def compose(*transforms: Transform) -> Transform:
             images = each(jax.random.fold_in(key, index), images)
         return images
 
-    return transform
+    moves = any(isinstance(each, Spatial) for each in transforms)
+    return Spatial(transform) if moves else transform

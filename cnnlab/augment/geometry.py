@@ -6,7 +6,7 @@ All three keep shape and dtype, so they may stand before or after normalisation.
 import jax
 from jax import numpy as jnp
 
-from cnnlab.augment.compose import Transform, per_example
+from cnnlab.augment.compose import Spatial, Transform, per_example
 
 
 def flip(probability: float = 0.5) -> Transform:
@@ -26,7 +26,7 @@ def flip(probability: float = 0.5) -> Transform:
     def flip_one(key: jax.Array, image: jax.Array) -> jax.Array:
         return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
 
-    return per_example(flip_one)
+    return Spatial(per_example(flip_one))
 
 
 def crop(padding: int = 4, fill: float = 0.0) -> Transform:
@@ -52,7 +52,7 @@ def crop(padding: int = 4, fill: float = 0.0) -> Transform:
         row, column = jax.random.randint(key, (2,), 0, 2 * padding + 1)
         return jax.lax.dynamic_slice(padded, (row, column, 0), image.shape)
 
-    return per_example(crop_one)
+    return Spatial(per_example(crop_one))
 
 
 def cutout(size: int, fill: float = 0.0) -> Transform:

@@ -136,6 +136,7 @@ class Dataset:
       targets: float32 [N, K], what a teacher says of each example (its logits), or None.
       annotations: [N, ...], what is right of each example besides its label, such as a mask [H, W]
         or boxes [R, 5], or None. The loss gets them as it gets targets, but in evaluation, too.
+        Augmentation does not move them: one that moves pixels is refused.
 
     Raises:
       ValueError: where images, labels, class names, targets and annotations do not fit each other.

@@ -132,6 +132,12 @@ def _in_evaluation(stage: tuple[str, ...], modules: frozenset[str]) -> Any:
             given = inspect.signature(call).bind(*args, **kwargs)
             if "train" in given.signature.parameters:
                 given.arguments["train"] = False
+            elif module.variables.get("batch_stats"):
+                raise ValueError(
+                    f"{'/'.join(module.path)} is frozen and keeps batch statistics, so it must "
+                    "take train=, by which it is told not to update them. Give its __call__ that "
+                    "argument, or freeze modules round it that have it."
+                )
             args, kwargs = given.args, given.kwargs
         return call(*args, **kwargs)
 

@@ -10,7 +10,7 @@ from cnnlab.train.fit import DivergedError, Position, fit, member, steps
 from cnnlab.train.metrics import Sums, means
 from cnnlab.train.program import check_fits, init_examples
 from cnnlab.train.recalibrate import recalibrate
-from cnnlab.train.state import Average, Recipe, TrainState, init_state, states_of
+from cnnlab.train.state import Average, Recipe, TrainState, init_state, restarted, states_of
 from cnnlab.train.step import eval_step, predict_step, train_step
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "predict",
     "predict_step",
     "recalibrate",
+    "restarted",
     "states_of",
     "steps",
     "train_step",

@@ -28,7 +28,7 @@ from cnnlab.train.program import (
     teacher_cost,
     train_program,
 )
-from cnnlab.train.start import begun_from, check_loss
+from cnnlab.train.start import begun_from, check_annotations, check_loss
 from cnnlab.train.state import Recipe, TrainState
 
 IN_FLIGHT = 2  # calls that may be under way while the host goes on
@@ -164,6 +164,7 @@ def steps(
     if not hyperparameters and initial is None and begin is None:
         _check_distinct(seeds, init_seeds, subsets)
     check_loss(recipe, train)
+    check_annotations(recipe, train)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}.")
     if steps_per_call is not None and steps_per_call < 1:

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from cnnlab.augment import Spatial
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, sharding
 from cnnlab.train.metrics import accuracy
@@ -49,7 +50,7 @@ def begun_from(
             raise ValueError(
                 "the states to begin from must be of the recipe's network and optimizer, got "
                 f"{len(theirs)} arrays in their {field} for {len(ours)}, or of other shapes. "
-                "transfer.pruning.restarted(recipe, params, model_state) makes such states of "
+                "train.restarted(recipe, params, model_state) makes such states of "
                 "trained weights."
             )
     if recipe.ema_decay is None:
@@ -59,22 +60,46 @@ def begun_from(
     return jax.device_put(states, sharding(mesh, MEMBER))
 
 
+def check_annotations(recipe: Recipe, dataset: Dataset) -> None:
+    """Refuses augmentation that would move the pixels that annotations are of.
+
+    Raises:
+      ValueError: then.
+    """
+    if dataset.annotations is not None and isinstance(recipe.augment, Spatial):
+        raise ValueError(
+            "the recipe's augment moves pixels (a crop, a flip), and annotations, such as masks "
+            "and boxes, would not move along: leave it out, dataclasses.replace(recipe, "
+            "augment=augment.compose())."
+        )
+
+
 def check_loss(recipe: Recipe, train: Dataset) -> None:
     """Refuses a loss or a score that would be given targets and takes none, and two kinds of them.
 
     Raises:
       ValueError: then.
     """
-    whence = None
     if recipe.teacher is not None:
         whence = "the recipe's teacher says some"
+        advice = "Take losses.distillation() or losses.logits_matching()"
     elif recipe.corrupt is not None:
         whence = "the recipe's corrupt leaves images to be given back"
+        advice = "Take one of losses_reconstruction"
     elif train.targets is not None:
         whence = "the data set has a teacher's"
+        advice = (
+            "Take losses.distillation() or losses.logits_matching(), or leave the targets out: "
+            "dataclasses.replace(dataset, targets=None)"
+        )
     elif train.annotations is not None:
         whence = "the data set has annotations"
-    if whence is None:
+        advice = (
+            "For masks take losses_dense.segmentation() and score=losses_dense.pixel_accuracy, for "
+            "boxes those of transfer.detection, or leave the annotations out: "
+            "dataclasses.replace(dataset, annotations=None)"
+        )
+    else:
         return
     if recipe.corrupt is not None and train.supervision is not None:
         raise ValueError(
@@ -102,7 +127,5 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
         except TypeError as error:
             raise ValueError(
                 f"the {name} must take (outputs, labels, targets), for there are targets "
-                f"({whence}), got one that takes {signature}. For a teacher take "
-                "losses.distillation() or losses.logits_matching(), or leave the targets out: "
-                "dataclasses.replace(dataset, targets=None)."
+                f"({whence}), got one that takes {signature}. {advice}."
             ) from error

@@ -155,6 +155,24 @@ def states_of(recipe: Recipe, variables: Mapping[str, Any]) -> TrainState:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], _first_state(recipe, variables))
 
 
+def restarted(recipe: Recipe, params: Any, model_state: Any) -> TrainState:
+    """States ``[M, ...]`` at step 0 with a fresh optimizer state, to train from given weights.
+
+    Args:
+      recipe: how they will be trained.
+      params: float tree, every leaf with a leading axis [M].
+      model_state: the collections that are not parameters, with the same axis; ``{}`` for none.
+    """
+    members = jax.tree.leaves(params)[0].shape[0]
+    return TrainState(
+        step=jnp.zeros((members,), jnp.int32),
+        params=params,
+        model_state=model_state,
+        opt_state=jax.vmap(recipe.optimizer.init)(recipe.trainable(params)),
+        average=None if recipe.ema_decay is None else Average(params, model_state),
+    )
+
+
 def _first_state(recipe: Recipe, variables: Mapping[str, Any]) -> TrainState:
     params = variables["params"]
     model_state = {name: value for name, value in variables.items() if name != "params"}

@@ -98,13 +98,10 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     """
     network = state if state.average is None else state.average
     variables = {"params": network.params, **network.model_state}
-    prepare = functools.partial(recipe.prepare, jax.random.key(0))
-    if recipe.corrupt is not None:  # the whole batch at once, or its parts would be alike
-        images = _corrupted(recipe, images, prepare(images))
 
     def forward(images: jax.Array, stop: str | None = None) -> jax.Array:
-        prepared = prepare(images) if recipe.corrupt is None else images
-        out: Any = recipe.network.apply(variables, prepared, train=False, stop=stop)
+        shown = _shown(recipe, images)
+        out: Any = recipe.network.apply(variables, shown, train=False, stop=stop)
         return out
 
     first_stage = functools.partial(forward, stop=recipe.network.names[0])
@@ -116,14 +113,16 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     )
 
 
-def _corrupted(recipe: Recipe, images: jax.Array, prepared: jax.Array) -> jax.Array:
-    """Prepared images, each corrupted with a key of its own uint8 pixels."""
-    assert recipe.corrupt is not None
+def _shown(recipe: Recipe, images: jax.Array) -> jax.Array:
+    """Prepared images, each corrupted with a key of its own uint8 pixels where the recipe does."""
+    prepared = recipe.prepare(jax.random.key(0), images)
+    if recipe.corrupt is None:
+        return prepared
     corrupt = recipe.corrupt
     pixels = images.reshape(images.shape[0], -1).astype(jnp.uint32)
-    # Knuth's multiplicative hashing: whole numbers, so the order of the sum is no matter.
-    weights = (jnp.arange(pixels.shape[1], dtype=jnp.uint32) * 2 + 1) * jnp.uint32(2654435761)
-    hashes = jnp.sum(pixels * weights, axis=1, dtype=jnp.uint32)
+    # A polynomial of the pixels modulo 2**32: whole numbers, so the order of the sum is no matter.
+    base = jnp.full(pixels.shape[1], 2654435761, jnp.uint32)
+    hashes = jnp.sum(pixels * jnp.cumprod(base, dtype=jnp.uint32), axis=1, dtype=jnp.uint32)
     key = stream_key(jax.random.key(0), "corrupt")
 
     def one(hashed: jax.Array, image: jax.Array) -> jax.Array:

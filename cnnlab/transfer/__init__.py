@@ -10,7 +10,7 @@ states, report = transfer.transplant(trained, recipe, splits.train, seeds=(0, 1,
 
 found = transfer.features.features(recipe, states, splits.train, ("stage2",))
 
-sparse = transfer.pruning.prune(states.params, 0.8, members=True)  # and rewound, restarted …
+sparse = transfer.pruning.prune(states.params, 0.8, members=True)  # and rewound
 """
 
 from cnnlab.transfer import features, neighbours, probes, pruning, rbm, stacking

@@ -31,6 +31,7 @@ from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, fingerprint
 from cnnlab.data.features import Features
 from cnnlab.keys import run_key, stream_key
 from cnnlab.mesh import fetch, make_mesh, place, run_once_options, sharding
+from cnnlab.train.start import check_annotations
 from cnnlab.train.state import Recipe, TrainState
 from cnnlab.train.step import predict_step
 from cnnlab.transfer import cache_files
@@ -98,21 +99,25 @@ def front_features(
       dtype: of the features; float16 takes half the room and rounds to 3 digits.
       batch_size: examples at a time; rounded up to a multiple of the devices.
       mesh: all devices by default.
-      memory_limit: bytes.
+      memory_limit: bytes, up to which what is read from a directory is held in memory. Without a
+        directory all of it is, whatever its size.
 
     Returns:
       Features ``[N, ...]`` with the labels, class names, targets and annotations of the data set.
 
     Raises:
       ValueError: for an unknown stage, one that gives a tuple, members with different fronts,
-        features that are not finite, a directory that holds the features of other weights, other
-        data or another stage (it says what differs), or damaged ones.
+        features that are not finite, augmentation that would move what annotations are of, a
+        directory that holds the features of other weights, other data or another stage (it says
+        what differs), or damaged ones.
     """
     if copies < 0 or batch_size < 1:
         what = f"copies={copies}" if copies < 0 else f"batch_size={batch_size}"
         raise ValueError(f"copies must be >= 0 and batch_size >= 1, got {what}.")
     if dtype not in ("float32", "float16"):
         raise ValueError(f"dtype must be float32 or float16, got {dtype!r}.")
+    if copies:
+        check_annotations(recipe, dataset)
     front = _front(recipe, states, up_to)
     shape = _shape(front, dataset)
     rows = max(copies, 1) * len(dataset)

@@ -114,8 +114,8 @@ def layer_decay(network: Network, decay: float = 0.5) -> Rates:
 def gradual(network: Network) -> tuple[Rates, ...]:
     """Gradual unfreezing: the head alone, then one stage more in each phase, to the whole network.
 
-    Train the phases one after the other: ``restarted(recipe, params, model_state)`` with the next
-    rates gives the states to go on with. The phase in which a stage without parameters would
+    Train the phases one after the other: ``train.restarted(recipe, params, model_state)`` with the
+    next rates gives the states to go on with. The phase in which a stage without parameters would
     be unfrozen is the one before it again.
     """
     names = network.names

@@ -1,13 +1,15 @@
 """The nearest neighbours among features, exact, and the classifier that asks them.
 
 Distances are first taken in float32, as products of matrices; those of the nearest candidates are
-then taken again in float64, and where rounding could have hidden a neighbour, all of them.
+then taken again in float64. Where rounding could have hidden a neighbour, all are searched again
+by products in float64.
 
 Source: Cover and Hart, Nearest neighbor pattern classification, IEEE Trans. Information Theory,
 1967; retrieval by a network's features: Krizhevsky et al., NIPS 2012, figure 4.
 """
 
 import functools
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import jax
@@ -57,10 +59,10 @@ def neighbours(
             f"k must be in 1..{len(known)}, as many as there are in the gallery, got {k}."
         )
     # Near the origin products round less; the exact distances are those of what was given.
-    ours, theirs = (_unit(x) if metric == "cosine" else x - known.mean(0) for x in (asked, known))
+    centre = known.mean(0, dtype=np.float64)
+    ours, theirs = (_placed(x, centre, metric) for x in (asked, known))
     reach = float(np.linalg.norm(theirs, axis=1).max())
-    count = min(len(known), k + _EXTRA)
-    search = _search(count, metric)
+    search = _search(min(len(known), k + _EXTRA), metric)
     placed = jnp.asarray(theirs, jnp.float32)
     rows = max(1, _CHUNK // len(known))
     indices, distances = [], []
@@ -70,13 +72,18 @@ def neighbours(
         filled = np.zeros((min(rows, len(ours)), part.shape[1]), np.float32)
         filled[: len(part)] = part
         near, at = (x[: len(part)] for x in jax.device_get(search(filled, placed)))
-        # What float32 can be wrong by: each product and sum rounds, all in the same direction.
-        error = (part.shape[1] + 8) * np.finfo(np.float32).eps
-        certain = near[:, -1] - error * (np.linalg.norm(part, axis=1) + reach) ** 2
-        found = _refined(asked[start : start + rows], known, at, certain, k, metric)
-        indices.append(found[0])
-        distances.append(found[1])
-    return np.concatenate(indices).astype(np.int32), np.concatenate(distances)
+        certain = near[:, -1] - _rounding(part, reach, np.float32)
+        own = asked[start : start + rows]
+        candidates = [np.sort(each) for each in at]
+        nearest = [_nearest(*each, known, k, metric) for each in zip(own, candidates, strict=True)]
+        if len(theirs) > at.shape[1]:
+            again = [i for i, (_, values) in enumerate(nearest) if values[-1] >= certain[i]]
+            for i, among in zip(again, _among(own[again], known, centre, k, metric), strict=True):
+                nearest[i] = _nearest(own[i], among, known, k, metric)
+        indices += [each for each, _ in nearest]
+        distances += [each for _, each in nearest]
+    values = np.stack(distances)
+    return np.stack(indices).astype(np.int32), np.sqrt(values) if metric == "l2" else values
 
 
 def classify(
@@ -142,29 +149,45 @@ def _search(count: int, metric: str) -> Any:
     return jax.jit(search)
 
 
-def _refined(
-    queries: np.ndarray,
-    gallery: np.ndarray,
-    at: np.ndarray,
-    certain: np.ndarray,
-    k: int,
-    metric: str,
+def _nearest(
+    query: np.ndarray, candidates: np.ndarray, gallery: np.ndarray, k: int, metric: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of the candidates ``at [q, c]``; of all where that is not certain.
+    """The k nearest of the candidates, which are in the gallery's order, and their values."""
+    exact = _exact(query, gallery[candidates], metric)
+    order = np.argsort(exact, kind="stable")[:k]
+    return candidates[order], exact[order]
 
-    No other than the candidates is nearer than ``certain [q]``.
-    """
-    indices = np.empty((len(queries), k), np.int64)
-    values = np.empty((len(queries), k))
-    for i, query in enumerate(queries):
-        among = np.sort(at[i])
-        for candidates in (among, np.arange(len(gallery))):
-            exact = _exact(query, gallery[candidates], metric)
-            order = np.argsort(exact, kind="stable")[:k]
-            if exact[order[-1]] < certain[i] or len(candidates) == len(gallery):
-                break
-        indices[i], values[i] = candidates[order], exact[order]
-    return indices, np.sqrt(values) if metric == "l2" else values
+
+def _among(
+    queries: np.ndarray, gallery: np.ndarray, centre: np.ndarray, k: int, metric: str
+) -> Iterator[np.ndarray]:
+    """Those that can be among the k nearest of each query, by products in float64."""
+    if not len(queries):
+        return
+    ours = _placed(queries.astype(np.float64), centre, metric)
+    values, reach = np.empty((len(queries), len(gallery))), 0.0
+    rows = max(1, _CHUNK // gallery.shape[1])
+    for start in range(0, len(gallery), rows):
+        part = _placed(gallery[start : start + rows].astype(np.float64), centre, metric)
+        lengths = np.square(part).sum(1)
+        reach = max(reach, float(np.sqrt(lengths.max())))
+        values[:, start : start + rows] = np.square(ours).sum(1)[:, None] - 2 * ours @ part.T
+        values[:, start : start + rows] += lengths
+    # Of unit vectors this is twice 1 minus the cosine, so it has the same order.
+    last = np.partition(values, k - 1, axis=1)[:, k - 1]
+    for row, limit in zip(values, last + 2 * _rounding(ours, reach, np.float64), strict=True):
+        yield np.flatnonzero(row <= limit)
+
+
+def _placed(vectors: np.ndarray, centre: np.ndarray, metric: str) -> np.ndarray:
+    """Near the origin, where products round less, or of length 1."""
+    return _unit(vectors) if metric == "cosine" else vectors - centre.astype(vectors.dtype)
+
+
+def _rounding(queries: np.ndarray, reach: float, dtype: type) -> np.ndarray:
+    """What values ``[q]`` can be wrong by: each product and sum rounds, all in one direction."""
+    error = (queries.shape[1] + 8) * float(np.finfo(dtype).eps)
+    return np.asarray(error * (np.linalg.norm(queries, axis=1) + reach) ** 2)
 
 
 def _exact(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:

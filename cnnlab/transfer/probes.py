@@ -181,9 +181,7 @@ def chosen(
             "features to train and to validate on must be of the same stage, got "
             f"{found.shape[1]} and {held_out.shape[1]} numbers an example."
         )
-    mean, deviation = found.mean(0, dtype=np.float64), found.std(0, dtype=np.float64)
-    scale = 1 / np.where(deviation > 0, deviation, 1)
-    scaled = ((found - mean) * scale).astype(np.float32)
+    scaled, mean, scale = _standardised(found)
     tried = sorted(PENALTIES[kind] if penalties is None else penalties, reverse=True)
     if kind == "ridge":
         fitted = ridges(scaled, classes, num_classes, tried)
@@ -199,6 +197,19 @@ def chosen(
     if best is None:
         raise ValueError("there must be at least one penalty to choose from, got none.")
     return best
+
+
+def _standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of mean 0 and variance 1 in float32, and what they were less and times [D]."""
+    mean = features.mean(0, dtype=np.float64)
+    rows = max(1, _CHUNK // len(mean))
+    parts = [slice(start, start + rows) for start in range(0, len(features), rows)]
+    variance = sum(np.square(features[part] - mean).sum(0) for part in parts) / len(features)
+    scale = 1 / np.sqrt(np.where(variance > 0, variance, 1))
+    scaled = np.empty(features.shape, np.float32)
+    for part in parts:
+        scaled[part] = (features[part] - mean) * scale
+    return scaled, mean, scale
 
 
 def _products(

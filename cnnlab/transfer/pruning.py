@@ -27,7 +27,6 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import numpy as jnp
 
 from cnnlab.spelling import unknown
-from cnnlab.train.state import Average, Recipe, TrainState
 
 SCOPES = ("global", "layer")
 
@@ -116,24 +115,6 @@ def rewound(pruned: Any, initial: Any) -> Any:
         path: jnp.where(kept[path] != 0, leaf, 0) for path, leaf in start.items() if _is(path)
     }
     return unflatten_dict({**start, **masked})
-
-
-def restarted(recipe: Recipe, params: Any, model_state: Any) -> TrainState:
-    """States ``[M, ...]`` at step 0 with a fresh optimizer state, to train from given weights.
-
-    Args:
-      recipe: how they will be trained.
-      params: float tree, every leaf with a leading axis [M].
-      model_state: the collections that are not parameters, with the same axis; ``{}`` for none.
-    """
-    members = jax.tree.leaves(params)[0].shape[0]
-    return TrainState(
-        step=jnp.zeros((members,), jnp.int32),
-        params=params,
-        model_state=model_state,
-        opt_state=jax.vmap(recipe.optimizer.init)(recipe.trainable(params)),
-        average=None if recipe.ema_decay is None else Average(params, model_state),
-    )
 
 
 # Rounds --------------------------------------------------------------------------------------

@@ -25,8 +25,7 @@ from cnnlab.mesh import MEMBER, fetch, make_mesh, place, sharding
 from cnnlab.models import Network
 from cnnlab.spelling import unknown
 from cnnlab.train.program import initialise
-from cnnlab.train.state import Recipe, TrainState
-from cnnlab.transfer.pruning import restarted
+from cnnlab.train.state import Recipe, TrainState, restarted
 
 Channels = Literal["sum", "adapt"]
 
@@ -203,8 +202,11 @@ def transplant_each(
 
     Raises:
       SurgeryError: as ``copied`` does.
-      ValueError: if there are not as many trained networks as fresh ones.
+      ValueError: for an unknown stage, or if there are not as many trained networks as fresh ones.
     """
+    for stage in stages:
+        if stage not in recipe.network.names:
+            raise ValueError(unknown("stage", stage, recipe.network.names))
     count, wanted = len(sources.step), len(fresh.step)
     if count != wanted:
         raise ValueError(

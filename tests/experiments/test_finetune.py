@@ -17,11 +17,12 @@ from cnnlab.data import Dataset, Features, LazyImages, Splits
 from cnnlab.models import weights
 from cnnlab.report import finetune_figures
 from cnnlab.train import DivergedError
+from cnnlab.train import state as train_state
 from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import ResumeError
 from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import state_shapes
-from cnnlab.transfer import cache, pruning
+from cnnlab.transfer import cache
 from cnnlab.transfer.surgery import SurgeryError
 from experiments import (
     finetune,
@@ -397,7 +398,7 @@ def test_gradual_unfreezing_goes_on_to_the_same_bits(tuned, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:  # between the first phase and the second
-        patch.setattr(pruning, "restarted", killed)
+        patch.setattr(train_state, "restarted", killed)
         with pytest.raises(KeyboardInterrupt):
             tune("gradual", "stopped", changes)
     assert not (stopped.value.directory / "stopped-2").exists()

@@ -243,6 +243,24 @@ def test_moments_of_frozen_stages_are_not_taken():
     assert set(state[MOMENTS]) == {"head"}
 
 
+def test_a_frozen_module_that_cannot_be_told_to_keep_its_statistics_is_refused():
+    class Norm(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return BatchNorm(name="inner")(x, True)
+
+    class Stage(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train=False):
+            return nn.Dense(3)(Norm(name="norm")(x))
+
+    row = models.Network((("stem", Stage()),))
+    images = jnp.ones((2, 3))
+    variables = row.init(jax.random.key(0), images)
+    with pytest.raises(ValueError, match="stem/norm is frozen and keeps batch statistics"):
+        row.apply(variables, images, train=True, frozen=("stem/norm",), mutable=["batch_stats"])
+
+
 def test_a_frozen_stage_drops_nothing_and_the_others_do():
     row = models.Network((("stem", Dropping()), ("head", Dropping())))
     x = jnp.ones((4, 50))

@@ -11,6 +11,7 @@ from cnnlab import augment, data, models, optim, train
 from cnnlab.data import Features
 from cnnlab.train.evaluate import as_source
 from cnnlab.train.program import init_examples
+from cnnlab.transfer import front_features
 
 
 @pytest.fixture(scope="module")
@@ -83,8 +84,13 @@ def test_annotations_are_given_to_loss_and_score_in_evaluation_too(dataset):
         found["accuracy"], ((outputs > 0.5) == masks).mean(axis=(1, 2, 3)), 1e-6
     )
     assert 0 < last.metrics["validation/accuracy"][0] < 1
-    with pytest.raises(ValueError, match="must take .outputs, labels, targets.*annotations"):
+    with pytest.raises(ValueError, match=r"must take .outputs, labels, targets.*losses_dense"):
         next(train.steps(dataclasses.replace(recipe, loss=lambda a, b: a), annotated, epochs=1))
+    flipped = dataclasses.replace(recipe, augment=augment.compose(augment.flip()))
+    with pytest.raises(ValueError, match="annotations, such as masks and boxes, would not move"):
+        next(train.steps(flipped, annotated, epochs=1))
+    with pytest.raises(ValueError, match="would not move"):
+        front_features(flipped, last.states, annotated, "stage1", copies=2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

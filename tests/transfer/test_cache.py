@@ -17,10 +17,9 @@ from cnnlab.keys import run_key, stream_key
 from cnnlab.models import Network
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.train import Recipe, fit, predict
-from cnnlab.train.state import TrainState
+from cnnlab.train.state import TrainState, restarted
 from cnnlab.transfer import cache, cache_files
 from cnnlab.transfer.freezing import freeze
-from cnnlab.transfer.pruning import restarted
 
 FRONT = "stage1"
 

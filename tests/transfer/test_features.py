@@ -8,9 +8,9 @@ from jax import numpy as jnp
 from cnnlab import augment, models, optim
 from cnnlab.data.dataset import Dataset
 from cnnlab.train import Recipe, step
+from cnnlab.train.state import restarted
 from cnnlab.transfer import features as module
 from cnnlab.transfer.features import features, load_features, pixels, save_features
-from cnnlab.transfer.pruning import restarted
 
 GENERATOR = np.random.default_rng(0)
 DATASET = Dataset(

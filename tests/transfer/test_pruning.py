@@ -12,6 +12,7 @@ from cnnlab import augment, data, models, optim
 from cnnlab.mesh import make_mesh
 from cnnlab.train import Recipe, fit
 from cnnlab.train.program import initialise, no_sums
+from cnnlab.train.state import restarted
 from cnnlab.transfer import pruning
 
 # 10 + 6 + 4 kernel weights; |w| over all kernels rises as 1, 2, 3 ... 20 in a shuffled order.
@@ -129,7 +130,7 @@ def test_pruned_weights_stay_zero_through_training_and_the_others_move(recipe):
     seeds, mesh = (0, 1), make_mesh(2)
     fresh, _ = initialise(recipe, train, jnp.asarray(seeds, jnp.uint32), mesh)
     pruned = pruning.prune(fresh.params, 0.7, members=True)
-    start = pruning.restarted(recipe, pruned, fresh.model_state)
+    start = restarted(recipe, pruned, fresh.model_state)
     jax.tree.map(
         lambda x, y: np.testing.assert_equal((x.shape, x.dtype), (y.shape, y.dtype)), start, fresh
     )
@@ -153,7 +154,7 @@ def test_pruned_weights_stay_zero_through_training_and_the_others_move(recipe):
 
 def test_a_restart_forgets_what_the_optimizer_knew(recipe):
     params = jax.tree.map(lambda x: jnp.stack([x, x]), {"head": network()["head"]})
-    state = pruning.restarted(recipe, params, {"batch_stats": {"mean": jnp.ones((2, 3))}})
+    state = restarted(recipe, params, {"batch_stats": {"mean": jnp.ones((2, 3))}})
     assert state.step.tolist() == [0, 0]
     assert all(not np.any(leaf) for leaf in jax.tree.leaves(state.opt_state))
     np.testing.assert_array_equal(state.average.model_state["batch_stats"]["mean"], 1)

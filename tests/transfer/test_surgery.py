@@ -9,9 +9,9 @@ from flax.traverse_util import flatten_dict
 from jax import numpy as jnp
 
 from cnnlab import augment, data, models, optim
-from cnnlab.train import Recipe
+from cnnlab.train import Recipe, restarted
 from cnnlab.transfer.freezing import freeze
-from cnnlab.transfer.surgery import SurgeryError, copied, last_stages, transplant
+from cnnlab.transfer.surgery import SurgeryError, copied, last_stages, transplant, transplant_each
 
 
 def variables(network, shape=(8, 8, 1), seed=0):
@@ -170,3 +170,21 @@ def test_the_optimizer_remembers_what_learns_only(begun):
     shapes = {leaf.shape for leaf in jax.tree.leaves(states.opt_state) if leaf.ndim > 1}
     assert shapes == {(3, 4, 3), (3, 3)}  # of the head
     assert report.fresh == ("head/dense/bias", "head/dense/kernel")
+
+
+def test_each_member_gets_the_stages_of_a_network_of_its_own(begun):
+    _, states, _ = begun
+    network = models.create("mlp", 3, widths=(4, 4), norm="batch")
+    recipe = Recipe(network, optim.sgd(0.1), augment.to_unit_range())
+    trained = jax.tree.map(
+        lambda leaf: leaf + np.arange(3).reshape(3, *[1] * (leaf.ndim - 1)),
+        {"params": states.params, **states.model_state},
+    )
+    sources = restarted(recipe, trained["params"], {"batch_stats": trained["batch_stats"]})
+    found, report = transplant_each(sources, recipe, states, ("stage1",))
+    for path, leaf in flat({"params": found.params, **found.model_state}).items():
+        whence = trained if "/stage1/" in path else {"params": states.params, **states.model_state}
+        np.testing.assert_array_equal(leaf, flat(whence)[path], err_msg=path)
+    assert all("stage1" not in path for path in report.fresh)
+    with pytest.raises(ValueError, match="unknown stage 'stgae1'. Did you mean 'stage1'"):
+        transplant_each(sources, recipe, states, ("stgae1",))
