@@ -7,6 +7,7 @@ answers at once.
 import ast
 import dataclasses
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -226,6 +227,14 @@ def make_recipe(
         ema_decay=config.ema_decay,
         init=models.init.create(config.init, **options(config.init_options)),
     )
+
+
+def experiment_of(kind: type) -> str:
+    """The experiment whose config a class is: the last name of its module, also as ``__main__``."""
+    module = kind.__module__
+    if module == "__main__":
+        module = getattr(sys.modules[module].__spec__, "name", module)
+    return module.rpartition(".")[2]
 
 
 def plain(config: Training) -> dict[str, Any]:

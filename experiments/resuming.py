@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from experiments import launch
-from experiments.config import Training, disagreements, from_plain
+from experiments.config import Training, disagreements, experiment_of, from_plain
 
 AnyConfig = TypeVar("AnyConfig", bound=Training)
 
@@ -79,6 +79,12 @@ def _stored(kind: type[AnyConfig], directory: pathlib.Path) -> Any:
         raise ResumeError(
             f"{directory} is a part of the experiment in {directory.resolve().parent}, whose "
             "module trains it in its own way: resume that one."
+        )
+    ours, theirs = experiment_of(kind), fields.get("experiment")
+    if theirs not in (None, ours):
+        raise ResumeError(
+            f"the run in {directory} is one of experiments.{theirs}, and cannot go on as one of "
+            f"experiments.{ours}: python -m experiments.{theirs} --resume {directory}."
         )
     return from_plain(kind, fields)
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
-from experiments.config import Training, load_data, make_recipe, plain
+from experiments.config import Training, experiment_of, load_data, make_recipe, plain
 from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
@@ -103,7 +103,8 @@ def open_run(config: Training, keep_steps: Collection[int] = ()) -> "Run":
         return Run.resume(config.resume, keep=config.keep, keep_steps=keep_steps)
     name = config.dataset.replace("/", "-").replace(":", "-")
     directory = config.run_dir or numbered(config.runs, f"{name}-{config.model}")
-    return Run.create(directory, plain(config), now, keep=config.keep, keep_steps=keep_steps)
+    about = {"experiment": experiment_of(type(config)), **plain(config)}
+    return Run.create(directory, about, now, keep=config.keep, keep_steps=keep_steps)
 
 
 def epochs_of(

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.kill_and_resume import kill_and_resume
 from cnnlab.train.run import ResumeError
-from experiments import evaluate, launch, resuming, train
+from experiments import evaluate, launch, resuming, snapshot, train
 from experiments.config import from_plain, plain
 
 
@@ -90,6 +90,14 @@ def test_a_resume_with_another_setting_names_the_field(finished):
     with pytest.raises(ResumeError, match="epochs was 2, and is now 40"):
         resuming.parse(train.Config(), [f"--resume={finished[0]}", "--epochs", "40"], None)
     assert resuming.parse(train.Config(), ["--resume", str(finished[0])], None).epochs == 2
+
+
+def test_a_run_of_another_experiment_is_not_resumed_but_named(finished):
+    message = "one of experiments.train, and cannot go on as one of experiments.snapshot"
+    with pytest.raises(ResumeError, match=message):
+        resuming.parse(snapshot.Config(), ["--resume", str(finished[0])], None)
+    with pytest.raises(ResumeError, match=message):
+        resuming.resumed(snapshot.Config(resume=finished[0]))
 
 
 @pytest.mark.parametrize(
