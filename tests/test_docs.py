@@ -1,0 +1,18 @@
+"""The pages of ``docs`` that show code: it runs as it stands."""
+
+import pathlib
+import re
+
+import pytest
+
+DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["transferring.md"])
+def test_the_blocks_of_a_page_run_one_after_the_other(page):
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    assert blocks
+    names = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
