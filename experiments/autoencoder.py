@@ -347,7 +347,7 @@ def _draw(
 def _worth_showing(config: Config, summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What the network saw, the best of the other methods and the network."""
     names = [name for name in summaries if name != config.model]
-    shown = names[: config.task != "plain"]
+    shown = [] if config.task == "plain" else names[:1]
     best = max(names[len(shown) :], key=lambda name: summaries[name]["psnr"]["mean"])
     return [*shown, best, config.model]
 

@@ -117,7 +117,7 @@ def evaluation_plan(examples: int, batch_size: int, members: int = 1) -> np.ndar
 
 
 class Resident:
-    """The whole data set on every device as uint8; batches are gathered inside the program."""
+    """The whole data set on every device, as it is; batches are gathered inside the program."""
 
     def __init__(self, dataset: Dataset, mesh: Mesh) -> None:
         self._mesh = mesh

@@ -300,13 +300,13 @@ def _blend(
 ) -> None:
     """Draws a digit into a float image, lighter or darker than what is behind its strokes."""
     height, width = digit.mask.shape
-    behind = image[top : top + height, left : left + width]
-    mean = behind[digit.mask].mean(0)
+    patch = image[top : top + height, left : left + width]
+    mean = patch[digit.mask].mean(0)
     by = generator.uniform(*contrast, size=mean.shape)
     up = np.full(mean.shape, generator.random() < 0.5)
     up = np.where(up, mean + by <= 255, mean - by < 0)  # the other way where it does not fit
     ink = np.where(up, mean + by, mean - by)
-    behind += digit.ink[..., None] * (ink - behind)
+    patch += digit.ink[..., None] * (ink - patch)
 
 
 # Checks --------------------------------------------------------------------------------------

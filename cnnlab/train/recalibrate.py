@@ -64,9 +64,11 @@ def recalibrate(
     plan = training_plan(len(dataset), batch_size, (0,) * members, 0, "drop")
     program = moments_program(recipe, source.batch_at, mesh)
     totals = {path: np.zeros(x.shape, x.dtype) for path, x in taken.items()}
+    done = 0
     for window in source.windows(plan, 0, plan.shape[1]):
-        start, count = np.int32(window.start), np.int32(window.steps)
-        totals = program(network, totals, window.own, window.shared, start, count)
+        start, count, shift = map(np.int32, (window.start, window.steps, done - window.start))
+        totals = program(network, totals, window.own, window.shared, start, count, shift)
+        done += window.steps
     stats = {**old, **_statistics(totals, plan.shape[1])}
     model_state = {**network.model_state, "batch_stats": traverse_util.unflatten_dict(stats)}
     if states.average is None:
@@ -76,28 +78,35 @@ def recalibrate(
 
 @functools.lru_cache(maxsize=8)
 def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
-    """``(networks, totals, own, shared, start, count) -> totals``, compiled.
+    """``(networks, totals, own, shared, start, count, shift) -> totals``, compiled.
 
     ``totals`` holds, for the paths of what is not frozen in ``batch_stats``, sums ``[M, ...]`` over
-    batches: of means, and under ``var`` of means of squares.
+    batches: of means, and under ``var`` of means of squares. A batch's random numbers go by its
+    number in the data set, that in the window and ``shift``.
     """
     spread = spread_over(mesh)
 
     def one(
-        network: Any, totals: Any, own: Any, shared: Any, start: jax.Array, count: jax.Array
+        network: Any,
+        totals: Any,
+        own: Any,
+        shared: Any,
+        start: jax.Array,
+        count: jax.Array,
+        shift: jax.Array,
     ) -> Any:
         def body(index: jax.Array, totals: Any) -> Any:
-            batch = spread(batch_at(shared, own, index))
+            batch, number = spread(batch_at(shared, own, index)), index + shift
             images = recipe.prepare(jax.random.key(0), batch.images)
             if recipe.corrupt is not None:
-                key = stream_key(jax.random.key(0), "corrupt", index)
+                key = stream_key(jax.random.key(0), "corrupt", number)
                 images = recipe.corrupt(key, images)
             _, changed = recipe.network.apply(
                 {"params": network.params, **network.model_state},
                 images,
                 train=True,
                 mutable=[*network.model_state, MOMENTS],
-                rngs={"dropout": stream_key(jax.random.key(0), "dropout", index)},
+                rngs={"dropout": stream_key(jax.random.key(0), "dropout", number)},
                 frozen=frozen_modules(recipe, network.params),
             )
             moments = traverse_util.flatten_dict(changed[MOMENTS])
@@ -111,8 +120,8 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
 
         return jax.lax.fori_loop(start, start + count, body, totals)
 
-    def call(networks: Any, totals: Any, own: Any, shared: Any, start: Any, count: Any) -> Any:
-        return over_members(one, mesh)((networks, totals, own), shared, start, count)
+    def call(networks: Any, totals: Any, own: Any, shared: Any, *range_and_shift: Any) -> Any:
+        return over_members(one, mesh)((networks, totals, own), shared, *range_and_shift)
 
     return jax.jit(call, out_shardings=sharding(mesh, MEMBER))
 

@@ -76,6 +76,10 @@ def _write(
     shape: tuple[int, ...],
     dtype: np.dtype,
 ) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise NotADirectoryError(
+            f"features are written into a directory, and {directory} is a file: choose another."
+        )
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / FEATURES
     temporary = path.with_name(f"{FEATURES}.{secrets.token_hex(4)}.tmp")
