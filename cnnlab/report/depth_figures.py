@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnlab.report import scales
 from cnnlab.report.drawing import COLOURS, PathLike, epoch_ticks, over_seeds, save, tidy
 
 if TYPE_CHECKING:
@@ -77,12 +78,9 @@ def draw_errors(panels: Mapping[str, Mapping[str, Curves]], *, title: str = "") 
             frameon=False,
             alignment="left",
         )
-    # A root scale: an error of 1 % can be read off beside one of 80 %.
-    grid[0].set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-    grid[0].set_yticks([0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100])
+    scales.errors(grid[0])
     lowest = min(np.min(c) for lines in panels.values() for f in lines.values() for c in f.values())
     grid[0].set_ylim(bottom=max(0, 100 * lowest - 20))
-    grid[0].set_ylabel("error (%), square-root scale")
     return figure
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnlab.report import scales
 from cnnlab.report.drawing import COLOURS, PathLike, save, tidy
 
 if TYPE_CHECKING:
@@ -144,15 +145,12 @@ def draw_by_class(
     ):
         axes.vlines(places + offset, each.min(0), each.max(0), color=colour, linewidth=1.3)
         axes.plot(places + offset, each.mean(0), marker, color=colour, markersize=5.5, label=label)
-    # A root scale: a class that is wholly lost stands beside those with 1 % of errors.
-    axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
+    scales.errors(axes, label="errors (%), square-root scale")
     top = max(each.max() for each in values.values())
-    axes.set_yticks([tick for tick in (0, 1, 2, 5, 10, 20, 40, 60, 80, 100) if tick <= top + 20])
     axes.set_ylim(0, min(104, 1.15 * top + 1))
     axes.set_xticks(places, list(class_names), parse_math=False)
     axes.set_xlim(-0.5, len(class_names) - 0.5)
     axes.set_xlabel("class" + (" (shaded: not in the transfer set)" if len(missing) else ""))
-    axes.set_ylabel("errors (%), square-root scale")
     if title:
         figure.suptitle(title, fontsize=12, parse_math=False)
     tidy(axes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnlab.report import scales
 from cnnlab.report.drawing import COLOURS, PathLike, save, tidy
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 # {"mean": [S], "low": [S], "high": [S]} in [0, 1]: one for each stage; low and high may be None
 Curve = Mapping[str, Sequence[Any]]
 
-_TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5, 99.8, 100)
 
 RIGHT, WRONG = "#009E73", "#D55E00"
 
@@ -100,8 +100,7 @@ def draw_accuracy_by_stage(
             frameon=False,
             alignment="left",
         )
-    _root_scale(grid[0])
-    grid[0].set_ylabel("test accuracy (%), root scale of the error")
+    scales.accuracies(grid[0])
     return figure
 
 
@@ -247,23 +246,6 @@ def _curve(axes: Axes, label: str, curve: Curve, index: int, count: int) -> None
         capsize=2.5,
         label=label,
     )
-
-
-def _root_scale(axes: Axes) -> None:
-    """The root of the error: 99 % can be told from 98 %, and 50 % is on the figure, too."""
-    low, high = axes.get_ylim()
-    low, high = max(low, 0), min(high, 100)
-    axes.set_yscale(
-        "function", functions=(lambda y: -np.sqrt(np.maximum(100 - y, 0)), lambda y: 100 - y**2)
-    )
-    axes.set_ylim(low, high)
-    span = np.sqrt(100 - low) - np.sqrt(100 - high)
-    ticks: list[float] = []
-    for tick in sorted(_TICKS, reverse=True):
-        apart = all(abs(np.sqrt(100 - tick) - np.sqrt(100 - t)) > span / 22 for t in ticks)
-        if low <= tick <= high and apart:
-            ticks.append(tick)
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
 
 
 def _image(axes: Axes, image: np.ndarray, same: bool | None = None) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnlab.report import scales
 from cnnlab.report.drawing import COLOURS, PathLike, epoch_ticks, over_seeds, save, tidy
 
 if TYPE_CHECKING:
@@ -292,9 +293,6 @@ def draw_growth(
             frameon=False,
             alignment="left",
         )
-    # A root scale: an error of 1 % can be read off beside one of 80 %.
-    grid[0].set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
-    grid[0].set_yticks([0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100])
+    scales.errors(grid[0])
     grid[0].set_ylim(bottom=0)
-    grid[0].set_ylabel("error (%), square-root scale")
     return figure

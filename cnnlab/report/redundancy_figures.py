@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnlab.report import scales
 from cnnlab.report.drawing import COLOURS, PathLike, over_seeds, save, tidy
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 # {"parameters": [P], "accuracy": [P, M] in [0, 1]}: P networks, M seeds of each
 Networks = Mapping[str, ArrayLike]
-
-_TICKS = (0, 10, 20, 30, 40, 50, 60, 70, 80, 85, 90, 92, 94, 95, 96, 97, 98, 99, 99.5, 99.8, 100)
 
 
 def redundancy(
@@ -142,18 +141,4 @@ def _scales(axes: Axes, parameters: list[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("parameters left (log scale)")
-    low, high = axes.get_ylim()
-    axes.set_yscale(
-        "function", functions=(lambda y: -np.sqrt(np.maximum(100 - y, 0)), lambda y: 100 - y**2)
-    )
-    low, high = max(low, 0), min(high, 100)
-    axes.set_ylim(low, high)
-    places = -np.sqrt(100 - np.array(_TICKS, float))
-    span = np.sqrt(100 - low) - np.sqrt(100 - high)
-    ticks: list[float] = []
-    for tick, place in sorted(zip(_TICKS, places, strict=True), key=lambda each: -each[1]):
-        inside = low <= tick <= high
-        if inside and all(abs(place + np.sqrt(100 - t)) > span / 16 for t in ticks):
-            ticks.append(tick)
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_ylabel("test accuracy (%), root scale of the error")
+    scales.accuracies(axes, lines=16)
