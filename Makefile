@@ -12,7 +12,7 @@ train: $(VENV)/made
 	$(BIN)/python -m experiments.train --seeds 5
 
 test: $(VENV)/made
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/made
 	$(BIN)/ruff check .

@@ -20,7 +20,12 @@ def alone(run_on_devices):
 
 
 @pytest.mark.parametrize(
-    ("count", "axes"), [(2, [1, 2]), pytest.param(4, [2], marks=pytest.mark.slow), (8, [1])]
+    ("count", "axes"),
+    [
+        pytest.param(2, [1, 2], marks=pytest.mark.slow),
+        (4, [2]),  # two along each axis
+        pytest.param(8, [1], marks=pytest.mark.slow),
+    ],
 )
 def test_every_mesh_gives_the_losses_of_one_device(run_on_devices, alone, count, axes):
     assert len(alone["losses"]) == 20
@@ -78,7 +83,7 @@ def one_process(tmp_path_factory, device_environment):
     return run_processes(1, OPTIONS, directory, device_environment(1))
 
 
-@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("stream", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_two_processes_give_the_losses_of_one(tmp_path, device_environment, one_process, stream):
     options = [*OPTIONS, "--stream", str(stream)]
     metrics, result = one_process

@@ -85,9 +85,10 @@ def test_the_change_of_parameters_is_minus_the_finite_differences(quick_jit, mak
 
 
 @pytest.mark.parametrize(
-    ("dtype", "steps", "tolerance"), [("float32", 10, 1e-4), ("float64", 50, 1e-6)]
+    ("dtype", "steps", "tolerance"),
+    [("float32", 10, 1e-4), pytest.param("float64", 50, 1e-6, marks=pytest.mark.slow)],
 )
-def test_fifty_updates_of_lenet_follow_pytorchs(reference, dtype, steps, tolerance):
+def test_updates_of_lenet_follow_pytorchs(reference, dtype, steps, tolerance):
     """The losses and final norms of ``references/lenet5_torch.json``, relative.
 
     PyTorch's numbers are in float64. Losses are always added up in float32. A float32 run is held

@@ -1,6 +1,7 @@
 """U-Nets that begin as classifiers: what is copied, and that pixels are learned."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -56,7 +57,9 @@ def begun(recipe, quick_jit):
     return classifier, states(classifier, (5, 6), quick_jit), states(recipe, (0, 1), quick_jit)
 
 
-def test_every_u_net_has_the_encoder_of_its_own_classifier_and_the_rest_fresh(recipe, begun):
+def test_every_u_net_has_the_encoder_of_its_own_classifier_and_the_rest_fresh(
+    recipe, begun, quick_jit
+):
     classifier, classifiers, fresh = begun
     assert classifier.network.names == ("stem", "stage1", "head")
     found, report = seg.with_encoders(classifiers, recipe, fresh)
@@ -75,7 +78,9 @@ def test_every_u_net_has_the_encoder_of_its_own_classifier_and_the_rest_fresh(re
     one = {"params": found.params, **found.model_state}
     two = {"params": classifiers.params, **classifiers.model_state}
     ours, theirs = (
-        net.apply(jax.tree.map(lambda x: x[1], v), images, stop="stage1")[0]
+        quick_jit(functools.partial(net.apply, stop="stage1"))(
+            jax.tree.map(lambda x: x[1], v), images
+        )[0]
         for net, v in ((recipe.network, one), (classifier.network, two))
     )
     np.testing.assert_array_equal(ours, theirs)
