@@ -16,12 +16,13 @@ import collections
 import dataclasses
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-SHOWN = 6  # names in an error
+from cnnlab.spelling import check_several, some
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +40,15 @@ class Rates:
         parameters.
 
     Raises:
-      ValueError: without rules, or for a pattern or factor that cannot be one.
+      ValueError: without rules, for a pattern or factor that cannot be one, or one string for
+        ``optional``.
     """
 
     rules: tuple[tuple[str, float], ...]
     optional: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_several("optional", self.optional)
         if not self.rules:
             raise ValueError('rates need at least one rule, such as (("head/.*", 1.0),), got none.')
         for pattern, factor in self.rules:
@@ -143,12 +146,12 @@ class Rates:
         if missed:
             raise ValueError(
                 f"every parameter must be matched by exactly one rule, but none matches "
-                f"{_some(missed)}. Add a rule for them; the rules are {_some(self._patterns)}."
+                f"{_quoted(missed)}. Add a rule for them; the rules are {_quoted(self._patterns)}."
             )
         if twice:
             raise ValueError(
                 f"every parameter must be matched by exactly one rule, but several match "
-                f"{_some(twice)}. Narrow one of {_some(self._patterns)}."
+                f"{_quoted(twice)}. Narrow one of {_quoted(self._patterns)}."
             )
         factors = {
             path: factor
@@ -157,13 +160,13 @@ class Rates:
         }
         if not any(factors.values()):
             raise ValueError(
-                f"something must learn, but {_some([p for p, factor in self.rules if not factor])} "
+                f"something must learn, but {_quoted(p for p, factor in self.rules if not factor)} "
                 "freeze every parameter. Leave at least the head free."
             )
         if empty:
             raise ValueError(
-                f"every rule must match a parameter, but {_some(empty)} matches none. The "
-                f"parameters are {_some(paths)}."
+                f"every rule must match a parameter, but {_quoted(empty)} matches none. The "
+                f"parameters are {_quoted(paths)}."
             )
         return factors
 
@@ -185,6 +188,5 @@ def _merged(params: Any, part: Any) -> Any:
     }
 
 
-def _some(names: list[str]) -> str:
-    rest = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + rest
+def _quoted(names: Iterable[str]) -> str:
+    return some(map(repr, names))

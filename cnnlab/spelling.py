@@ -1,4 +1,4 @@
-"""What to say about a name that is not known: the nearest ones that are."""
+"""What errors say of names: the nearest ones to one that is not known, a few of many."""
 
 import difflib
 from collections.abc import Iterable
@@ -15,3 +15,22 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The whole message: ``unknown model 'resent20'. Did you mean …? Known: …``."""
     known = list(known)
     return f"unknown {what} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}."
+
+
+def some(names: Iterable[str], limit: int = 6) -> str:
+    """The first of many names, and how many more there are: ``a, b and 3 more``."""
+    names = list(names)
+    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + rest
+
+
+def check_several(what: str, names: Iterable[str]) -> None:
+    """Refuses one string where several are expected: its letters would be taken for them.
+
+    Raises:
+      ValueError: then, with what to write.
+    """
+    if isinstance(names, str):
+        raise ValueError(
+            f"{what} must be a tuple of strings, got one string: write ({names!r},) for {names!r}."
+        )

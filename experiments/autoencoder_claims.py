@@ -86,32 +86,12 @@ def against(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
       theirs: ``[S, N]`` or ``[1, N]``, which every seed is compared with.
 
     Returns:
-      What ``paired`` gives (over seeds, these images given), ``images``, what ``paired_bootstrap``
-      gives (over images, these seeds given), and ``verdict``, of the interval ``over_both``.
+      What ``statistics.paired_over_both`` gives, and ``verdict``, of the interval over both.
     """
-    from cnnlab.report.statistics import paired, paired_bootstrap, verdict
+    from cnnlab.report.statistics import paired_over_both, verdict
 
-    theirs = np.broadcast_to(theirs, ours.shape)
-    over_seeds = paired(ours.mean(1), theirs.mean(1))
-    figure = {**over_seeds, "images": paired_bootstrap(ours, theirs, resamples=RESAMPLES)}
-    return {**figure, "verdict": verdict(over_both(figure))}
-
-
-def over_both(figure: Mapping[str, Any]) -> list[float] | None:
-    """The 95 % interval for other seeds and other images, None where there was one seed.
-
-    What seeds change and what images change is taken for independent, so the lengths on either side
-    of the mean add up as the sides of a right angle do. That is a little wide: what only this seed
-    makes of this image is in both.
-
-    Args:
-      figure: its ``mean``, ``interval`` over seeds and, of ``images``, ``interval`` over images.
-    """
-    if figure["interval"] is None:
-        return None
-    mean, seeds, images = figure["mean"], figure["interval"], figure["images"]["interval"]
-    low, high = (float(np.hypot(a - mean, b - mean)) for a, b in zip(seeds, images, strict=True))
-    return [mean - low, mean + high]
+    figure = paired_over_both(ours, theirs, resamples=RESAMPLES)
+    return {**figure, "verdict": verdict(figure["both"])}
 
 
 def paler(ours: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
@@ -135,8 +115,8 @@ def paler(ours: np.ndarray, truth: np.ndarray) -> dict[str, Any]:
 def reach(figure: Mapping[str, Any]) -> dict[str, Any]:
     """The mean of a ``summary`` and its 95 % interval over seeds and images, for a figure.
 
-    As in ``over_both``, of Student's interval over seeds (none where there is no chance, or one
-    seed) and the normal one over images.
+    As in ``statistics.over_both``, of Student's interval over seeds (none where there is no chance,
+    or one seed) and the normal one over images.
     """
     from scipy import stats
 
@@ -176,9 +156,11 @@ def _error(figure: Mapping[str, Any], digits: int) -> str:
 def lines(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each claim."""
     units = {"psnr": " dB PSNR", "ssim": " SSIM", "error": " squared error"}
+    from cnnlab.report.statistics import over_both
+
     said = []
     for row in claims:
-        ends, both = "", over_both(row)
+        ends, both = "", over_both(row)  # results of before this was written down have no "both"
         if both is not None:
             ends = (
                 " (95 % interval over seeds and images {:+.4g} to {:+.4g}: over seeds by Student's "

@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import tyro
 
 from experiments import launch
-from experiments.config import load_data, make_recipe
+from experiments.config import load_data
 from experiments.distill_errors import number
-from experiments.finished import config_of
+from experiments.finished import config_of, recipe_of
 from experiments.judgement import printed
 from experiments.train import Config as TrainConfig
 
@@ -122,7 +122,7 @@ def run(config: Config) -> dict[str, Any]:
     splits = load_data(first)
     if config.how == "greedy" and splits.validation is None:
         raise ValueError("a greedy soup needs a validation part, and the run has none.")
-    recipe = make_recipe(first, splits.train)
+    recipe = recipe_of(directory, first, splits.train)
     candidates = _candidates(config, trained, splits.train, skipped)
     mix = _greedy if config.how == "greedy" else _uniform
     mixture = mix(config, recipe, [each.states for each in candidates], splits)
@@ -225,7 +225,9 @@ def _candidates(
 
     found = []
     for directory, about in trained.items():
-        recipe = make_recipe(about, train)  # its own: a checkpoint holds the optimizer's state
+        recipe = recipe_of(
+            directory, about, train
+        )  # its own: a checkpoint holds the optimizer's state
         settings: Any = {"members": about.seeds, "best": config.best}
         with Run.read(directory) as opened:
             steps: Sequence[int | None] = [None]

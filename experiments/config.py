@@ -230,11 +230,11 @@ def make_recipe(
 
 
 def experiment_of(kind: type) -> str:
-    """The experiment whose config a class is: the last name of its module, also as ``__main__``."""
+    """The experiment whose config a class is, by its module, also where that is ``__main__``."""
     module = kind.__module__
     if module == "__main__":
         module = getattr(sys.modules[module].__spec__, "name", module)
-    return module.rpartition(".")[2]
+    return module.rpartition(".")[2].removesuffix("_settings")
 
 
 def plain(config: Training) -> dict[str, Any]:

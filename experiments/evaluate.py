@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 import tyro
 
 from experiments import launch
-from experiments.config import Training, load_data, make_recipe
-from experiments.finished import config_of, networks_of
+from experiments.config import Training, load_data
+from experiments.finished import config_of, networks_of, recipe_of
 from experiments.foreign import Foreign, load_foreign
 from experiments.train import Config as TrainConfig
 
@@ -207,7 +207,7 @@ def _of_run(config: Config) -> Subject:
     if config.weights is None:
         recipe, states, step = networks_of(config.run, trained, own.train, best=config.best)
     else:
-        recipe, step = make_recipe(trained, own.train), None
+        recipe, step = recipe_of(config.run, trained, own.train), None
         states = _with_weights(config.weights, recipe, own.train)
     if config.recalibrate:
         states = recalibrate(recipe, states, own.train, batch_size=config.batch_size)

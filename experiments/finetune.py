@@ -16,7 +16,13 @@ Measured: see results/finetune-*.json (written by this module).
     python -m experiments.finetune --dataset folder --data-dir DIR --image-size 224 \
         --weights resnet50.pth --model resnet50 --batch-size 128 --epochs 60 --crop 28 --flip \
         --learning-rate 0.01 --scratch-epochs 200 --scratch-learning-rate 0.1 --validation 0.1
+    python -m experiments.finetune --recipe rules \
+        --rates "stem/.*=0" "stage[12]/.*=0.1" "(stage3|head)/.*=1" --reinitialise stage3 head
     python -m experiments.finetune --resume runs/finetune-digits-1
+    python -m experiments.evaluate runs/finetune-digits-1/networks/linear
+
+The networks of every recipe are left in networks/RECIPE, a finished run of its own: evaluate,
+export, features, ensemble --of, distill and --from of finetune and probe read it like any other.
 
 Without --from and --weights a network is trained first, on some classes of the data set, and tuned
 to the others. It is one network, with which all seeds begin: they differ in the fresh head, the
@@ -32,25 +38,23 @@ import dataclasses
 import pathlib
 import time
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from experiments import finetune_start
+from experiments import finetune_start, handing_on
 from experiments.config import Training, load_data, make_recipe
 from experiments.finetune_claims import compare, diverged, said, summary
-from experiments.finetuning import RECIPES, Cache, Details, Tuned, tune
+from experiments.finetune_recipes import RECIPES, Cache, Details, parsed_rules
+from experiments.finetune_study import Study, begin, shown, trained
 from experiments.foreign import Normalization
-from experiments.parts import Whole, open_whole, train_part
 from experiments.resuming import command_line, resumed
 
 if TYPE_CHECKING:
-    from cnnlab.data import Splits
-    from experiments.origins import Origin
     from experiments.recommending import Similarity
 
 # Those of RECIPES, and the one that the data recommend.
-Named = Literal["linear", "top", "all", "layerwise", "gradual", "scratch", "recommended"]
+Named = Literal["linear", "top", "all", "layerwise", "gradual", "rules", "scratch", "recommended"]
 MAIN: tuple[Named, ...] = ("linear", "top", "all", "layerwise", "scratch")
 
 
@@ -83,6 +87,10 @@ class Config(Training):
     """Settings of the model for the new classes only, such as head_activation=identity."""
     channels: Literal["sum", "adapt"] | None = None
     """What to do with the first kernels if the images have other channels than the network's."""
+    reinitialise: tuple[str, ...] = ()
+    """What starts afresh, and must learn: stages or patterns such as "stage3/.*"; else the head."""
+    rates: tuple[str, ...] = ()
+    """For the recipe rules: PATTERN=FACTOR …, one for every parameter's path; 0 freezes."""
     top: int = 2
     """Stages that the recipe top trains, the head among them."""
     body: float = 0.1
@@ -113,8 +121,26 @@ class Config(Training):
 
     @property
     def details(self) -> Details:
-        """What the recipes leave open."""
-        return Details(self.top, self.body, self.decay, self.copies, self.cache)
+        """What the recipes leave open.
+
+        Raises:
+          ValueError: for settings that cannot be.
+        """
+        rules = parsed_rules(self.rates)
+        if rules and "rules" not in self.recipe:
+            raise ValueError(
+                "--rates are for the recipe rules, which is not among the recipes "
+                f"{', '.join(self.recipe)}: add it, or leave them out."
+            )
+        return Details(
+            top=self.top,
+            body=self.body,
+            decay=self.decay,
+            copies=self.copies,
+            cache=self.cache,
+            rules=rules,
+            reinitialise=self.reinitialise,
+        )
 
     def of(self, recipe: str) -> "Config":
         """The config that trains by a recipe."""
@@ -128,16 +154,6 @@ class Config(Training):
             learning_rate=self.learning_rate if rate is None else rate,
             warmup_epochs=min(self.warmup_epochs, epochs / 2),
         )
-
-
-class Study(NamedTuple):
-    """What all trainings of the experiment have in common."""
-
-    config: Config
-    whole: Whole
-    origin: "Origin"
-    splits: "Splits"
-    say: Any
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -161,10 +177,13 @@ def run(config: Config) -> dict[str, Any]:
         config = resumed(config)
     config = finetune_start.settled(config)
     splits = load_data(config)
-    study, source_seconds = _begun(config, splits)
+    study, source_seconds = begin(config, splits)
     origin, whole, say = study.origin, study.whole, study.say
     say(f"{splits.notes}\nrun directory: {whole.directory}")
     say(f"from {origin.name} to {', '.join(splits.train.class_names)}")
+    for report in (origin.loaded, study.surgery):
+        if report is not None:
+            say(str(report))
     say(f"{len(splits.train)} images to train on, {len(splits.test)} to test on")
     names, recommended, similarity = _names(study)
     found = dict(_tuned(study, names))
@@ -175,6 +194,8 @@ def run(config: Config) -> dict[str, Any]:
         "classes": splits.train.class_names,
         "model": origin.model,
         "origin": origin.name,
+        "loaded": None if origin.loaded is None else str(origin.loaded).splitlines(),
+        "surgery": {**dataclasses.asdict(study.surgery), "copied": len(study.surgery.copied)},
         "recipes": {
             name: each
             if each["diverged"]
@@ -187,48 +208,10 @@ def run(config: Config) -> dict[str, Any]:
     }
     result = whole.finish("finetune", config, splits.notes, about)
     print("\n".join(["", *said(result), f"see {whole.directory}"]))
+    handed = [whole.directory / handing_on.FOLDER / n for n in found if not found[n]["diverged"]]
+    if handed:
+        print(f"and go on with its networks:  python -m experiments.evaluate {handed[0]}")
     return result
-
-
-# What to begin from --------------------------------------------------------------------------
-
-
-def _begun(config: Config, splits: "Splits") -> tuple[Study, float]:
-    """The trained network and the open run directory, and the seconds that it took to train.
-
-    What cannot be is refused before anything is written.
-    """
-    from experiments.origins import of_states
-
-    say = (lambda text: None) if config.quiet else print
-    origin = finetune_start.given(config, splits)
-    if origin is not None:
-        own = finetune_start.as_origin(config, origin.model, origin.model_options)
-        finetune_start.check(own, origin.variables, origin.channels, splits)
-        whole = open_whole(config, f"finetune-{config.dataset}")
-        finetune_start.check_same(whole.directory, origin)
-        return Study(own, whole, origin, splits, say), 0.0
-    source = dataclasses.replace(
-        config,
-        classes=config.source_classes,
-        per_class=None,
-        fraction=None,
-        epochs=config.source_epochs,
-        seeds=1,
-        resume=None,
-    )
-    data = load_data(source)
-    recipe = make_recipe(source, data.train)
-    channels = data.train.image_shape[2]
-    own = finetune_start.as_origin(config, config.model, config.model_options)
-    finetune_start.check(own, finetune_start.shapes_of(recipe, data.train), channels, splits)
-    whole = open_whole(config, f"finetune-{config.dataset}")
-    say(f"\nfirst {config.model} on the classes {', '.join(data.train.class_names)}:")
-    part = train_part(source, whole, "source", recipe, data.train, data.validation)
-    name = f"{config.model} trained on {config.dataset}, {', '.join(data.train.class_names)}"
-    origin = of_states(config, recipe, part.states, name, channels)
-    finetune_start.check_same(whole.directory, origin)
-    return Study(own, whole, origin, splits, say), part.seconds
 
 
 # Training ------------------------------------------------------------------------------------
@@ -243,20 +226,15 @@ def _names(
     config, train = study.config, study.splits.train
     if "recommended" not in config.recipe:
         return list(dict.fromkeys(config.recipe)), None, None
-    similarity = recommending.measure(study.origin, train, _prepare(study), seed=config.seed)
+    prepare = make_recipe(*shown(config, study.origin, train)).prepare
+    similarity = recommending.measure(
+        study.origin, train, prepare, seed=config.seed, channels=config.channels
+    )
     advice = recommending.recommend(len(train), train.num_classes, similarity, config.little)
     study.say(f"\nrecommended: {advice.recipe}. {advice.reason}")
     names = [advice.recipe if name == "recommended" else name for name in config.recipe]
     about = {**advice._asdict(), "similarity": recommending.plain(similarity)}
     return list(dict.fromkeys(names)), about, similarity
-
-
-def _prepare(study: Study) -> Any:
-    """The trained network's own preparation of images, where it can be that of these."""
-    train = study.splits.train
-    if study.origin.prepare is not None and study.origin.channels == train.image_shape[2]:
-        return study.origin.prepare
-    return make_recipe(study.config, train).prepare
 
 
 def _tuned(study: Study, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -275,7 +253,7 @@ def _tuned(study: Study, names: list[str]) -> Iterator[tuple[str, dict[str, Any]
         study.say(f"\n{name}, {RECIPES[name]}; {config.seeds} seeds:")
         begun = time.perf_counter()
         try:
-            tuned = _tune(study, config, name, kept)
+            tuned = trained(study, name, kept)
         except DivergedError as error:
             study.say(f"{name}: {error}")
             yield name, diverged(config)
@@ -289,25 +267,6 @@ def _tuned(study: Study, names: list[str]) -> Iterator[tuple[str, dict[str, Any]
             f"{time.perf_counter() - begun:.0f} s with compiling{behind}"
         )
         yield name, found
-
-
-def _tune(study: Study, config: Config, name: str, kept: dict[Any, Any]) -> Tuned:
-    recipe = make_recipe(config, study.splits.train)
-    if name != "scratch":
-        recipe = dataclasses.replace(recipe, prepare=_prepare(study))
-    differ = study.origin.channels != study.splits.train.image_shape[2]
-    return tune(
-        name,
-        config,
-        study.whole,
-        name,
-        study.origin.variables,
-        study.splits,
-        recipe=recipe,
-        details=config.details,
-        channels=config.channels if differ else None,
-        kept=kept,
-    )
 
 
 # What is drawn --------------------------------------------------------------------------------

@@ -52,9 +52,10 @@ def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns:
       For each recipe how much better it is than from scratch, as ``paired`` gives it, with the
       ``claim``, the budgets of both (``epochs``, ``seconds``, ``scratch_epochs``,
-      ``scratch_seconds``) and the ``verdict``: "reproduced" if the whole 95 % interval is positive,
-      but not where scratch had fewer epochs and less time. Nothing of a recipe that diverged, nor
-      if "scratch" did or was not among them.
+      ``scratch_seconds``) and the ``verdict``: "reproduced" if the whole 95 % interval is positive.
+      Where scratch had fewer epochs it says so, if it had at least as much time, and otherwise that
+      they are not comparable. Nothing of a recipe that diverged, nor if "scratch" did or was not
+      among them.
     """
     from cnnlab.report.statistics import paired, verdict
 
@@ -67,11 +68,13 @@ def compare(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
             continue
         figure = paired(each["test_accuracy"], scratch["test_accuracy"])
         budget = {key: each[key] for key in ("epochs", "seconds")}
-        less = all(scratch[key] < value for key, value in budget.items())
+        less = {key: scratch[key] < value for key, value in budget.items()}
         budget |= {f"scratch_{key}": scratch[key] for key in budget}
         said = verdict(figure["interval"])
-        if said == "reproduced" and less:
-            said = "not comparable: scratch had less"
+        if said == "reproduced" and less["epochs"]:
+            said += " (from scratch had fewer epochs, but more time)"
+            if less["seconds"]:
+                said = "not comparable: scratch had less"
         claim = f"{name} beats from scratch"
         rows.append({"claim": claim, **figure, **budget, "verdict": said})
     return rows

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 from typing import TYPE_CHECKING, Any
 
 from experiments.config import load_data, make_recipe
@@ -21,7 +22,8 @@ def settled(config: "Config") -> "Config":
     """The config with what follows from it.
 
     Raises:
-      ValueError: if it does not say what to begin from, or says two things.
+      ValueError: if it does not say what to begin from, says two things, or something that nothing
+        would look at.
     """
     from cnnlab.data.splits import class_index
 
@@ -35,7 +37,9 @@ def settled(config: "Config") -> "Config":
                 "--source-classes are for a network that is trained first: leave them out, or "
                 "leave out --from and --weights."
             )
+        _check_used(config)
         return config
+    _check_used(config)
     source = config.source_classes
     if not source and config.dataset == "digits":
         source = ("0", "1", "2", "3", "4")
@@ -67,10 +71,11 @@ def given(config: "Config", splits: "Splits") -> "Origin | None":
 
     if config.weights is not None:
         channels = splits.train.image_shape[2]
-        if config.weights_normalization != "unit" and channels != 3:
+        if config.weights_normalization != "unit" and channels != 3 and config.channels is None:
             raise ValueError(
                 f"--weights-normalization {config.weights_normalization} is for images of 3 "
-                f"channels, these have {channels}: choose unit."
+                f"channels, these have {channels}: choose unit, or say by --channels what to do "
+                "with the first kernels of a network that takes 3."
             )
         return origins.of_weights(
             config.weights,
@@ -95,6 +100,42 @@ def given(config: "Config", splits: "Splits") -> "Origin | None":
             f"{config.model}: leave out --model, the run says what its network is."
         )
     return origin
+
+
+def _check_used(config: "Config") -> None:
+    """Refuses settings that nothing would look at."""
+    weights = ("weights_classes", "weights_normalization", "mapping")
+    run = ("from_member", "from_data_dir")
+    own = ("source_epochs",)
+    begins = config.from_run is not None or config.weights is not None
+    for unused, names, why in (
+        (config.weights is None, weights, "only with --weights FILE"),
+        (config.from_run is None, run, "only with --from RUN"),
+        (begins, own, "only where a network is trained first, without --from and --weights"),
+        (
+            config.from_run is not None,
+            ("model_options",),
+            "not with --from, whose run says what its network is; for the new head there are "
+            "--head-options",
+        ),
+    ):
+        asked = [name for name in names if getattr(config, name) != getattr(type(config), name)]
+        if unused and asked:
+            options = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+            raise ValueError(f"{options}: {why}.")
+
+
+def in_options(message: str) -> str:
+    """A message of ``transfer.surgery`` with the command line's options for Python's arguments.
+
+    ``reinitialise=("head", "stage3")`` becomes ``--reinitialise head stage3``.
+    """
+
+    def option(found: re.Match[str]) -> str:
+        return " ".join([f"--{found[1]}", *re.findall(r'"([^"]*)"', found[2])])
+
+    several = r'\((?:"[^"]*"(?:, |,)?)+\)'
+    return re.sub(rf'\b(reinitialise|channels)=("[^"]*"|{several})', option, message)
 
 
 def check_same(directory: pathlib.Path, origin: "Origin") -> None:
@@ -141,9 +182,13 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
       variables: of the trained one, or their shapes.
       channels: of its images.
       splits: the new data.
+
+    Raises:
+      SurgeryError: if the trained network is not that of the config.
+      ValueError: for settings that do not fit the new data.
     """
     from cnnlab.train import check_fits
-    from cnnlab.transfer.surgery import copied
+    from cnnlab.transfer.surgery import SurgeryError, copied
     from experiments.recommending import TABLE, check_measurable
 
     train = splits.train
@@ -151,7 +196,13 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
     check_fits(recipe, train)
     shapes = shapes_of(recipe, train)
     changes = None if channels == train.image_shape[2] else config.channels
-    copied(variables, shapes, reinitialise=recipe.network.names[-1:], channels=changes)
+    names = recipe.network.names
+    first = next(name for name in names if name in shapes["params"])
+    fresh = config.details.fresh(recipe.network)
+    try:
+        copied(variables, shapes, reinitialise=fresh, channels=changes, first=first)
+    except SurgeryError as error:
+        raise SurgeryError(in_options(str(error))) from error
     possible: list[str] = [name for name in config.recipe if name != "recommended"]
     if "recommended" in config.recipe:
         check_measurable(train)

@@ -7,17 +7,19 @@ Where a front of the network is frozen and the images are not augmented, its out
 and only the rest is trained. Each training is a part of the whole's run directory, which can be
 resumed.
 
-Source: Karpathy and Johnson, CS231n, Stanford, lecture "CNNs in practice", 2016; Yosinski et al.,
-NIPS 2014; gradual unfreezing by Howard and Ruder, ACL 2018.
+The recipes are those of ``finetune_recipes``.
+
+Source: Yosinski et al., How transferable are features in deep neural networks?, NIPS 2014.
 """
 
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.config import Training, make_recipe
+from experiments.finetune_recipes import RECIPES, Cache, Details, rates_of
 from experiments.parts import Whole, train_part
 
 if TYPE_CHECKING:
@@ -28,45 +30,16 @@ if TYPE_CHECKING:
     from cnnlab.rates import Rates
     from cnnlab.train import Recipe, TrainState
 
-RECIPES = {
-    "linear": "a linear classifier on top: all stages but the head are frozen",
-    "top": "the last stages are fine-tuned at a tenth of the head's rate, the others frozen",
-    "all": "all stages are fine-tuned, those before the head at a tenth of its rate",
-    "layerwise": "all stages, each at a rate of its own: 1 for the head, 1/10, then 1/100",
-    "gradual": "the head alone first, then a stage more in each phase",
-    "scratch": "from fresh weights: nothing is transferred",
-}
-
-Cache = Literal["memory", "disk", "none"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Details:
-    """What the recipes leave open.
-
-    Attributes:
-      top: "top" trains so many stages, the head among them.
-      body: the factor of the rate of "top" and "all" behind which the head learns.
-      decay: "layerwise" takes this factor from stage to stage, in place of 1, 1/10 and 1/100.
-      copies: with a frozen front, train on the front's outputs of so many augmented copies of each
-        image, computed once; 0 for the images themselves, or for augmentation without a cache.
-      cache: where the outputs of a frozen front are kept: in memory, on the disk (in the run
-        directory), or nowhere: the front then runs in every step.
-    """
-
-    top: int = 2
-    body: float = 0.1
-    decay: float | None = None
-    copies: int = 0
-    cache: Cache = "memory"
-
-    def __post_init__(self) -> None:
-        if self.copies < 0:
-            raise ValueError(f"copies must be at least 0, got {self.copies}.")
-        if not 0 < self.body < math.inf:
-            raise ValueError(f"the rate of the body must be a factor > 0, got {self.body}.")
-        if self.copies and self.cache == "none":
-            raise ValueError("copies are of the cached kind: choose the cache memory or disk.")
+__all__ = [
+    "RECIPES",
+    "Cache",
+    "Details",
+    "Tuned",
+    "frozen_front",
+    "rates_of",
+    "shares",
+    "tune",
+]
 
 
 class Tuned(NamedTuple):
@@ -96,43 +69,6 @@ class Tuned(NamedTuple):
     table: str
 
 
-def rates_of(
-    name: str, network: "Network", params: Any, details: Details = Details()
-) -> "tuple[Rates | None, ...]":
-    """What learns how fast, phase by phase; one phase but for "gradual".
-
-    Args:
-      name: of ``RECIPES``.
-      network: the row of stages.
-      params: of one network, or their shapes.
-      details: what the recipe leaves open.
-
-    Raises:
-      ValueError: for an unknown recipe, or stages that the network does not have.
-    """
-    from cnnlab.spelling import unknown
-    from cnnlab.transfer import freezing, surgery
-
-    if name not in RECIPES:
-        raise ValueError(unknown("recipe", name, RECIPES))
-    head = {network.names[-1]: 1.0}
-    if name == "scratch":
-        return (None,)
-    if name == "linear":
-        return (freezing.by_stage(network, head, rest=0.0),)
-    if name == "top":
-        learning = dict.fromkeys(surgery.last_stages(network, details.top), details.body)
-        return (freezing.by_stage(network, learning | head, rest=0.0),)
-    if name == "all":
-        return (freezing.by_stage(network, head, rest=details.body),)
-    if name == "layerwise":
-        if details.decay is None:
-            return (freezing.lecture_rates(network),)
-        return (freezing.layer_decay(network, details.decay),)
-    phases = {str(rates.frozen(params)): rates for rates in freezing.gradual(network)}
-    return tuple(phases.values())  # a stage without parameters adds no phase
-
-
 def tune(
     name: str,
     config: Training,
@@ -142,10 +78,10 @@ def tune(
     splits: "Splits",
     *,
     recipe: "Recipe | None" = None,
-    details: Details = Details(),
-    reinitialise: Sequence[str] | None = None,
+    details: Details | None = None,
     channels: Any = None,
     kept: "MutableMapping[Any, Features] | None" = None,
+    say: Callable[[str], Any] = print,
     **settings: Any,
 ) -> Tuned:
     """Trains by a recipe in the whole's folder ``part``, goes on there, or reads what is finished.
@@ -161,10 +97,10 @@ def tune(
       splits: the data; the test part is looked at once, at the end.
       recipe: its network, preparation, augmentation and loss in place of the config's; the
         optimizer and the schedule are the config's.
-      details: what the recipe leaves open.
-      reinitialise: what starts afresh, as of ``transfer.copied``; the last stage by default.
+      details: what the recipe leaves open; as ``Details()`` has it if left out.
       channels: as of ``transfer.copied``.
       kept: what fronts gave, for other recipes with the same variables, splits and preparation.
+      say: is told what a recipe does otherwise than was asked for.
       **settings: of ``train_part``, such as ``seeds`` and ``subsets``.
 
     Raises:
@@ -175,6 +111,7 @@ def tune(
     from cnnlab.train.state import restarted, state_shapes
     from cnnlab.transfer.surgery import transplant
 
+    details = Details() if details is None else details
     train = splits.train
     images = _seen(train, settings)
     base = _recipe(config, train, recipe, images)
@@ -183,6 +120,7 @@ def tune(
     if name == "scratch":
         trained = train_part(config, whole, part, base, train, splits.validation, **settings)
         return _judged(name, base, trained.states, splits, trained.seconds)
+    common = _Common(name, whole, splits, details, {} if kept is None else kept, say, settings)
     done: list[Tuned] = []
     for number, (rates, own) in enumerate(zip(phases, shares(config, len(phases)), strict=True)):
         phase = dataclasses.replace(_recipe(own, train, recipe, images), rates=rates)
@@ -190,16 +128,16 @@ def tune(
             last = done[-1].states
             states = restarted(phase, last.params, last.model_state)
         else:
-            states, _ = transplant(
+            states, _ = transplant(  # its report is that of ``copied``, which who calls this shows
                 variables,
                 phase,
                 train,
                 settings.get("seeds", config.all_seeds),
-                reinitialise=base.network.names[-1:] if reinitialise is None else reinitialise,
+                reinitialise=details.fresh(base.network),
                 channels=channels,
             )
         folder = part if len(phases) == 1 else f"{part}-{number + 1}"
-        tuned = _phase(name, own, whole, folder, phase, states, splits, details, kept, settings)
+        tuned = _phase(common, own, folder, phase, states)
         table = "" if rates is None else rates.table(shapes, own.learning_rate)
         done.append(tuned._replace(table=table))
     return done[-1]._replace(
@@ -267,65 +205,87 @@ def _shorter(config: Training, epochs: int) -> Training:
     return dataclasses.replace(config, epochs=epochs, warmup_epochs=warmup)
 
 
+class _Common(NamedTuple):
+    """What the phases of a training have in common; the fields are arguments of ``tune``."""
+
+    name: str
+    whole: Whole
+    splits: "Splits"
+    details: Details
+    kept: "MutableMapping[Any, Features]"
+    say: Callable[[str], Any]
+    settings: dict[str, Any]
+
+
 def _phase(
-    name: str,
-    config: Training,
-    whole: Whole,
-    part: str,
-    recipe: "Recipe",
-    states: "TrainState",
-    splits: "Splits",
-    details: Details,
-    kept: "MutableMapping[Any, Features] | None",
-    settings: dict[str, Any],
+    common: _Common, config: Training, part: str, recipe: "Recipe", states: "TrainState"
 ) -> Tuned:
     """One training from given states, behind a cache where that changes nothing."""
     from cnnlab.train.state import state_shapes
 
+    name, whole, splits, details, _, say, settings = common
     params = state_shapes(recipe, splits.train.image_shape).params
     front = frozen_front(recipe.network, recipe.rates, params)
     augmented = bool(config.crop or config.flip or config.cutout)
-    if front is None or details.cache == "none" or (augmented and not details.copies):
-        if details.copies and front is None:
-            print(f"{name}: no front is frozen, so images are augmented anew in every epoch")
-        given = {**settings, "initial": states}
-        trained = train_part(config, whole, part, recipe, splits.train, splits.validation, **given)
-        return _judged(name, recipe, trained.states, splits, trained.seconds)
-    return _cached(
-        name, config, whole, part, recipe, states, splits, front, details, kept, settings
-    )
+    if front is not None and details.cache != "none" and (details.copies or not augmented):
+        return _cached(common, config, part, recipe, states, front)
+    if details.copies and front is None:
+        say(f"{name}: no front is frozen, so images are augmented anew in every epoch")
+    given = {**settings, "initial": states}
+    trained = train_part(config, whole, part, recipe, splits.train, splits.validation, **given)
+    return _judged(name, recipe, trained.states, splits, trained.seconds)
 
 
 def _cached(
-    name: str,
+    common: _Common,
     config: Training,
-    whole: Whole,
     part: str,
     recipe: "Recipe",
     states: "TrainState",
-    splits: "Splits",
     front: str,
-    details: Details,
-    kept: "MutableMapping[Any, Features] | None",
-    settings: dict[str, Any],
 ) -> Tuned:
     """The front once, the rest as often as it takes."""
     import numpy as np
 
     from cnnlab.data import Splits
-    from cnnlab.train import records
-    from cnnlab.train.recorder import first_process
+    from cnnlab.transfer import rest
+
+    name, whole, splits, details, _, _, settings = common
+    begun = time.perf_counter()
+    found = _features(common, config, recipe, states, front)
+    cache_seconds = _first_sitting(whole, part, time.perf_counter() - begun)
+    if details.copies > 1:
+        config = _shorter(config, math.ceil(config.epochs / details.copies))
+        images = _seen(splits.train, settings) * details.copies
+        recipe = _recipe(config, splits.train, recipe, images)
+        if settings.get("subsets") is not None:
+            subsets = np.asarray(settings["subsets"])
+            each = [subsets + i * len(splits.train) for i in range(details.copies)]
+            settings = {**settings, "subsets": np.concatenate(each, axis=1)}
+    behind = rest.rest_recipe(recipe, front)
+    given = {**settings, "initial": rest.rest_states(recipe, states, front)}
+    trained = train_part(config, whole, part, behind, found["train"], found["validation"], **given)
+    judged = _judged(name, behind, trained.states, Splits(**found), trained.seconds + cache_seconds)
+    whole_states = rest.rejoined(recipe, states, trained.states, front)
+    return judged._replace(
+        recipe=recipe, states=whole_states, front=front, cache_seconds=cache_seconds
+    )
+
+
+def _features(
+    common: _Common, config: Training, recipe: "Recipe", states: "TrainState", front: str
+) -> dict[str, Any]:
+    """What the front gives for each part of the data, computed where it is not yet known."""
     from cnnlab.transfer import cache
 
-    kept = {} if kept is None else kept
-    begun = time.perf_counter()
+    details, kept = common.details, common.kept
     found: dict[str, Any] = {}
     for which in ("train", "validation", "test"):
-        dataset = getattr(splits, which)
+        dataset = getattr(common.splits, which)
         copies = details.copies if which == "train" else 0
         key = (which, front, copies)
         if dataset is not None and key not in kept:
-            folder = whole.directory / "features" / "-".join(map(str, key))
+            folder = common.whole.directory / "features" / "-".join(map(str, key))
             kept[key] = cache.front_features(
                 recipe,
                 states,
@@ -336,36 +296,20 @@ def _cached(
                 directory=folder if details.cache == "disk" else None,
             )
         found[which] = kept.get(key)
-    cache_seconds = time.perf_counter() - begun
-    spent = whole.directory / f"{part}-cache.json"  # of the first sitting, which a resume repeats
-    if spent.is_file():
-        cache_seconds = float(records.read_json(spent)["seconds"])
-    elif first_process():
-        records.write_json(spent, {"seconds": cache_seconds})
+    return found
 
-    if details.copies > 1:
-        config = _shorter(config, math.ceil(config.epochs / details.copies))
-        images = _seen(splits.train, settings) * details.copies
-        recipe = _recipe(config, splits.train, recipe, images)
-        if settings.get("subsets") is not None:
-            subsets = np.asarray(settings["subsets"])
-            each = [subsets + i * len(splits.train) for i in range(details.copies)]
-            settings = {**settings, "subsets": np.concatenate(each, axis=1)}
-    rest = cache.rest_recipe(recipe, front)
-    trained = train_part(
-        config,
-        whole,
-        part,
-        rest,
-        found["train"],
-        found["validation"],
-        **{**settings, "initial": cache.rest_states(recipe, states, front)},
-    )
-    judged = _judged(name, rest, trained.states, Splits(**found), trained.seconds + cache_seconds)
-    whole_states = cache.rejoined(recipe, states, trained.states, front)
-    return judged._replace(
-        recipe=recipe, states=whole_states, front=front, cache_seconds=cache_seconds
-    )
+
+def _first_sitting(whole: Whole, part: str, seconds: float) -> float:
+    """The seconds that a cache took in the first sitting, which a resume repeats."""
+    from cnnlab.train import records
+    from cnnlab.train.recorder import first_process
+
+    spent = whole.directory / f"{part}-cache.json"
+    if spent.is_file():
+        return float(records.read_json(spent)["seconds"])
+    if first_process():
+        records.write_json(spent, {"seconds": seconds})
+    return seconds
 
 
 def _judged(

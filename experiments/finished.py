@@ -1,15 +1,23 @@
-"""Finished runs of ``experiments.train``, read: how they were trained, and their networks."""
+"""Finished runs of ``experiments.train``, read: how they were trained, and their networks.
+
+So are the networks that ``experiments.finetune`` leaves in ``RUN/networks``.
+"""
 
 import dataclasses
+import io
 import pathlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments.config import from_plain, make_recipe
 from experiments.train import Config
 
 if TYPE_CHECKING:
     from cnnlab.data import Dataset
+    from cnnlab.data.dataset import Statistics
     from cnnlab.train import Recipe, TrainState
+
+STATISTICS = "statistics.npz"
+"""In a run directory: by what its networks normalise images, where it is not their data's own."""
 
 
 class Networks(NamedTuple):
@@ -70,8 +78,52 @@ def networks_of(
     """
     from cnnlab.train.run import Run
 
-    recipe = make_recipe(config, train)
+    recipe = recipe_of(run, config, train)
     members = len(config.all_seeds)
     with Run.read(run) as opened:
         step, states = opened.load(recipe, train.image_shape, members=members, best=best)
     return Networks(recipe, states, step)
+
+
+def recipe_of(run: pathlib.Path, config: Config, train: "Dataset") -> "Recipe":
+    """How the networks of a run were trained, and how they are shown images.
+
+    Args:
+      run: its directory.
+      config: ``config_of`` it.
+      train: the training part that it was trained on.
+    """
+    return make_recipe(config, as_shown(run, train))
+
+
+def as_shown(run: pathlib.Path, train: "Dataset") -> "Dataset":
+    """The training part, with the statistics that a run's networks normalise images by."""
+    import numpy as np
+
+    from cnnlab.data.dataset import Statistics
+
+    path = pathlib.Path(run) / STATISTICS
+    if not path.is_file():
+        return train
+    with np.load(path) as stored:
+        statistics = Statistics(
+            mean=tuple(stored["mean"].tolist()),
+            std=tuple(stored["std"].tolist()),
+            mean_image=stored.get("mean_image"),
+            examples=int(stored["examples"]),
+        )
+    return dataclasses.replace(train, statistics=statistics)
+
+
+def write_statistics(run: pathlib.Path, statistics: "Statistics") -> None:
+    """Writes down by what a run's networks normalise images, for ``as_shown``."""
+    import numpy as np
+
+    from cnnlab.train.records import write_bytes
+
+    held: dict[str, Any] = {name: getattr(statistics, name) for name in ("mean", "std", "examples")}
+    if statistics.mean_image is not None:
+        held["mean_image"] = statistics.mean_image
+    buffer = io.BytesIO()
+    np.savez(buffer, **held)
+    write_bytes(pathlib.Path(run) / STATISTICS, buffer.getvalue())

@@ -2,15 +2,16 @@
 
 import hashlib
 import pathlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from experiments.config import Training, load_data, options
-from experiments.finished import check_finished, config_of, networks_of
+from experiments.finished import as_shown, check_finished, config_of, networks_of
 from experiments.foreign import Foreign, Normalization, load_foreign
 
 if TYPE_CHECKING:
     from cnnlab.augment import Transform
     from cnnlab.data import Dataset, Splits
+    from cnnlab.data.dataset import Statistics
     from cnnlab.models import Network
     from cnnlab.train import Recipe, TrainState
 
@@ -26,6 +27,9 @@ class Origin(NamedTuple):
       model: its name in the zoo.
       model_options: the further settings of the model.
       channels: of its images.
+      normalization: what ``prepare`` does, as of ``config.Training``.
+      statistics: by which it does so; None where it needs none.
+      loaded: what came of loading a file, or None.
     """
 
     network: "Network"
@@ -35,10 +39,13 @@ class Origin(NamedTuple):
     model: str
     model_options: tuple[str, ...]
     channels: int
+    normalization: Literal["channel", "mean-image", "unit"] = "unit"
+    statistics: "Statistics | None" = None
+    loaded: Any = None
 
 
 def of_run(
-    directory: pathlib.Path,
+    directory: str | pathlib.Path,
     *,
     test: "Dataset",
     data_dir: pathlib.Path | None = None,
@@ -57,6 +64,9 @@ def of_run(
       CheckpointError: if its checkpoint is gone or damaged.
       ValueError: if it has no such member, or has trained on images of ``test``.
     """
+    from cnnlab.train.run import read_config
+
+    directory = pathlib.Path(directory)
     check_finished(directory)
     config = config_of(directory, data_dir)
     count = len(config.all_seeds)
@@ -66,16 +76,23 @@ def of_run(
     check_unseen(own, test, f"the network of {directory}")
     train = own.train
     recipe, states, _ = networks_of(directory, config, train)
-    name = f"{config.model} of {pathlib.Path(directory).name}, seed {config.all_seeds[member]}"
-    return of_states(config, recipe, states, name, train.image_shape[2], member)
+    whole = read_config(directory).get("part_of")
+    named = directory.name if whole is None else f"{whole}, {directory.name}"
+    name = f"{config.model} of {named}, seed {config.all_seeds[member]}"
+    statistics = as_shown(directory, train).statistics
+    return of_states(
+        config, recipe, states, name, train.image_shape[2], member, statistics=statistics
+    )
 
 
 def check_unseen(own: "Splits", test: "Dataset", whose: str) -> None:
     """Refuses a network that has trained on images of a test part.
 
-    Images are compared byte by byte, where they have the same shape; of data sets that both stay on
-    the disk, by file names and sizes. An image that the network's own test part holds as well is a
-    twin within the data set: its split has held it out.
+    Images of data sets that both stay on the disk are compared by file names and sizes, whatever
+    shape they are brought to; others byte by byte, where they have the same shape. Where they have
+    not there is nothing to compare, and nothing is refused: that the network of another image size
+    has not seen the test part is then for the caller to know. An image that the network's own test
+    part holds as well is a twin within the data set: its split has held it out.
 
     Args:
       own: the data that the network was trained on.
@@ -87,9 +104,9 @@ def check_unseen(own: "Splits", test: "Dataset", whose: str) -> None:
     """
     from cnnlab.data import LazyImages
 
-    if own.train.image_shape != test.image_shape:
-        return
     lazy = all(isinstance(part.images, LazyImages) for part in (own.train, own.test, test))
+    if not lazy and own.train.image_shape != test.image_shape:
+        return
     trained, held_out, tested = (
         _identities(part.images, lazy) for part in (own.train, own.test, test)
     )
@@ -107,7 +124,9 @@ def _identities(images: Any, lazy: bool) -> set[Any]:
     import numpy as np
 
     if lazy:
-        return {tuple(images.identity(np.array([i]))) for i in range(len(images))}
+        size = repr(images.shape[1:])  # that they are brought to, which files say as well
+        named = (images.identity(np.array([i])) for i in range(len(images)))
+        return {tuple(text for text in each if text != size) for each in named}
     each = (np.ascontiguousarray(images[i]).tobytes() for i in range(len(images)))
     return {hashlib.blake2b(image, digest_size=16).digest() for image in each}
 
@@ -119,6 +138,8 @@ def of_states(
     name: str,
     channels: int,
     member: int = 0,
+    *,
+    statistics: "Statistics | None" = None,
 ) -> Origin:
     """One of several networks that were trained; its moving average where there is one.
 
@@ -129,6 +150,7 @@ def of_states(
       name: what it is to be called.
       channels: of its images.
       member: which one.
+      statistics: by which the recipe normalises images.
     """
     import jax
 
@@ -143,11 +165,22 @@ def of_states(
         config.model,
         config.model_options,
         channels,
+        config.normalization,
+        statistics,
     )
 
 
+def statistics_of(normalization: Normalization) -> "Statistics | None":
+    """Those by which foreign networks normalise images by channel; None from 0 to 1."""
+    from cnnlab.data.dataset import Statistics
+    from experiments.foreign import STATISTICS
+
+    found = STATISTICS.get(normalization)
+    return None if found is None else Statistics(*found)
+
+
 def of_weights(
-    path: pathlib.Path,
+    path: str | pathlib.Path,
     model: str | None,
     model_options: tuple[str, ...] = (),
     *,
@@ -158,11 +191,13 @@ def of_weights(
 ) -> Origin:
     """The network whose weights are in a file of another program.
 
+    It takes images of as many channels as it was trained on, which the file's first kernel says.
+
     Args:
       path: the file: .pth, .pt, .th, .safetensors or .npz.
       model: the network that they are of, such as squeezenet.
       model_options: further settings of the model, such as head_padding=1.
-      image_shape: ``(H, W, C)`` of the images that it shall see.
+      image_shape: ``(H, W, C)`` of the images that it shall see, perhaps with other channels.
       num_classes: of the file.
       normalization: what they were trained on, as of ``experiments.foreign``.
       mapping: whose names the file has; found out if left out.
@@ -173,6 +208,7 @@ def of_weights(
     """
     import jax
 
+    path = pathlib.Path(path)
     chosen = options(model_options)
     given = Foreign(
         weights=path,
@@ -181,7 +217,13 @@ def of_weights(
         mapping=mapping,
         normalization=normalization,
     )
-    loaded = load_foreign(given, chosen.get("num_classes", num_classes), image_shape)
+    loaded = load_foreign(
+        given,
+        chosen.get("num_classes", num_classes),
+        image_shape,
+        own_channels=True,
+        classes_option="--weights-classes",
+    )
     variables = jax.tree.map(
         lambda leaf: leaf[0], {"params": loaded.states.params, **loaded.states.model_state}
     )
@@ -189,9 +231,12 @@ def of_weights(
     return Origin(
         loaded.recipe.network,
         variables,
-        pathlib.Path(path).name,
+        path.name,
         loaded.recipe.prepare,
         model,
         given.model_options,
-        image_shape[2],
+        loaded.channels,
+        "unit" if normalization == "unit" else "channel",
+        statistics_of(normalization),
+        loaded.report,
     )

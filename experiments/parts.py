@@ -136,7 +136,7 @@ def train_part(
     steps = [_steps(config, train, epoch, settings.get("subsets")) for epoch in keep_epochs]
     keep: dict[str, Any] = {"keep": config.keep, "keep_steps": steps}
     # The first process decides: the others may look when it has begun to write.
-    if _any_process(first_process() and (directory / CONFIG).is_file()):
+    if any_process(first_process() and (directory / CONFIG).is_file()):
         opening = Run.resume(directory, **keep)
     else:
         own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)
@@ -150,7 +150,7 @@ def train_part(
         except Interrupted as error:
             error.directory = whole.directory
             raise
-        if _any_process(opened.stop()):  # in the last epoch: the next part must not begin
+        if any_process(opened.stop()):  # in the last epoch: the next part must not begin
             raise Interrupted(whole.directory, step, opened.stop.received)
         shape, members = train.image_shape, len(seeds)
         last, states = opened.load(recipe, shape, members=members, mesh=mesh)
@@ -195,7 +195,7 @@ def fresh_states(
     return initialise(recipe, train, placed, mesh)[0]
 
 
-def _any_process(flag: bool) -> bool:
+def any_process(flag: bool) -> bool:
     """Whether any process says so: the same answer on all."""
     import jax
 

@@ -31,13 +31,13 @@ def compare(points: Points, *, same_images: bool = False) -> list[dict[str, Any]
 
     Returns:
       For each claim and each place where it is tested: ``claim``, ``at``, ``ours`` and ``theirs``
-      (methods), the figure as ``statistics.paired`` gives it, or ``varies_less``, and ``verdict``:
+      (methods), the figure as ``statistics.paired`` or ``varies_less`` gives it, and ``verdict``:
       "reproduced" if the whole 95 % interval is positive. Intervals are of one test each, not of
       all tests together.
     """
     import numpy as np
 
-    from cnnlab.report.statistics import paired, verdict
+    from cnnlab.report.statistics import paired, varies_less, verdict
 
     found = {
         (each["method"], each["labels"]): np.asarray(each["test_accuracy"]["values"], np.float64)
@@ -77,38 +77,6 @@ def compare(points: Points, *, same_images: bool = False) -> list[dict[str, Any]
         for count in labels if {ours, theirs} <= set(methods) else ():
             tell(claim, _at(count), ours, theirs, paired(found[ours, count], found[theirs, count]))
     return rows
-
-
-def varies_less(ours: Any, theirs: Any, confidence: float = 0.95) -> dict[str, Any]:
-    """By how much ours vary less than theirs of the same seeds: of the log of a ratio.
-
-    Args:
-      ours: ``[M]``, one for each seed.
-      theirs: ``[M]``, of the same seeds.
-      confidence: of the interval.
-
-    Returns:
-      ``ratio`` of their standard deviation to ours; ``mean``, its log, and ``interval`` around it,
-      for normal values that may be correlated: both None where there are fewer than three seeds, or
-      all values of one are equal; ``confidence``.
-
-    Source: Pitman, Biometrika 1939; Morgan, Biometrika 1939.
-    """
-    import numpy as np
-    from scipy import stats
-
-    left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    found: dict[str, Any] = {"ratio": None, "mean": None, "confidence": confidence}
-    if left.size < 3 or not left.std() or not right.std():
-        return {**found, "interval": None}
-    ratio = right.std() / left.std()
-    correlation = np.corrcoef(left, right)[0, 1]
-    t = stats.t.ppf((1 + confidence) / 2, left.size - 2)
-    k = 1 + 2 * (1 - correlation**2) * t**2 / (left.size - 2)
-    reach = np.log(k + np.sqrt(max(k**2 - 1, 0))) / 2
-    center = float(np.log(ratio))
-    interval = [center - float(reach), center + float(reach)]
-    return {**found, "ratio": float(ratio), "mean": center, "interval": interval}
 
 
 # What is said --------------------------------------------------------------------------------

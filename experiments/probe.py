@@ -16,7 +16,8 @@ Measured: see results/probe-*.json (written by this module).
     python -m experiments.probe --resume runs/probe-digits-1
 
 The control is the same network with fresh weights: those that the trained one began from, or, of a
-network that is given, some seeds; its BatchNorm has the statistics of the images that are read off.
+network that is given, some seeds. It has seen no image (unless by an initialisation that looks at
+some, such as LSUV): its BatchNorm has a mean of 0 and a variance of 1, as it is initialised.
 Images at a stage are averaged over 4 x 4 cells. Probes learn from training images that are not
 augmented, their penalty is chosen on validation images; neighbours are looked for among the
 training images. The head's features are its logits. (A network that is given may have been trained
@@ -52,6 +53,8 @@ class Study(NamedTuple):
     """The training images that probes learn from and neighbours are among."""
     queries: "np.ndarray"
     """Of the test images, those in the figure."""
+    last: str
+    """The last stage of the network, which gives its logits."""
     say: Any
 
 
@@ -75,13 +78,14 @@ def run(config: Config) -> dict[str, Any]:
     say = (lambda text: None) if config.quiet else print
     queries = _first_of_classes(source.splits.test, config.queries)
     whole = open_whole(config, f"probe-{config.dataset}")
-    study = Study(config, whole, source.splits, gallery, queries, say)
+    last = source.recipe.network.names[-1]
+    study = Study(config, whole, source.splits, gallery, queries, last, say)
     say(f"{source.splits.notes}\nrun directory: {whole.directory}\n{source.name}")
     measured, seconds = _all_measured(study, source)
     correct = _correct(measured)
     points = probe_claims.points(correct)
     claims = probe_claims.compare(correct, config.probes[-1])
-    network = _own_accuracy(measured["trained"])
+    network = _own_accuracy(measured["trained"], last)
     _draw(study, source, points, network, measured)
     about = {
         "model": config.model,
@@ -108,10 +112,10 @@ def said(result: Mapping[str, Any]) -> list[str]:
 
 
 def _networks(study: Study, source: Source) -> "Iterator[tuple[str, TrainState, float]]":
-    """The trained networks, and those with random weights ``[M, ...]``; seconds of training."""
-    from cnnlab.mesh import make_mesh
-    from cnnlab.train import recalibrate
+    """The trained networks, and those with random weights ``[M, ...]``; seconds of training.
 
+    The latter are as they are initialised, with statistics that no image has gone into.
+    """
     config, train = study.config, study.splits.train
     states, seconds = source.states, 0.0
     if states is None:
@@ -119,10 +123,7 @@ def _networks(study: Study, source: Source) -> "Iterator[tuple[str, TrainState, 
         part = train_part(config, study.whole, "trained", source.recipe, train)
         states, seconds = part.states, part.seconds
     yield "trained", states, seconds
-    fresh = fresh_states(config, source.recipe, train, config.all_seeds)
-    mesh = make_mesh(config.seeds, member_axis=config.member_axis)
-    shown, size = study.gallery, min(512, len(study.gallery))
-    yield "untrained", recalibrate(source.recipe, fresh, shown, batch_size=size, mesh=mesh), 0.0
+    yield "untrained", fresh_states(config, source.recipe, train, config.all_seeds), 0.0
 
 
 # Measuring -----------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ def _measure(
             said = neighbours.vote(labels[near[:, : config.neighbours]], classes)
             found[f"correct/{metric}/{stage}"] = said == test_labels
             found[f"near/{metric}/{stage}"] = near[study.queries, : config.shown]
-        if given.shape[1] == classes and stage not in (PIXELS, next(iter(train))):
+        if given.shape[1] == classes and stage == study.last:
             found[f"own/{stage}"] = test[stage].argmax(1) == test_labels
     return found
 
@@ -237,14 +238,14 @@ def _correct(measured: "Mapping[str, list[dict[str, np.ndarray]]]") -> probe_cla
     return found
 
 
-def _own_accuracy(members: "list[dict[str, np.ndarray]]") -> dict[str, Any] | None:
+def _own_accuracy(members: "list[dict[str, np.ndarray]]", last: str) -> dict[str, Any] | None:
     """The networks' own, where their logits are among the stages and of the data's classes."""
     import numpy as np
 
-    own = [key for key in members[0] if key.startswith("own/")]
-    if not own:
+    key = f"own/{last}"
+    if key not in members[0]:
         return None
-    return probe_claims.interval(np.stack([each[own[-1]] for each in members]))
+    return probe_claims.interval(np.stack([each[key] for each in members]))
 
 
 def _penalties(measured: "Mapping[str, list[dict[str, np.ndarray]]]") -> dict[str, Any]:

@@ -44,19 +44,12 @@ def interval(right: "np.ndarray") -> dict[str, Any]:
     Returns:
       What ``with_interval`` gives, ``interval`` of 95 % and ``interval_over``: "seeds" or "images".
     """
-    import numpy as np
-    from scipy import stats
-
-    from cnnlab.report.statistics import with_interval
+    from cnnlab.report.statistics import wilson, with_interval
 
     found = with_interval(right.mean(1))
     if len(right) > 1:
         return {**found, "interval_over": "seeds"}
-    count, z = right.shape[1], stats.norm.ppf(0.975)
-    middle = (found["mean"] + z**2 / (2 * count)) / (1 + z**2 / count)
-    spread = found["mean"] * (1 - found["mean"]) / count + z**2 / (4 * count**2)
-    reach = z * np.sqrt(spread) / (1 + z**2 / count)
-    ends = [float(middle - reach), float(middle + reach)]
+    ends = wilson(int(right.sum()), right.size)
     return {**found, "interval": ends, "interval_over": "images"}
 
 
@@ -69,8 +62,11 @@ def compare(correct: Correct, probe: str) -> list[dict[str, Any]]:
 
     Returns:
       For each claim and each stage where it is tested: ``claim``, ``at``, ``method``, the
-      difference with its 95 % interval (over seeds, paired; where there is one trained network,
-      over test images by bootstrap), and ``verdict``. Intervals are of one test each.
+      difference with its 95 % interval, ``interval_over`` and ``verdict``. Intervals are of one
+      test each. They are over "seeds" where there are several trained networks, paired, the test
+      images given; of one trained network over "images" by bootstrap, the networks given; and
+      against several random ones over "seeds and images": Student's over those and the bootstrap
+      together, as ``statistics.over_both`` does it, the trained network given.
     """
     rows = []
     trained, control = correct["trained"], correct["untrained"]
@@ -170,7 +166,11 @@ def conclusions(claims: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines that say what ``compare`` found."""
     from cnnlab.report import statistics
 
-    over = {"seeds": "over seeds", "images": "over images by bootstrap"}
+    over = {
+        "seeds": "over seeds",
+        "images": "over images by bootstrap",
+        "seeds and images": "over seeds and images",
+    }
     return [
         f"{row['claim']}, {row['at']}, {_short(row['method'])}: "
         f"{statistics.points(row, of=over[row['interval_over']])}: {row['verdict']}"
@@ -183,14 +183,20 @@ def _row(
 ) -> dict[str, Any]:
     import numpy as np
 
-    from cnnlab.report.statistics import paired, paired_bootstrap, verdict
+    from cnnlab.report.statistics import paired, paired_bootstrap, paired_over_both, verdict
 
     if len(ours) > 1:
         means = theirs.mean(1)
         difference = paired(ours.mean(1), np.broadcast_to(means, (len(ours),)))
         over = "seeds"
+    elif len(theirs) > 1:
+        found = paired_over_both(ours, theirs)
+        images, both = found.pop("images"), found.pop("both")
+        same = {"mean": found["mean"], "confidence": found["confidence"]}
+        difference = {**same, "interval": both, "over_seeds": found, "over_images": images}
+        over = "seeds and images"
     else:
-        difference, over = paired_bootstrap(ours.mean(0), theirs.mean(0)), "images"
+        difference, over = paired_bootstrap(ours[0], theirs[0]), "images"
     named = {"claim": claim, "at": at, "method": method, "interval_over": over}
     return {**named, **difference, "verdict": verdict(difference["interval"])}
 

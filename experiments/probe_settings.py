@@ -68,6 +68,11 @@ def source_of(config: Config) -> Source:
     """The network that is given, or how it is trained; nothing is trained yet."""
     if config.from_run is not None and config.weights is not None:
         raise ValueError("give --from RUN or --weights FILE, not both.")
+    names = ("mapping", "foreign_normalization")
+    asked = [name for name in names if getattr(config, name) != getattr(Config, name)]
+    if asked and config.weights is None:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in asked)
+        raise ValueError(f"{options}: only with --weights FILE.")
     if config.from_run is not None:
         return _of_run(config, config.from_run)
     splits = load_data(config)

@@ -10,7 +10,8 @@ different stages". No recipe here reads an earlier stage (experiments.transfer_g
 last stages are fine-tuned in its place.
 
 How alike they are is measured: a linear classifier on what each stage gives, in closed form, by
-cross-validation on the training images, for the trained network and for one with fresh weights.
+cross-validation on the training images, for the trained network and for one with fresh weights as
+they are initialised: that one has seen no image, its BatchNorm has a mean of 0 and a variance of 1.
 
 Source: Karpathy, CS231n, Stanford, "Transfer learning", 2016, for the table; Yosinski et al., NIPS
 2014, for what it means that early stages do better than late ones.
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from cnnlab.data import Dataset
+    from cnnlab.train import Recipe
     from experiments.origins import Origin
 
 ENOUGH = 0.5
@@ -136,7 +138,9 @@ def recommend(
     return Recommendation(TABLE[key], LECTURE[key], reason)
 
 
-def measure(origin: "Origin", train: "Dataset", prepare: Any, seed: int = 0) -> Similarity:
+def measure(
+    origin: "Origin", train: "Dataset", prepare: Any, seed: int = 0, channels: Any = None
+) -> Similarity:
     """How much the stages of a trained network know of a data set; see ``Similarity``.
 
     Args:
@@ -144,8 +148,10 @@ def measure(origin: "Origin", train: "Dataset", prepare: Any, seed: int = 0) -> 
       train: the training part of the task.
       prepare: what the network is shown of its images.
       seed: of the fresh network and the folds.
+      channels: as of ``transfer.copied``, where the images have others than the network's.
 
     Raises:
+      SurgeryError: if the network does not fit the images.
       ValueError: if a class has fewer than two images, or the network no stage before its head.
     """
     import jax
@@ -161,9 +167,10 @@ def measure(origin: "Origin", train: "Dataset", prepare: Any, seed: int = 0) -> 
     if not stages:
         raise ValueError("the network must have a stage before its head to have features.")
     recipe = Recipe(origin.network, optax.identity(), prepare, init=create("he"))
+    variables = _adapted(origin, recipe, train, channels)
     fresh = jax.jit(lambda key: init_state(recipe, key, train.image_shape))(run_key(seed))
     networks = {
-        "trained": states_of(recipe, origin.variables),
+        "trained": states_of(recipe, variables),
         "fresh": jax.tree.map(lambda leaf: leaf[None], fresh),
     }
     folds = min(_FOLDS, smallest)
@@ -175,6 +182,25 @@ def measure(origin: "Origin", train: "Dataset", prepare: Any, seed: int = 0) -> 
         for name, states in networks.items()
     }
     return Similarity(found["trained"], found["fresh"], len(train), folds)
+
+
+def _adapted(origin: "Origin", recipe: "Recipe", train: "Dataset", channels: Any) -> dict[str, Any]:
+    """The origin's variables, with a first kernel for the channels of these images."""
+    from cnnlab.train.state import state_shapes
+    from cnnlab.transfer.surgery import copied
+
+    if origin.channels == train.image_shape[2]:
+        return origin.variables
+    names = origin.network.names
+    shapes = state_shapes(recipe, train.image_shape)
+    first = next(name for name in names if name in shapes.params)
+    # Images of another size may not fit the head, which stays as it is: nothing looks at it.
+    bodies = [
+        {kind: {n: v for n, v in tree.items() if n != names[-1]} for kind, tree in each.items()}
+        for each in (origin.variables, {"params": shapes.params, **shapes.model_state})
+    ]
+    found, _ = copied(*bodies, reinitialise=(), channels=channels, first=first)
+    return {kind: {**tree, **found.get(kind, {})} for kind, tree in origin.variables.items()}
 
 
 def check_measurable(train: "Dataset") -> int:

@@ -76,9 +76,11 @@ def _stored(kind: type[AnyConfig], directory: pathlib.Path) -> Any:
 
     fields = read_config(directory)
     if "part_of" in fields:
+        parents = directory.resolve().parents
+        whole = next((path for path in parents if path.name == fields["part_of"]), parents[0])
         raise ResumeError(
-            f"{directory} is a part of the experiment in {directory.resolve().parent}, whose "
-            "module trains it in its own way: resume that one."
+            f"{directory} is a part of the experiment in {whole}, whose module trains it in its "
+            "own way: resume that one."
         )
     ours, theirs = experiment_of(kind), fields.get("experiment")
     if theirs not in (None, ours):

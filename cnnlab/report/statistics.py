@@ -143,6 +143,114 @@ def _resampled_means(
     )
 
 
+def paired_over_both(ours: ArrayLike, theirs: ArrayLike, resamples: int = 10_000) -> dict[str, Any]:
+    """How much larger our scores are than theirs: over seeds, over images, and over both.
+
+    Args:
+      ours: ``[R, N]``, of R seeds and N >= 2 images; or ``[1, N]`` for one network (or what leaves
+        nothing to chance) that each of theirs is compared with.
+      theirs: ``[R, N]`` of the same seeds and images, or ``[1, N]``.
+      resamples: of the bootstrap.
+
+    Returns:
+      What ``paired`` gives (over seeds, these images given), ``images``, what ``paired_bootstrap``
+      gives (over images, these seeds given), and ``both``, the interval ``over_both``.
+
+    Raises:
+      ValueError: for other shapes, or a value that is not finite.
+    """
+    left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    shapes = {left.shape[-1:], right.shape[-1:]}, {left.shape[:-1], right.shape[:-1]} - {(1,)}
+    if left.ndim != 2 or right.ndim != 2 or max(map(len, shapes)) > 1:
+        raise ValueError(
+            "both must be [R, N] of the same R seeds and N images, or one of them [1, N], got "
+            f"shapes {left.shape}, {right.shape}."
+        )
+    left, right = np.broadcast_arrays(left, right)
+    figure = paired(left.mean(1), right.mean(1))
+    figure["images"] = paired_bootstrap(left, right, resamples=resamples)
+    return {**figure, "both": over_both(figure)}
+
+
+def over_both(figure: Mapping[str, Any]) -> list[float] | None:
+    """The interval for other seeds and other images, None where there was one seed.
+
+    What seeds change and what images change is taken for independent, so the lengths on either side
+    of the mean add up as the sides of a right angle do. That is a little wide: what only this seed
+    makes of this image is in both.
+
+    Args:
+      figure: its ``mean``, ``interval`` over seeds and, of ``images``, ``interval`` over images, of
+        the same confidence.
+    """
+    if figure["interval"] is None:
+        return None
+    mean, seeds, images = figure["mean"], figure["interval"], figure["images"]["interval"]
+    low, high = (float(np.hypot(a - mean, b - mean)) for a, b in zip(seeds, images, strict=True))
+    return [mean - low, mean + high]
+
+
+def wilson(successes: int, trials: int, confidence: float = 0.95) -> list[float]:
+    """Wilson's interval of a probability, such as that of one network to be right.
+
+    Args:
+      successes: in 0 to ``trials``.
+      trials: >= 1.
+      confidence: of the interval, in (0, 1).
+
+    Raises:
+      ValueError: for numbers out of range.
+
+    Source: Wilson, Journal of the American Statistical Association 22, 1927.
+    """
+    from scipy import stats
+
+    if not (trials >= 1 and 0 <= successes <= trials and 0 < confidence < 1):
+        raise ValueError(
+            "successes must be in 0 to trials, trials >= 1 and confidence in (0, 1), got "
+            f"{successes}, {trials} and {confidence}."
+        )
+    share, z = successes / trials, stats.norm.ppf((1 + confidence) / 2)
+    middle = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    spread = share * (1 - share) / trials + z**2 / (4 * trials**2)
+    reach = z * np.sqrt(spread) / (1 + z**2 / trials)
+    return [float(middle - reach), float(middle + reach)]
+
+
+def varies_less(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) -> dict[str, Any]:
+    """By how much ours vary less than theirs of the same seeds: of the log of a ratio.
+
+    Args:
+      ours: ``[M]``, one for each seed.
+      theirs: ``[M]``, of the same seeds.
+      confidence: of the interval.
+
+    Returns:
+      ``ratio`` of their standard deviation to ours; ``mean``, its log, and ``interval`` around it,
+      for normal values that may be correlated: both None where there are fewer than three seeds, or
+      all values of one are equal; ``confidence``.
+
+    Source: Pitman, Biometrika 1939; Morgan, Biometrika 1939.
+    """
+    from scipy import stats
+
+    left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+    found: dict[str, Any] = {"ratio": None, "mean": None, "confidence": confidence}
+    if left.size < 3 or not left.std() or not right.std():
+        return {**found, "interval": None}
+    ratio = right.std() / left.std()
+    correlation = np.corrcoef(left, right)[0, 1]
+    t = stats.t.ppf((1 + confidence) / 2, left.size - 2)
+    k = 1 + 2 * (1 - correlation**2) * t**2 / (left.size - 2)
+    reach = np.log(k + np.sqrt(max(k**2 - 1, 0))) / 2
+    center = float(np.log(ratio))
+    interval = [center - float(reach), center + float(reach)]
+    return {**found, "ratio": float(ratio), "mean": center, "interval": interval}
+
+
+# What is said --------------------------------------------------------------------------------
+
+
 def verdict(interval: Sequence[float] | None) -> str:
     """What an interval of a difference says about the claim that the difference is positive.
 

@@ -13,8 +13,18 @@ found = transfer.features.features(recipe, states, splits.train, ("stage2",))
 sparse = transfer.pruning.prune(states.params, 0.8, members=True)  # and rewound
 """
 
-from cnnlab.transfer import features, neighbours, probes, pruning, rbm, stacking
-from cnnlab.transfer.cache import front_features, rejoined, rest_recipe, rest_states
+from cnnlab.transfer import (
+    deepening,
+    detection,
+    features,
+    neighbours,
+    probes,
+    pruning,
+    rbm,
+    segmentation,
+    stacking,
+)
+from cnnlab.transfer.cache import front_features
 from cnnlab.transfer.distillation import (
     ClassBias,
     class_bias,
@@ -26,7 +36,14 @@ from cnnlab.transfer.distillation import (
     without_classes,
 )
 from cnnlab.transfer.freezing import by_stage, freeze, gradual, layer_decay, lecture_rates
-from cnnlab.transfer.surgery import SurgeryError, copied, last_stages, transplant
+from cnnlab.transfer.rest import rejoined, rest_recipe, rest_states
+from cnnlab.transfer.surgery import (
+    SurgeryError,
+    copied,
+    last_stages,
+    transplant,
+    transplant_each,
+)
 
 __all__ = [
     "ClassBias",
@@ -34,6 +51,8 @@ __all__ = [
     "by_stage",
     "class_bias",
     "copied",
+    "deepening",
+    "detection",
     "features",
     "freeze",
     "front_features",
@@ -51,9 +70,11 @@ __all__ = [
     "rejoined",
     "rest_recipe",
     "rest_states",
+    "segmentation",
     "stacking",
     "taught",
     "teacher_logits",
     "transplant",
+    "transplant_each",
     "without_classes",
 ]

@@ -35,24 +35,7 @@ from cnnlab.train.start import check_annotations
 from cnnlab.train.state import Recipe, TrainState
 from cnnlab.train.step import predict_step
 from cnnlab.transfer import cache_files
-from cnnlab.transfer.rest import (
-    as_float32,
-    rejoined,
-    rest_recipe,
-    rest_states,
-    stages_of,
-    stages_of_state,
-)
-
-__all__ = [
-    "as_float32",
-    "check_array",
-    "front_features",
-    "rejoined",
-    "rest_recipe",
-    "rest_states",
-    "weights_digest",
-]
+from cnnlab.transfer.rest import as_float32, stages_of, stages_of_state
 
 _AS_IT_IS = compose()
 

@@ -22,7 +22,7 @@ from jax import numpy as jnp
 
 from cnnlab.models.network import Network
 from cnnlab.models.norms import BatchNorm
-from cnnlab.spelling import unknown
+from cnnlab.spelling import check_several, some, unknown
 
 Variables = dict[str, Any]
 Path = tuple[str, ...]
@@ -45,7 +45,7 @@ def new_layers(shallow: Mapping[str, Any], deep: Mapping[str, Any]) -> tuple[str
     lost = sorted("/".join(path[1:]) for path in old if path not in wanted)
     if lost:
         raise ValueError(
-            f"the deep network must have all layers of the shallow one, it lacks {_some(lost)}. "
+            f"the deep network must have all layers of the shallow one, it lacks {some(lost, 4)}. "
             "Grow a network of the same family and options, but its depth."
         )
     other = [path for path, shape in old.items() if wanted[path] != shape]
@@ -53,7 +53,7 @@ def new_layers(shallow: Mapping[str, Any], deep: Mapping[str, Any]) -> tuple[str
         told = [f"{'/'.join(p[1:])} {old[p]} -> {wanted[p]}" for p in sorted(other)]
         raise ValueError(
             "the layers of the shallow network must have the same shapes in the deep one, they "
-            f"have not: {_some(told)}. Give both the same widths, images and classes."
+            f"have not: {some(told, 4)}. Give both the same widths, images and classes."
         )
     return tuple(sorted({"/".join(path[1:-1]) for path in wanted if path not in old}))
 
@@ -76,11 +76,12 @@ def deepened(
         ``("stage3", "stage4")`` of ``vgg``.
 
     Raises:
-      ValueError: if the shallow one has a layer that the deep one has not, or of another shape, or
-        for an unknown stage.
+      ValueError: if the shallow one has a layer that the deep one has not, or of another shape, for
+        an unknown stage, or one string for several.
 
     Source: Simonyan and Zisserman, ICLR 2015, section 3.1.
     """
+    check_several("reinitialise", reinitialise)
     new_layers(shallow, fresh)
     for name in reinitialise:
         if name not in fresh["params"]:
@@ -216,7 +217,3 @@ def _flat(variables: Mapping[str, Any]) -> dict[Path, Any]:
 
 def _shapes(variables: Mapping[str, Any]) -> dict[Path, tuple[int, ...]]:
     return {path: jnp.shape(leaf) for path, leaf in _flat(variables).items()}
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -16,7 +16,7 @@ from typing import Any
 
 from cnnlab.models import Network
 from cnnlab.rates import Rates
-from cnnlab.spelling import unknown
+from cnnlab.spelling import check_several, unknown
 
 
 def freeze(
@@ -36,10 +36,11 @@ def freeze(
         frozen, such as "stage[12]/.*" or ".*/norm[0-9]/.*".
 
     Raises:
-      ValueError: unless exactly one of them is given, for an unknown stage, and for one that leaves
-        nothing to learn. A pattern that matches no parameter is refused by the rates, which know
-        the parameters.
+      ValueError: unless exactly one of them is given, for an unknown stage, for one that leaves
+        nothing to learn, and for one string in place of several patterns. A pattern that matches no
+        parameter is refused by the rates, which know the parameters.
     """
+    check_several("patterns", patterns)
     given = (up_to is not None) + (depth is not None) + bool(patterns)
     if given != 1:
         raise ValueError(f"give one of up_to, depth and patterns, got {given} of them.")
@@ -68,9 +69,14 @@ def by_stage(network: Network, factors: Mapping[str, float], *, rest: float = 1.
       rest: of the stages that are not named.
 
     Raises:
-      ValueError: for an unknown stage. That stages which are named have no parameters is refused
-        by the rates, which know the parameters.
+      ValueError: for an unknown stage, or factors that are no mapping. That stages which are named
+        have no parameters is refused by the rates, which know the parameters.
     """
+    if not isinstance(factors, Mapping):
+        raise ValueError(
+            f'factors must be a mapping from stage to factor, such as {{"head": 1.0}}, got '
+            f"{factors!r}."
+        )
     _check_stages(network, factors)
     groups: dict[float, list[str]] = {}
     for name in network.names:

@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, fetch, make_mesh, place, sharding
 from cnnlab.models import Network
-from cnnlab.spelling import unknown
+from cnnlab.spelling import check_several, some, unknown
 from cnnlab.train.program import initialise
 from cnnlab.train.state import Recipe, TrainState, restarted
 
@@ -57,7 +57,7 @@ class Report:
         lines = [f"copied {len(self.copied)} of {len(self.copied) + len(self.fresh)} arrays"]
         for what, names in (("fresh", self.fresh), ("not used of the source", self.left)):
             if names:
-                lines.append(f"{what}: {_some(names, 6)}")
+                lines.append(f"{what}: {some(names)}")
         if self.adapted is not None:
             lines.append(f"adapted: {self.adapted}")
         return "\n".join(lines)
@@ -115,7 +115,8 @@ def copied(
         "missing from the source": [p for p in ours if p not in theirs and p not in again],
         "only in the source": [p for p in theirs if p not in ours and p not in again],
     }
-    _check(problems, shapes, len(taken), len(ours), stage if channels is None else None)
+    advice = _advice(problems, shapes, stage if channels is None else None, reinitialise)
+    _check(problems, shapes, len(taken), len(ours), advice)
     values = {
         path: _as(theirs[path], leaf.dtype) if path in taken else leaf
         for path, leaf in ours.items()
@@ -202,8 +203,10 @@ def transplant_each(
 
     Raises:
       SurgeryError: as ``copied`` does.
-      ValueError: for an unknown stage, or if there are not as many trained networks as fresh ones.
+      ValueError: for an unknown stage, one string for several, or if there are not as many trained
+        networks as fresh ones.
     """
+    check_several("stages", stages)
     for stage in stages:
         if stage not in recipe.network.names:
             raise ValueError(unknown("stage", stage, recipe.network.names))
@@ -337,9 +340,9 @@ def _check(
     shapes: Mapping[Path, tuple[Any, Any]],
     copied: int,
     total: int,
-    first: str | None,
+    advice: str,
 ) -> None:
-    """Refuses what does not fit; ``first`` is the stage whose channels could still be adapted."""
+    """Refuses what does not fit."""
     if shapes or any(problems.values()):
         lines = [
             f"the source is another network: {copied - len(shapes)} of {total} arrays are there "
@@ -347,12 +350,11 @@ def _check(
         ]
         for what, paths in problems.items():
             if paths:
-                lines.append(f"  {what} ({len(paths)}): {_some(_names(paths), 10)}")
+                lines.append(f"  {what} ({len(paths)}): {some(_names(paths), 10)}")
         if shapes:
             said = [f"{_name(path)} {old} -> {new}" for path, (old, new) in shapes.items()]
-            lines.append(f"  other shapes, theirs -> ours ({len(said)}): {_some(said, 10)}")
-        lines.append(_advice(problems, shapes, first))
-        raise SurgeryError("\n".join(lines))
+            lines.append(f"  other shapes, theirs -> ours ({len(said)}): {some(said, 10)}")
+        raise SurgeryError("\n".join([*lines, advice]))
     if not copied:
         raise SurgeryError(
             "nothing would be copied: everything is to start afresh. Reinitialise less, or train "
@@ -361,17 +363,22 @@ def _check(
 
 
 def _advice(
-    problems: Mapping[str, Sequence[Path]], shapes: Mapping[Path, Any], first: str | None
+    problems: Mapping[str, Sequence[Path]],
+    shapes: Mapping[Path, Any],
+    first: str | None,
+    reinitialise: Sequence[str],
 ) -> str:
+    """What to do; ``first`` is the stage whose channels could still be adapted."""
     paths = [*shapes, *(path for each in problems.values() for path in each)]
+    names = [f'"{name}"' for name in dict.fromkeys([*reinitialise, *(p[1] for p in paths)])]
+    again = f"reinitialise=({', '.join(names)}{',' if len(names) == 1 else ''})"
     if all(path[1] == "head" for path in paths):
-        return 'Only the head differs, it has other classes: reinitialise=("head",).'
+        return f"Only the head differs, it has other classes: {again}."
     if first is not None and len(paths) == 1 and _first_kernel(dict(shapes), first):
         return 'Only the input channels differ: channels="sum" or channels="adapt".'
-    stages = ", ".join(dict.fromkeys(path[1] for path in paths))
     return (
         "Make the network that the source is of (model and options), or let what differs start "
-        f"afresh: reinitialise= the stages {stages}."
+        f"afresh: {again}."
     )
 
 
@@ -382,8 +389,3 @@ def _name(path: Path) -> str:
 
 def _names(paths: Iterable[Path]) -> tuple[str, ...]:
     return tuple(sorted(_name(path) for path in paths))
-
-
-def _some(names: Sequence[str], limit: int) -> str:
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest

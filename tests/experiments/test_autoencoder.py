@@ -188,7 +188,7 @@ def test_the_interval_over_seeds_and_images_is_student_s_and_the_images_at_a_rig
     low, high = autoencoder_claims.reach(figure)["interval"]
     assert (high - low) / 2 == pytest.approx(np.hypot(over_seeds, over_images))
     claim = autoencoder_claims.against(ours, np.zeros_like(ours))
-    low, high = autoencoder_claims.over_both(claim)
+    low, high = claim["both"]
     assert (high - low) / 2 == pytest.approx(np.hypot(over_seeds, over_images), rel=0.01)
     # Of one network, or of what leaves nothing to chance, there are the images only.
     alone = autoencoder_claims.summary(Scores(ours[:1], ours[:1], ours[:1]))["psnr"]

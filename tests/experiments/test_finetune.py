@@ -16,7 +16,7 @@ from cnnlab import models
 from cnnlab.data import Dataset, Features, LazyImages, Splits
 from cnnlab.models import weights
 from cnnlab.report import finetune_figures
-from cnnlab.train import DivergedError
+from cnnlab.train import DivergedError, evaluate
 from cnnlab.train import state as train_state
 from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import ResumeError
@@ -28,11 +28,13 @@ from experiments import (
     finetune,
     finetune_claims,
     finetune_start,
+    finetune_study,
     finetuning,
     grid_claims,
     origins,
     recommending,
 )
+from experiments import finished as finished_runs
 from experiments.config import load_data, make_recipe
 from experiments.finetuning import Details, Tuned
 from experiments.parts import Part, open_whole
@@ -51,6 +53,9 @@ TINY = finetune.Config(
     seeds=2,
     quiet=True,
 )
+
+
+OF_FILE = {"weights": "b.npz", "source_classes": (), "source_epochs": finetune.Config.source_epochs}
 
 
 def noise(shapes, seed=0):
@@ -73,7 +78,7 @@ def tuned_run(tmp_path_factory):
     """A run without trainings."""
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetune, "train_part", made)
+        patch.setattr(finetune_study, "train_part", made)
         patch.setattr(finetuning, "train_part", made)
         patch.setattr(recommending, "measure", lambda *_, **__: similarity(0.7, 0.9, 0.6))
         result = finetune.run(dataclasses.replace(TINY, run_dir=directory))
@@ -107,7 +112,7 @@ def test_a_resume_goes_on_from_the_weights_that_it_began_with(tuned_run, monkeyp
             states=jax.tree.map(lambda leaf: leaf + leaf.dtype.type(1), part.states)
         )
 
-    monkeypatch.setattr(finetune, "train_part", others)
+    monkeypatch.setattr(finetune_study, "train_part", others)
     with pytest.raises(ResumeError, match=f"digest {begun['weights']}.*or start a new run"):
         finetune.run(finetune.Config(resume=directory))
 
@@ -118,7 +123,7 @@ def test_a_recipe_that_diverges_has_no_accuracy_and_is_not_compared(tmp_path, mo
             raise DivergedError(3, config.all_seeds, 0.1)
         return made(config, whole, name, *arguments, **settings)
 
-    for module in (finetune, finetuning):
+    for module in (finetune_study, finetuning):
         monkeypatch.setattr(module, "train_part", train_part)
     config = dataclasses.replace(TINY, recipe=("linear", "scratch"), run_dir=tmp_path / "run")
     result = finetune.run(config)
@@ -145,7 +150,11 @@ def trained_for(epochs, seconds, *accuracies):
     ("ours", "scratch", "wanted"),
     [
         ((20, 9.0), (20, 9.0), "reproduced"),
-        ((20, 9.0), (10, 40.0), "reproduced"),
+        (
+            (20, 9.0),
+            (10, 40.0),
+            "reproduced (from scratch had fewer epochs, but more time)",
+        ),
         ((20, 9.0), (30, 4.0), "reproduced"),
         ((20, 9.0), (1, 4.0), "not comparable: scratch had less"),
     ],
@@ -175,6 +184,12 @@ def test_a_finished_run_is_read_again_without_training(tmp_path, capsys):
     assert result["recommended"]["similarity"]["folds"] == 5
     for name, each in result["recipes"].items():
         assert again["recipes"][name]["test_accuracy"] == each["test_accuracy"]
+        own = tmp_path / "run" / "networks" / name
+        trained = finished_runs.config_of(own)
+        splits = load_data(trained)
+        recipe, states, _ = finished_runs.networks_of(own, trained, splits.train)
+        found = evaluate(recipe, states, splits.test)["accuracy"]
+        assert found.tolist() == each["test_accuracy"]["values"]
 
 
 def test_a_run_that_is_not_there_is_told(tmp_path):
@@ -194,11 +209,9 @@ def test_a_run_that_is_not_there_is_told(tmp_path):
         ({"source_classes": ("0", "1", "2", "3")}, "others than the source's.*got none"),
         ({"from_run": "a", "weights": "b"}, "not from both"),
         ({"weights": "b.npz"}, "leave out --from and --weights"),
-        ({"weights": "b.npz", "source_classes": ()}, "is for images of 3 channels, these have 1"),
-        (
-            {"weights": "b.npz", "source_classes": (), "weights_normalization": "unit"},
-            "b.npz must be a file",
-        ),
+        ({**OF_FILE}, "is for images of 3 channels, these have 1.*or say by --channels"),
+        ({**OF_FILE, "weights_normalization": "unit"}, "b.npz must be a file"),
+        ({**OF_FILE, "channels": "sum"}, "b.npz must be a file"),
         ({"copies": -1}, "copies must be at least 0"),
         ({"copies": 2, "cache": "none"}, "choose the cache memory or disk"),
         ({"body": 0.0}, "a factor > 0"),
@@ -293,7 +306,9 @@ def test_a_checkpoint_of_another_family_is_refused(finished, tmp_path):
     config = dataclasses.replace(
         TINY,
         model="resnet8",
+        model_options=(),
         source_classes=(),
+        source_epochs=finetune.Config.source_epochs,
         from_run=finished[0],
         per_class=None,
         runs=tmp_path / "runs",

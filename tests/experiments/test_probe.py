@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.neighbors import KNeighborsClassifier
 
 from cnnlab.mesh import make_mesh
@@ -15,6 +16,7 @@ from experiments import probe, probe_claims
 from experiments.config import load_data
 from experiments.finished import networks_of
 from experiments.parts import Part
+from experiments.probe_settings import Source
 
 QUICK = {"probes": ("ridge",), "neighbours": 1, "shown": 2, "queries": 2, "quiet": True}
 
@@ -109,6 +111,57 @@ def test_a_line_says_what_its_interval_is_over():
     assert "(95 % interval over images by bootstrap +1.00 to +3.00)" in images
 
 
+def test_one_network_against_several_random_ones_is_compared_over_seeds_and_images():
+    generator = np.random.default_rng(0)
+    image = generator.random(80)
+    trained = (image < 0.8)[None]
+    random = np.stack([image < share for share in (0.3, 0.5, 0.7)])
+    methods = ("ridge", "l2", "cosine")
+
+    def of(right):
+        return {name: {"stem": right, "head": right} for name in methods}
+
+    pixels = {name: {"pixels": trained} for name in methods}
+    correct = {"pixels": pixels, "trained": of(trained), "untrained": of(random)}
+    rows = probe_claims.compare(correct, "ridge")
+    (row,) = (row for row in rows if "random" in row["claim"] and row["at"] == "head")
+    seeds = stats.ttest_rel(trained.mean(1).repeat(3), random.mean(1)).confidence_interval(0.95)
+    each = trained[0] - random.mean(0)
+    images = 1.96 * stats.sem(each)
+    reach = np.hypot((seeds.high - seeds.low) / 2, images)
+    assert row["interval_over"] == "seeds and images"
+    assert row["mean"] == pytest.approx(each.mean())
+    assert row["interval"] == pytest.approx([each.mean() - reach, each.mean() + reach], rel=0.05)
+    assert reach > 2 * images and "no difference" in row["verdict"]
+    (line,) = probe_claims.conclusions([row])
+    assert "95 % interval over seeds and images" in line
+    assert {r["interval_over"] for r in rows if "random" not in r["claim"]} == {"images"}
+
+
+def test_random_networks_are_as_they_are_initialised(monkeypatch, tiny_config):
+    splits = load_data(tiny_config)
+    config = probe.Config(dataset=tiny_config.dataset, model="resnet8", seeds=1)
+    source = Source(config, splits, None, "trained", "x")
+    monkeypatch.setattr(probe, "fresh_states", lambda *given: given[-1])
+    study = probe.Study(config, None, splits, splits.train, None, "head", print)
+    found = [(name, states) for name, states, _ in probe._networks(study, source)]
+    assert found == [("trained", "trained"), ("untrained", config.all_seeds)]
+
+
+def test_only_the_last_stage_is_the_network_itself(of_run, tiny_config):
+    splits = load_data(tiny_config)
+    parts = (splits.train, splits.validation, splits.test)
+    names = ("stage1", "head")
+    config = probe.Config(**QUICK)
+    queries = np.arange(2)
+    study = probe.Study(config, None, splits, splits.train, queries, "head", print)
+    features = [{name: pixels(part)[:, : part.num_classes] for name in names} for part in parts]
+    found = probe._measure(study, *features)
+    assert [key for key in found if key.startswith("own/")] == ["own/head"]
+    hidden = {"own/stage1": np.ones(4, bool)}
+    assert probe._own_accuracy([hidden], "head") is None
+
+
 def test_intervals_are_student_s_over_seeds_and_wilson_s_over_images():
     seeds = probe_claims.interval(np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], bool))
     assert seeds["interval"] == pytest.approx(
@@ -133,6 +186,11 @@ def test_intervals_are_student_s_over_seeds_and_wilson_s_over_images():
         ({"pool": "max"}, "--pool must be"),
         ({"model": "unet", "model_options": ("width=2", "depth=1")}, "no classifier"),
         ({"from_run": "run", "weights": "x.npz"}, "not both"),
+        ({"mapping": "vgg"}, "--mapping: only with --weights"),
+        (
+            {"from_run": "run", "foreign_normalization": "caffe"},
+            "--foreign-normalization: only with --weights",
+        ),
     ],
 )
 def test_what_cannot_be_read_off_is_refused_before_training(

@@ -8,8 +8,11 @@ from cnnlab.report.statistics import (
     over_seeds,
     paired,
     paired_bootstrap,
+    paired_over_both,
     percent,
     points,
+    varies_less,
+    wilson,
     with_interval,
 )
 
@@ -145,3 +148,46 @@ def test_a_bootstrap_of_other_input_is_refused():
         paired_bootstrap([1, 2], [1, 2], confidence=95)
     with pytest.raises(ValueError, match="resamples must be >= 1"):
         paired_bootstrap([1, 2], [1, 2], resamples=0)
+
+
+def test_the_interval_over_seeds_and_images_has_them_at_a_right_angle():
+    generator = np.random.Generator(np.random.PCG64(1))
+    ours = generator.normal(20, 1, (1, 400)) + np.asarray([[-1.0], [0.5], [0.5]])
+    over_seeds_alone = stats.t.ppf(0.975, 2) * stats.sem(ours.mean(1))
+    over_images_alone = 1.959964 * stats.sem(ours[0])
+    reach = np.hypot(over_seeds_alone, over_images_alone)
+    found = paired_over_both(ours, np.zeros((1, 400)))
+    low, high = found["both"]
+    assert (high - low) / 2 == pytest.approx(reach, rel=0.01)
+    # One network against several: the same the other way round.
+    other = paired_over_both(np.zeros((1, 400)), ours)
+    assert other["mean"] == pytest.approx(-found["mean"])
+    assert np.diff(other["both"]) / 2 == pytest.approx(reach, rel=0.01)
+    assert paired_over_both(ours[:1], ours[:1] - 1)["both"] is None
+
+
+@pytest.mark.parametrize("shape", [(2, 10), (3, 9), (10,)])
+def test_scores_of_other_seeds_or_images_are_refused(shape):
+    with pytest.raises(ValueError, match=r"must be \[R, N\].*got shapes"):
+        paired_over_both(np.zeros((3, 10)), np.zeros(shape))
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(9, 10), (0, 7), (7, 7), (50, 120)])
+def test_wilson_s_interval_is_scipy_s(successes, trials):
+    wanted = stats.binomtest(successes, trials).proportion_ci(0.9, method="wilson")
+    assert wilson(successes, trials, 0.9) == pytest.approx(wanted, abs=1e-9)
+    with pytest.raises(ValueError, match="0 to trials"):
+        wilson(trials + 1, trials)
+
+
+def test_the_interval_of_a_ratio_of_deviations_is_pitman_s_and_morgan_s_test():
+    generator = np.random.default_rng(0)
+    theirs = generator.normal(size=9)
+    ours = 0.4 * theirs + 0.4 * generator.normal(size=9)
+    # Deviations differ at the level at which sums and differences are correlated.
+    p = stats.pearsonr(theirs + ours, theirs - ours).pvalue
+    found = varies_less(ours, theirs, confidence=1 - p)
+    assert found["ratio"] > 1 and found["interval"][0] == pytest.approx(0, abs=1e-9)
+    assert found["interval"][1] == pytest.approx(2 * np.log(found["ratio"]))
+    assert varies_less([0.9, 0.9, 0.9], theirs[:3])["interval"] is None
+    assert varies_less(ours[:2], theirs[:2])["interval"] is None

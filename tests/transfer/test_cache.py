@@ -18,7 +18,7 @@ from cnnlab.models import Network
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.train import Recipe, fit, predict
 from cnnlab.train.state import TrainState, restarted
-from cnnlab.transfer import cache, cache_files
+from cnnlab.transfer import cache, cache_files, rejoined, rest_recipe, rest_states
 from cnnlab.transfer.freezing import freeze
 
 FRONT = "stage1"
@@ -70,10 +70,10 @@ def features(begun):
 def both(begun, features):
     """The last epochs of the whole training and of the rest's, and the whole of the latter."""
     *_, whole = fit(WHOLE, TRAIN, initial=begun, **SETTINGS)
-    rest = cache.rest_recipe(WHOLE, FRONT)
-    initial = cache.rest_states(WHOLE, begun, FRONT)
+    rest = rest_recipe(WHOLE, FRONT)
+    initial = rest_states(WHOLE, begun, FRONT)
     *_, part = fit(rest, features[0], initial=initial, **SETTINGS)
-    return whole, part, cache.rejoined(WHOLE, begun, part.states, FRONT)
+    return whole, part, rejoined(WHOLE, begun, part.states, FRONT)
 
 
 def test_training_on_features_is_training_with_a_frozen_front(both):
@@ -101,7 +101,7 @@ def test_the_front_is_bitwise_the_same_and_the_rest_has_moved(begun, both):
 
 def test_the_whole_again_predicts_what_the_rest_does_on_features(both, features):
     _, part, rejoined = both
-    rest = cache.rest_recipe(WHOLE, FRONT)
+    rest = rest_recipe(WHOLE, FRONT)
     on_features = predict(rest, part.states, features[1])
     np.testing.assert_allclose(
         predict(WHOLE, rejoined, HELD_OUT), on_features, rtol=1e-4, atol=1e-4
@@ -298,11 +298,11 @@ def test_what_cannot_be_cached_is_refused(begun, plain):
     cases = [
         (lambda: cache.front_features(WHOLE, moved, TRAIN, FRONT), "must have the same front"),
         (lambda: cache.front_features(WHOLE, begun, TRAIN, "stag1"), "Did you mean 'stage1'"),
-        (lambda: cache.rest_recipe(WHOLE, "head"), "last stage"),
-        (lambda: cache.rest_states(WHOLE, begun, "stage2"), "stage2 would learn"),
+        (lambda: rest_recipe(WHOLE, "head"), "last stage"),
+        (lambda: rest_states(WHOLE, begun, "stage2"), "stage2 would learn"),
         (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", copies=-1), "copies=-1"),
         (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", dtype="int8"), "'int8'"),
-        (lambda: cache.rest_recipe(dataclasses.replace(WHOLE, teacher=abs), FRONT), "teacher"),
+        (lambda: rest_recipe(dataclasses.replace(WHOLE, teacher=abs), FRONT), "teacher"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message):

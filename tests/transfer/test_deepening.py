@@ -186,3 +186,5 @@ def test_an_unknown_stage_is_refused():
     shallow, deep = PAIRS["perceptrons"]
     with pytest.raises(ValueError, match="unknown stage"):
         deepening.deepened(drawn(shallow, 0), drawn(deep, 0), reinitialise=("stage9",))
+    with pytest.raises(ValueError, match="reinitialise must be a tuple"):
+        deepening.deepened(drawn(shallow, 0), drawn(deep, 0), reinitialise="stage3")

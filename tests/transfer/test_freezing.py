@@ -85,11 +85,17 @@ def test_a_stage_that_was_named_and_has_no_parameters_is_refused():
         ({"up_to": "stage9"}, "unknown stage 'stage9'"),
         ({"up_to": "head"}, "at least the last one learns, got 5"),
         ({"depth": 0}, "between 1 and 4"),
+        ({"patterns": "stem/.*"}, "patterns must be a tuple of strings.*'stem/"),
     ],
 )
 def test_freezing_that_cannot_be_is_refused(network, settings, message):
     with pytest.raises(ValueError, match=message):
         transfer.freeze(network, **settings)
+
+
+def test_factors_are_a_mapping(network):
+    with pytest.raises(ValueError, match="must be a mapping from stage to factor.*got 'head'"):
+        transfer.by_stage(network, "head")
 
 
 def test_a_decay_out_of_range_is_refused(network):

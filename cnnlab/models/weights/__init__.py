@@ -17,16 +17,18 @@ from cnnlab.models.weights.exporting import (
 )
 from cnnlab.models.weights.files import read
 from cnnlab.models.weights.imagenet import imagenet_classes
-from cnnlab.models.weights.loading import Report, load
+from cnnlab.models.weights.loading import HeadError, Report, input_channels, load
 from cnnlab.models.weights.mapping import mappings
 
 __all__ = [
     "PLATFORMS",
+    "HeadError",
     "Report",
     "check_writable",
     "export",
     "export_function",
     "imagenet_classes",
+    "input_channels",
     "load",
     "load_exported",
     "mappings",

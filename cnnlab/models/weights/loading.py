@@ -13,11 +13,27 @@ from flax import traverse_util
 from flax.core import unfreeze
 from jax import numpy as jnp
 
+from cnnlab.models.network import Network
 from cnnlab.models.weights import files
 from cnnlab.models.weights.mapping import Fit, fit, kinship, mappings
+from cnnlab.spelling import some
 
 Named = tuple[tuple[str, str], ...]
 """Names, each with a reason."""
+
+
+class HeadError(ValueError):
+    """A file's network is the same but for its head.
+
+    Attributes:
+      details: what differs, without what to do about it.
+      outputs: how many numbers the head of the file gives, if that is what differs.
+    """
+
+    def __init__(self, details: str, outputs: int | None) -> None:
+        advice = "Only the head differs: replace_head=True keeps the fresh one."
+        super().__init__(f"{details}\n{advice}")
+        self.details, self.outputs = details, outputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +65,9 @@ class Report:
         for what, named in (("skipped", self.skipped), ("not loaded", self.missing)):
             reasons = dict.fromkeys(reason for _, reason in named)
             for reason in reasons:
-                lines.append(f"{what}: {_some([n for n, r in named if r == reason], 3)}: {reason}")
+                lines.append(f"{what}: {some([n for n, r in named if r == reason], 3)}: {reason}")
         if self.unused:
-            lines.append(f"not used: {_some(self.unused, 3)}: there is no place for it")
+            lines.append(f"not used: {some(self.unused, 3)}: there is no place for it")
         return "\n".join(lines)
 
 
@@ -80,7 +96,8 @@ def load(
     Raises:
       FileNotFoundError: if there is no file.
       ValueError: if the file cannot be read, the mapping is unknown, or the file is that of another
-        network: leaves are missing from it, left over, or of another shape. They are listed.
+        network: leaves are missing from it, left over, or of another shape. They are listed. It is
+        a ``HeadError`` where they are all of the head.
 
     Example:
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), images)
@@ -94,7 +111,7 @@ def load(
     problems = _Problems.of(contents.tensors, ours, tried)
     fresh = {name for name in ours if _in_head(name)} if replace_head and problems.head else set()
     if problems.remain(fresh):
-        raise ValueError(problems.message(path, tried, len(ours), fresh))
+        raise problems.error(path, tried, ours, fresh)
 
     values = {name: _value(path, name, leaf, tried, fresh) for name, leaf in ours.items()}
     head = "the head here is another one, and keeps its values"
@@ -110,6 +127,43 @@ def load(
         unused=tuple(problems.unplaced),
     )
     return traverse_util.unflatten_dict(values, sep="/"), report
+
+
+def input_channels(
+    path: str | Path,
+    network: Network,
+    image_shape: tuple[int, int, int],
+    *,
+    mapping: str | None = None,
+) -> int:
+    """How many channels the images had that a file's network was trained on.
+
+    Args:
+      path: the file, of a kind that ``read`` knows.
+      network: that it is of, but for the channels.
+      image_shape: ``(H, W, C)`` of images that the network can be shown.
+      mapping: as of ``load``.
+
+    Returns:
+      What the file's first convolution takes in; C where none is found in it.
+
+    Raises:
+      FileNotFoundError: if there is no file.
+      ValueError: if the file cannot be read, or the mapping is unknown.
+    """
+    height, width, channels = image_shape
+    ours, others = (_shapes(network, (height, width, count)) for count in (channels, channels + 1))
+    tried = fit(files.read_contents(path).tensors, ours, mapping)
+    for name, leaf in ours.items():  # the kernel that is another one for other channels
+        if leaf.shape != others[name].shape and len(leaf.shape) == 4 and name in tried.found:
+            return int(tried.found[name][1].shape[2])
+    return channels
+
+
+def _shapes(network: Network, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    variables = jax.eval_shape(network.init, jax.random.key(0), image)
+    return traverse_util.flatten_dict(unfreeze(variables), sep="/")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,14 +218,14 @@ class _Problems:
         here = set(self.missing) | set(self.shapes)
         return bool(here - set(fresh) or self.left_over(fresh))
 
-    def message(self, path: Any, tried: Fit, total: int, fresh: set[str]) -> str:
+    def error(self, path: Any, tried: Fit, ours: Mapping[str, Any], fresh: set[str]) -> ValueError:
         """What remains; ``fresh`` is empty where the head is not to be replaced."""
         missing = [name for name in self.missing if name not in fresh]
         shapes = [reason for name, reason in self.shapes.items() if name not in fresh]
         there = self.left_over(fresh)
         lines = [
             f"{path} holds another network: read by the mapping {tried.name!r}, {tried.matched} of "
-            f"{total} leaves of this one were found with the right shape."
+            f"{len(ours)} leaves of this one were found with the right shape."
         ]
         for what, names in (
             ("missing from the file", missing),
@@ -179,13 +233,14 @@ class _Problems:
             ("other shapes, in our layout, theirs -> ours", shapes),
         ):
             if names:
-                lines.append(f"  {what} ({len(names)}): {_some(names, 10)}")
+                lines.append(f"  {what} ({len(names)}): {some(names, 10)}")
         if not self.remain(self.head):
-            lines.append("Only the head differs: replace_head=True keeps the fresh one.")
-        else:
-            known = ", ".join(mappings())
-            lines.append(f"Create the network that the file is of, or name a mapping: {known}.")
-        return "\n".join(lines)
+            outputs = {tried.found[name][1].shape[-1:] for name in self.shapes}
+            outputs -= {ours[name].shape[-1:] for name in self.shapes}
+            return HeadError("\n".join(lines), outputs.pop()[0] if len(outputs) == 1 else None)
+        known = ", ".join(mappings())
+        lines.append(f"Create the network that the file is of, or name a mapping: {known}.")
+        return ValueError("\n".join(lines))
 
 
 def _no_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str]:
@@ -218,9 +273,3 @@ def _value(path: Any, name: str, leaf: Any, tried: Fit, fresh: set[str]) -> jax.
             "values: network.init(key, images)."
         )
     return leaf
-
-
-def _some(names: Iterable[str], limit: int) -> str:
-    names = list(names)
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest

@@ -127,6 +127,37 @@ def test_a_head_of_another_size_is_replaced_only_when_asked(save):
     np.testing.assert_array_equal(head(loaded)["kernel"], 0.5)
 
 
+@pytest.mark.parametrize(
+    ("change", "outputs"),
+    [
+        (lambda fc: {**fc, "fc.weight": fc["fc.weight"][:3], "fc.bias": fc["fc.bias"][:3]}, 3),
+        (lambda fc: {**fc, "fc.weight": np.zeros((4, 18), np.float32)}, None),  # a larger image
+        (lambda fc: {name: value for name, value in fc.items() if "fc" not in name}, None),
+    ],
+)
+def test_an_error_of_the_head_alone_says_how_many_outputs_there_are(change, outputs, save):
+    with pytest.raises(weights.HeadError) as caught:
+        weights.load(save(change(state_dict())), network_variables())
+    assert caught.value.outputs == outputs
+    assert "replace_head" not in caught.value.details
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_file_says_how_many_channels_its_network_takes(count, tmp_path):
+    network = models.create("resnet8", 4, width=2, norm="group")
+    shapes = jax.eval_shape(
+        network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, count), jnp.float32)
+    )
+    path = tmp_path / "x.safetensors"
+    weights.save_safetensors(jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes), path)
+    assert weights.input_channels(path, network, (8, 8, 2)) == count
+
+
+def test_a_network_without_convolutions_takes_the_images_that_there_are(save):
+    network = models.create("mlp", 4, widths=(3,))
+    assert weights.input_channels(save(state_dict()), network, (2, 2, 5)) == 5
+
+
 def test_a_head_that_fits_is_loaded_also_when_it_may_be_replaced(save):
     assert weights.load(save(state_dict()), network_variables(), replace_head=True)[1].loaded == 8
 

@@ -1,0 +1,158 @@
+"""Trained networks to begin with: whose images they take, what they have seen, what is refused."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+
+from cnnlab import augment, models
+from cnnlab.data import Dataset, LazyImages, Splits
+from cnnlab.models import Network, weights
+from cnnlab.models.perceptron import Classifier
+from cnnlab.transfer.surgery import SurgeryError
+from experiments import finetune, finetune_start, origins, recommending
+from experiments.config import load_data
+from experiments.finetune_start import in_options
+
+WIDTH = ("width=2", "norm=group")
+COLOUR = finetune.Config(
+    dataset="synthetic:60:8x8x1:3",
+    model="resnet8",
+    model_options=WIDTH,
+    weights_classes=7,
+    recipe=("scratch",),
+    channels="sum",
+)
+
+
+def noise(shapes):
+    """Values in the place of shapes: nothing is compiled."""
+    generator = np.random.default_rng(0)
+    return jax.tree.map(lambda s: generator.normal(size=s.shape).astype(s.dtype), shapes)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Of a network for images of three channels."""
+    network = models.create("resnet8", 7, width=2, norm="group")
+    images = jax.ShapeDtypeStruct((1, 8, 8, 3), np.float32)
+    variables = noise(jax.eval_shape(network.init, jax.random.key(3), images))
+    path = tmp_path_factory.mktemp("weights") / "resnet8.safetensors"
+    weights.save_safetensors(variables, path)
+    return path
+
+
+def test_a_network_of_colour_images_can_be_tuned_to_grey_ones(file):
+    config = finetune_start.settled(dataclasses.replace(COLOUR, weights=file))
+    splits = load_data(config)
+    origin = finetune_start.given(config, splits)
+    assert origin.channels == 3  # its normalisation is torchvision's, which grey images cannot have
+    assert origin.variables["params"]["stem"]["conv"]["kernel"].shape == (3, 3, 3, 2)
+    own = finetune_start.as_origin(config, origin.model, origin.model_options)
+    finetune_start.check(own, origin.variables, origin.channels, splits)
+    unsaid = dataclasses.replace(own, channels=None)
+    with pytest.raises(SurgeryError, match="channels differ: --channels sum or --channels adapt"):
+        finetune_start.check(unsaid, origin.variables, origin.channels, splits)
+    wider = dataclasses.replace(own, model_options=("width=4", "norm=group"))
+    with pytest.raises(SurgeryError, match="start afresh: --reinitialise head stage1 stage2 s"):
+        finetune_start.check(wider, origin.variables, origin.channels, splits)
+
+
+def test_other_classes_are_told_with_the_option_that_says_how_many_there_are(file):
+    with pytest.raises(
+        ValueError, match="(?s)the file has 7 classes, not 1000: --weights-classes 7"
+    ):
+        origins.of_weights(str(file), "resnet8", WIDTH, image_shape=(8, 8, 1))
+
+
+def test_how_alike_grey_images_are_is_measured_with_summed_channels(monkeypatch):
+    class Stem(nn.Module):
+        @nn.compact
+        def __call__(self, x, train=False):
+            return nn.relu(nn.Conv(3, (3, 3), name="conv")(x)).mean((1, 2))
+
+    network = Network((("stem", Stem()), ("head", Classifier(5))))
+    colour = jax.ShapeDtypeStruct((1, 6, 6, 3), np.float32)
+    variables = noise(jax.eval_shape(network.init, jax.random.key(0), colour))
+    labels = np.arange(40, dtype=np.int32) % 2
+    grey = Dataset(np.zeros((40, 6, 6, 1), np.uint8), labels, ("a", "b"), "grey")
+    unit = augment.to_unit_range()
+    origin = origins.Origin(network, variables, "x", unit, "x", (), 3)
+    with pytest.raises(SurgeryError, match="input channels differ"):
+        recommending.measure(origin, grey, unit)
+    shown = []
+
+    def features(recipe, states, dataset, stages):
+        shown.append(states.params["stem"])
+        return {"stem": np.zeros((1, 40, 2))}
+
+    monkeypatch.setattr("cnnlab.transfer.features.features", features)
+    recommending.measure(origin, grey, unit, channels="sum")
+    trained, fresh = shown
+    ours = variables["params"]["stem"]
+    np.testing.assert_array_equal(
+        trained["conv"]["kernel"][0], ours["conv"]["kernel"].sum(2, keepdims=True)
+    )
+    np.testing.assert_array_equal(trained["conv"]["bias"][0], ours["conv"]["bias"])
+    assert not np.array_equal(fresh["conv"]["kernel"], trained["conv"]["kernel"])
+
+
+def test_arguments_of_python_are_said_as_options():
+    text = 'afresh: reinitialise=("head", "(stage1|stage2)/.*"). Or channels="sum".'
+    assert in_options(text) == "afresh: --reinitialise head (stage1|stage2)/.*. Or --channels sum."
+    assert in_options('reinitialise=("head",).') == "--reinitialise head."
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights_classes": 7}, "--weights-classes: only with --weights"),
+        (
+            {"mapping": "foo", "weights_normalization": "caffe", "from_run": "a"},
+            "--weights-normalization, --mapping: only with --weights",
+        ),
+        ({"from_run": "a", "model_options": ("width=99",)}, "--model-options: not with --from"),
+        ({"from_member": 1}, "--from-member: only with --from"),
+        ({"weights": "x", "from_data_dir": "d"}, "--from-data-dir: only with --from"),
+        ({"weights": "x", "source_epochs": 1}, "--source-epochs: only where a network is trained"),
+    ],
+)
+def test_options_that_nothing_would_look_at_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        finetune_start.settled(finetune.Config(**change))
+
+
+def test_a_run_may_be_named_by_a_string(finished, tiny_config):
+    origin = origins.of_run(str(finished[0]), test=load_data(tiny_config).test)
+    assert origin.name == f"mlp of {finished[0].name}, seed 0"
+
+
+class Files(LazyImages):
+    """Named images that are never read, of a size that they are brought to."""
+
+    def __init__(self, names, size):
+        self.names, self.shape = names, (len(names), size, size, 1)
+
+    def read(self, index):
+        raise AssertionError("decoded")
+
+    def identity(self, indices):
+        yield repr(self.shape[1:])
+        for i in indices:
+            yield self.names[i]
+
+
+def part(images):
+    return Dataset(images, np.zeros(len(images), np.int32), ("a",), "files")
+
+
+def test_files_are_the_same_images_at_every_size():
+    own = Splits(part(Files("abc", 4)), None, part(Files("d", 4)), "")
+    origins.check_unseen(own, part(Files("def", 8)), "it")
+    with pytest.raises(ValueError, match="on 1 of the 2"):
+        origins.check_unseen(own, part(Files("db", 8)).take(np.array([1, 0])), "it")
+    # Decoded ones of another size cannot be compared.
+    decoded = Dataset(np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.int32), ("a",), "decoded")
+    origins.check_unseen(own, decoded, "it")

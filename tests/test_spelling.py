@@ -1,0 +1,19 @@
+"""What errors say of names."""
+
+import pytest
+
+from cnnlab import rates, spelling
+
+
+def test_of_many_names_the_first_and_how_many_more_there_are():
+    assert spelling.some("abc", 3) == "a, b, c"
+    assert spelling.some(iter("abcdefgh")) == "a, b, c, d, e, f and 2 more"
+    assert spelling.some([]) == ""
+
+
+def test_one_string_is_not_taken_for_its_letters():
+    spelling.check_several("stages", ("stem",))
+    with pytest.raises(ValueError, match=r"stages must be a tuple.*write \('stem',\) for 'stem'"):
+        spelling.check_several("stages", "stem")
+    with pytest.raises(ValueError, match="optional must be a tuple"):
+        rates.Rates((("stem/.*", 0.0),), optional="stem/.*")
