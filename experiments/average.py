@@ -225,9 +225,8 @@ def _candidates(
 
     found = []
     for directory, about in trained.items():
-        recipe = recipe_of(
-            directory, about, train
-        )  # its own: a checkpoint holds the optimizer's state
+        # Its own: a checkpoint holds the optimizer's state.
+        recipe = recipe_of(directory, about, train)
         settings: Any = {"members": about.seeds, "best": config.best}
         with Run.read(directory) as opened:
             steps: Sequence[int | None] = [None]

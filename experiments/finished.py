@@ -38,11 +38,20 @@ def config_of(run: pathlib.Path, data_dir: pathlib.Path | None = None) -> Config
     """How a finished run was trained; its data in another folder where one is given.
 
     Raises:
-      ResumeError: if there is no run.
+      ResumeError: if there is no run, or one that has no networks itself.
     """
-    from cnnlab.train.run import read_config
+    from cnnlab.train.run import CHECKPOINTS, ResumeError, read_config
 
-    config: Config = from_plain(Config, read_config(run))
+    fields, run = read_config(run), pathlib.Path(run)
+    if fields.get("experiment", "train") != "train" and not (run / CHECKPOINTS).is_dir():
+        inside = sorted(path.parent for path in run.glob(f"networks/*/{CHECKPOINTS}"))
+        inside = inside or sorted(path.parent for path in run.glob(f"*/{CHECKPOINTS}"))
+        named = f": give one of {', '.join(map(str, inside))}" if inside else ""
+        raise ResumeError(
+            f"the run in {run} is one of experiments.{fields['experiment']} and holds no networks "
+            f"itself{named}."
+        )
+    config: Config = from_plain(Config, fields)
     return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
 
 

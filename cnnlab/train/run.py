@@ -28,6 +28,7 @@ from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import Recipe, TrainState, state_shapes
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
+CHECKPOINTS = "checkpoints"
 KEEP_STEPS = "keep_steps.json"  # of a run that keeps some for ever
 
 
@@ -128,7 +129,7 @@ class Run:
 
     def __enter__(self) -> "Run":
         self._checkpoints = Checkpoints(
-            self.directory / "checkpoints",
+            self.directory / CHECKPOINTS,
             keep=self._keep,
             keep_steps=self._keep_steps,
             read_only=self._read_only,

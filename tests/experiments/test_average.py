@@ -23,12 +23,13 @@ def compiled_once():
     """Programs belong to a recipe: calls for runs of the same settings share one here."""
     recipes = {}
 
-    def make_once(config, data):
+    def make_once(run, config, data):
+        del run
         key = repr(dataclasses.replace(config, run_dir=None))
         return recipes.setdefault(key, make_recipe(config, data))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(average, "make_recipe", make_once)
+        patch.setattr(average, "recipe_of", make_once)
         patch.setattr(train, "_draw", lambda *_: None)
         yield
 

@@ -91,9 +91,19 @@ def test_whole_networks_are_read_back_as_good_as_they_were(run_dir, name):
     assert (results[1]["part_of"], results[1]["recipe"]) == ("run", name)
 
 
+def test_a_reader_of_the_whole_is_told_where_the_networks_are(run_dir):
+    with pytest.raises(ResumeError, match=r"holds no networks itself: give one of .*networks/lin"):
+        finished.config_of(run_dir)
+
+
 def test_images_are_normalised_as_those_of_the_trained_network(run_dir):
-    source = dataclasses.replace(finished.config_of(run_dir), classes=("0", "1"), per_class=None)
-    theirs, ours = (load_data(c).train.statistics for c in (source, finished.config_of(run_dir)))
+    source = dataclasses.replace(
+        finished.config_of(run_dir / "networks" / "linear"), classes=("0", "1"), per_class=None
+    )
+    theirs, ours = (
+        load_data(c).train.statistics
+        for c in (source, finished.config_of(run_dir / "networks" / "linear"))
+    )
     assert theirs.mean != ours.mean
     for name, wanted in (("linear", theirs), ("rules", theirs), ("scratch", ours)):
         directory = run_dir / "networks" / name
@@ -134,7 +144,7 @@ def test_a_file_of_one_of_them_has_the_whole_network(run_dir, tmp_path):
 
 
 def test_what_they_had_learned_from_before_is_refused_as_a_test_part(run_dir, capsys):
-    config = finished.config_of(run_dir)
+    config = finished.config_of(run_dir / "networks" / "linear")
     source = load_data(dataclasses.replace(config, classes=("0", "1"), per_class=None))
     directory = run_dir / "networks" / "linear"
     handing_on.check_unseen_before(directory, source.test, print)
@@ -153,6 +163,7 @@ def test_data_of_before_that_are_gone_are_told(run_dir, tmp_path):
     fields = json.loads((own / "config.json").read_text())
     fields[handing_on.BEFORE] = [plain(gone)]
     (tmp_path / "config.json").write_text(json.dumps(fields))
+    (tmp_path / "checkpoints").mkdir()
     said = []
     handing_on.check_unseen_before(tmp_path, load_data(finished.config_of(own)).test, said.append)
     assert len(said) == 1 and "had seen the test part in npz" in said[0]
