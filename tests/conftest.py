@@ -23,10 +23,20 @@ from cnnlab.train import Recipe, TrainState, init_state
 
 TESTS = pathlib.Path(__file__).parent
 
-# Compiled in less time, to slower code, here and in the processes that tests start: XLA reads this
-# when it compiles for the first time.
-QUICK = "--xla_backend_optimization_level=0"
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
+# Compiled in a fraction of the time, to slower code, here and in the processes that tests start;
+# XLA reads this when it compiles for the first time.
+QUICK = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=false")
+
+
+def known(flag: str) -> bool:
+    """Whether this jaxlib has the flag: an unknown one would abort the process."""
+    parse = "from jaxlib import xla_client; xla_client.CompileOptions()"
+    environment = {**os.environ, "XLA_FLAGS": flag}
+    done = subprocess.run([sys.executable, "-c", parse], env=environment, capture_output=True)
+    return done.returncode == 0
+
+
+os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *filter(known, QUICK)]).strip()
 
 
 @pytest.fixture(scope="session")
