@@ -179,7 +179,7 @@ def test_a_flag_that_this_jaxlib_does_not_know_is_not_set(monkeypatch, tmp_path)
 @pytest.mark.parametrize("kills", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_kills_and_resumes_end_in_the_same_bits(tmp_path, kills):
     options = (
-        "--dataset synthetic:200:6x6x1:3 --model mlp --epochs 10 --batch-size 20 --quiet "
+        "--dataset synthetic:200:6x6x1:3 --model mlp --epochs 5 --batch-size 20 --quiet "
         "--ema-decay 0.99 --steps-per-call 1 --checkpoint-steps 5 --seeds 2"
     ).split()
     assert len(kill_and_resume(options, kills, tmp_path)) == kills
