@@ -1,5 +1,6 @@
 """Where a trained network comes from that others learn from: a finished run, or weights."""
 
+import dataclasses
 import hashlib
 import pathlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -238,5 +239,5 @@ def of_weights(
         loaded.channels,
         "unit" if normalization == "unit" else "channel",
         statistics_of(normalization),
-        loaded.report,
+        dataclasses.replace(loaded.report, path=path.name),
     )
