@@ -14,6 +14,7 @@ ORIGIN = "origin.json"
 if TYPE_CHECKING:
     from cnnlab.data import Dataset, Splits
     from cnnlab.train import Recipe
+    from cnnlab.transfer.surgery import Report
     from experiments.finetune import Config
     from experiments.origins import Origin
 
@@ -174,8 +175,8 @@ def as_origin(config: "Config", model: str, model_options: tuple[str, ...]) -> "
     return dataclasses.replace(config, model=model, model_options=own)
 
 
-def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> None:
-    """Refuses what could not be trained.
+def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> "Report":
+    """What will be taken over of the trained network; what could not be trained is refused.
 
     Args:
       config: of the new network.
@@ -200,7 +201,7 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
     first = next(name for name in names if name in shapes["params"])
     fresh = config.details.fresh(recipe.network)
     try:
-        copied(variables, shapes, reinitialise=fresh, channels=changes, first=first)
+        _, report = copied(variables, shapes, reinitialise=fresh, channels=changes, first=first)
     except SurgeryError as error:
         raise SurgeryError(in_options(str(error))) from error
     possible: list[str] = [name for name in config.recipe if name != "recommended"]
@@ -211,6 +212,7 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
         phases = rates_of(name, recipe.network, shapes["params"], config.details)
         for each in shares(config.of(name), len(phases)):
             make_recipe(each, train)
+    return report
 
 
 def shapes_of(recipe: "Recipe", train: "Dataset") -> dict[str, Any]:

@@ -53,7 +53,7 @@ def begin(config: "Config", splits: "Splits") -> tuple[Study, float]:
             handing_on.check_unseen_before(config.from_run, splits.test, say)
             before = handing_on.trainings(config.from_run, config.from_data_dir)
         own = finetune_start.as_origin(config, origin.model, origin.model_options)
-        surgery = _checked(own, origin.variables, origin.channels, splits)
+        surgery = finetune_start.check(own, origin.variables, origin.channels, splits)
         shown(own, origin, splits.train)
         whole = open_whole(config, f"finetune-{config.dataset}")
         finetune_start.check_same(whole.directory, origin)
@@ -71,7 +71,9 @@ def begin(config: "Config", splits: "Splits") -> tuple[Study, float]:
     recipe = make_recipe(source, data.train)
     channels = data.train.image_shape[2]
     own = finetune_start.as_origin(config, config.model, config.model_options)
-    surgery = _checked(own, finetune_start.shapes_of(recipe, data.train), channels, splits)
+    surgery = finetune_start.check(
+        own, finetune_start.shapes_of(recipe, data.train), channels, splits
+    )
     whole = open_whole(config, f"finetune-{config.dataset}")
     say(f"\nfirst {config.model} on the classes {', '.join(data.train.class_names)}:")
     part = train_part(source, whole, "source", recipe, data.train, data.validation)
@@ -81,22 +83,6 @@ def begin(config: "Config", splits: "Splits") -> tuple[Study, float]:
     finetune_start.check_same(whole.directory, origin)
     before = [plain(handing_on.as_training(source))]
     return Study(own, whole, origin, before, surgery, splits, say), part.seconds
-
-
-def _checked(config: "Config", variables: Any, channels: int, splits: "Splits") -> "Report":
-    """What will be taken over of the trained network; what cannot be is refused."""
-    from cnnlab.transfer.surgery import copied
-
-    finetune_start.check(config, variables, channels, splits)
-    recipe = make_recipe(config, splits.train)
-    shapes = finetune_start.shapes_of(recipe, splits.train)
-    return copied(
-        variables,
-        shapes,
-        reinitialise=config.details.fresh(recipe.network),
-        channels=_change(config, channels, splits.train),
-        first=next(name for name in recipe.network.names if name in shapes["params"]),
-    )[1]
 
 
 def _change(config: "Config", channels: int, train: "Dataset") -> Literal["sum", "adapt"] | None:

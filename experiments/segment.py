@@ -86,7 +86,7 @@ class Config(SceneTraining):
 
     model_options: tuple[str, ...] = ("width=8", "depth=2", "norm=batch")
     """Of the U-Net: width, depth, padding=VALID …"""
-    epochs: int = 12
+    epochs: int = 10
     learning_rate: float = 1e-2
     classes: tuple[str, ...] | None = None
     """Keep these classes only; of digits 0 to 3 by default, which a minute is enough for."""
