@@ -47,7 +47,6 @@ class Config(SceneTraining):
     """Turn a classifier of digits into a detector of digits in scenes, in several ways."""
 
     scenes: int = 192
-    test_scenes: int = 150
     cuts: int = 1600
     """Cut-outs of one digit, with a label and no box, that the classifier learns from."""
     size: int = 32

@@ -20,9 +20,9 @@ _MOST_BACKGROUNDS = 2000  # images of a data set
 class SceneTraining(Training):
     """How scenes are composed, and how what looks at them is trained."""
 
-    scenes: int = 160
+    scenes: int = 120
     """Scenes to learn from."""
-    test_scenes: int = 200
+    test_scenes: int = 150
     """Scenes to measure on."""
     size: int = 24
     """The side of a scene in pixels."""

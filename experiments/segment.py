@@ -66,7 +66,7 @@ class Config(SceneTraining):
 
     few: tuple[int, ...] = (20,)
     """Numbers of scenes at which the starts are compared; none: the losses alone are."""
-    single_scenes: int = 320
+    single_scenes: int = 240
     """Scenes of one digit, with a label and no mask, that the classifier learns from."""
 
     losses: tuple[LossName, ...] = ("cross-entropy", "dice", "both")
