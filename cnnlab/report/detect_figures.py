@@ -212,7 +212,7 @@ def draw_comparison(networks: Mapping[str, Mapping[str, ArrayLike]], *, title: s
             )
     for axes, way in zip(grid, ways, strict=True):
         axes.set_title(way, fontsize=10.5, parse_math=False)
-        axes.set_xlabel("mean average precision (%), ± standard error")
+        axes.set_xlabel("mean average precision (%)\n± standard error")
         axes.margins(x=0.12)
         tidy(axes)
     grid[0].set_yticks(range(len(networks)), list(networks), parse_math=False)
