@@ -156,6 +156,8 @@ def _check_fresh(name: str, rates: "Rates", params: Any, fresh: tuple[str, ...])
     """Refuses to freeze what starts afresh, and rules that do not fit the parameters."""
     from flax.traverse_util import flatten_dict
 
+    from cnnlab.spelling import some
+
     still = [path for path, frozen in flatten_dict(rates.frozen(params), sep="/").items() if frozen]
     found = [
         path
@@ -163,8 +165,7 @@ def _check_fresh(name: str, rates: "Rates", params: Any, fresh: tuple[str, ...])
         if any(path.split("/")[0] == each or re.fullmatch(each, path) for each in fresh)
     ]
     if found:
-        rest = f" and {len(found) - 3} more" if len(found) > 3 else ""
         raise ValueError(
-            f"what starts afresh must learn, but {name} freezes {', '.join(found[:3])}{rest}, and "
+            f"what starts afresh must learn, but {name} freezes {some(found, 3)}, and "
             f"{', '.join(fresh)} shall start afresh: let it learn, or keep what was trained."
         )

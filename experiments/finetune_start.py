@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from experiments.config import load_data, make_recipe
 from experiments.finetuning import RECIPES, rates_of, shares
@@ -196,7 +196,7 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
     recipe = make_recipe(config, train)
     check_fits(recipe, train)
     shapes = shapes_of(recipe, train)
-    changes = None if channels == train.image_shape[2] else config.channels
+    changes = channel_change(config, channels, train)
     names = recipe.network.names
     first = next(name for name in names if name in shapes["params"])
     fresh = config.details.fresh(recipe.network)
@@ -213,6 +213,13 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
         for each in shares(config.of(name), len(phases)):
             make_recipe(each, train)
     return report
+
+
+def channel_change(
+    config: "Config", channels: int, train: "Dataset"
+) -> Literal["sum", "adapt"] | None:
+    """What to do with the first kernels of a network for images with so many channels."""
+    return None if channels == train.image_shape[2] else config.channels
 
 
 def shapes_of(recipe: "Recipe", train: "Dataset") -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from experiments import finetune_start, handing_on
 from experiments.config import load_data, make_recipe, plain
@@ -85,11 +85,6 @@ def begin(config: "Config", splits: "Splits") -> tuple[Study, float]:
     return Study(own, whole, origin, before, surgery, splits, say), part.seconds
 
 
-def _change(config: "Config", channels: int, train: "Dataset") -> Literal["sum", "adapt"] | None:
-    """What to do with the first kernels of a network for images with so many channels."""
-    return None if channels == train.image_shape[2] else config.channels
-
-
 def shown(
     config: "Config", origin: "Origin", train: "Dataset", name: str = "all"
 ) -> "tuple[Config, Dataset]":
@@ -130,7 +125,7 @@ def trained(study: Study, name: str, kept: dict[Any, Any]) -> Tuned:
         study.splits,
         recipe=make_recipe(config, seen),
         details=config.details,
-        channels=_change(config, study.origin.channels, seen),
+        channels=finetune_start.channel_change(config, study.origin.channels, seen),
         kept=kept,
         say=study.say,
     )

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cnnlab import models
-from cnnlab.data import Dataset, Features, LazyImages, Splits
+from cnnlab.data import Features
 from cnnlab.models import weights
 from cnnlab.report import finetune_figures
 from cnnlab.train import DivergedError, evaluate
@@ -272,28 +272,6 @@ def test_a_network_that_has_seen_the_test_part_is_refused(finished, tiny_config)
     # Twins within a data set, one of them held out, are its own affair.
     twins = dataclasses.replace(first, train=first.test)
     origins.check_unseen(twins, first.test, "it")
-
-
-def test_images_that_stay_on_the_disk_are_told_apart_by_what_they_are_called():
-    class Files(LazyImages):
-        def __init__(self, names):
-            self.names, self.shape = names, (len(names), 4, 4, 1)
-
-        def read(self, index):
-            raise AssertionError("decoded")
-
-        def identity(self, indices):
-            yield repr(self.shape[1:])
-            for i in indices:
-                yield self.names[i]
-
-    def part(names):
-        return Dataset(Files(names), np.zeros(len(names), np.int32), ("a",), "files")
-
-    own = Splits(part("abc"), None, part("d"), "")
-    origins.check_unseen(own, part("def"), "it")
-    with pytest.raises(ValueError, match="on 1 of the 2"):
-        origins.check_unseen(own, part("db").take(np.array([1, 0])), "it")
 
 
 def test_a_run_that_is_not_finished_is_refused(finished, tmp_path):

@@ -148,11 +148,12 @@ def part(images):
     return Dataset(images, np.zeros(len(images), np.int32), ("a",), "files")
 
 
-def test_files_are_the_same_images_at_every_size():
+@pytest.mark.parametrize("size", [4, 8])
+def test_files_are_told_apart_by_what_they_are_called_at_every_size(size):
     own = Splits(part(Files("abc", 4)), None, part(Files("d", 4)), "")
-    origins.check_unseen(own, part(Files("def", 8)), "it")
+    origins.check_unseen(own, part(Files("def", size)), "it")
     with pytest.raises(ValueError, match="on 1 of the 2"):
-        origins.check_unseen(own, part(Files("db", 8)).take(np.array([1, 0])), "it")
+        origins.check_unseen(own, part(Files("db", size)).take(np.array([1, 0])), "it")
     # Decoded ones of another size cannot be compared.
     decoded = Dataset(np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.int32), ("a",), "decoded")
     origins.check_unseen(own, decoded, "it")

@@ -256,6 +256,13 @@ def test_of_two_runs_that_write_the_same_the_first_is_kept(tmp_path, plain):
     np.testing.assert_array_equal(read.images, made.images)
 
 
+def test_a_file_in_the_place_of_the_directory_is_named(tmp_path, plain):
+    (tmp_path / "features").write_text("a file")
+    with pytest.raises(NotADirectoryError, match="features is a file: choose another"):
+        cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path / "features")
+    assert (tmp_path / "features").read_text() == "a file"
+
+
 @pytest.mark.parametrize(("number", "advised"), [(errno.ENOSPC, True), (errno.EACCES, False)])
 def test_space_is_to_be_freed_only_where_it_is_wanting(tmp_path, number, advised):
     def failing():
