@@ -72,7 +72,7 @@ def save(figure: Figure, path: PathLike) -> pathlib.Path:
     """Saves as a PNG, atomically; the suffix must say so."""
     import io
 
-    from cnnlab.train.records import write_bytes
+    from cnnlab.files import write_bytes
 
     path = pathlib.Path(path)
     if path.suffix.lower() != ".png":

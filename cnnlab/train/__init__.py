@@ -8,6 +8,7 @@ for epoch in train.fit(recipe, splits.train, splits.validation, epochs=10, seeds
 from cnnlab.train.evaluate import evaluate, predict
 from cnnlab.train.fit import DivergedError, Position, fit, member, steps
 from cnnlab.train.metrics import Sums, means
+from cnnlab.train.options import FitOptions, Watched
 from cnnlab.train.program import check_fits, init_examples
 from cnnlab.train.recalibrate import recalibrate
 from cnnlab.train.state import Average, Recipe, TrainState, init_state, restarted, states_of
@@ -16,10 +17,12 @@ from cnnlab.train.step import eval_step, predict_step, train_step
 __all__ = [
     "Average",
     "DivergedError",
+    "FitOptions",
     "Position",
     "Recipe",
     "Sums",
     "TrainState",
+    "Watched",
     "check_fits",
     "eval_step",
     "evaluate",

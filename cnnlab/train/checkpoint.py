@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import shutil
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -132,7 +133,7 @@ class Checkpoints:
         like: Any,
         *,
         step: int | None = None,
-        say: Callable[[str], None] = print,
+        say: Callable[[str], Any] = warnings.warn,
     ) -> tuple[int, Any, dict[str, Any]]:
         """Reads the newest checkpoint that is whole.
 

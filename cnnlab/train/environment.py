@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "cnnlab")
 
 
@@ -30,8 +32,6 @@ def environment(
       ``jax_config`` and ``git`` (``commit`` and ``dirty``: tracked files were changed; None
       where git, the repository or a first commit is missing).
     """
-    import jax
-
     device = jax.devices()[0]
     config: Any = jax.config  # its attributes are made at run time
     return {

@@ -14,12 +14,13 @@ import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
-from cnnlab.data.batches import Remainder, steps_per_epoch, training_plan
+from cnnlab.data.batches import Remainder, training_plan
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, check_divides, make_mesh, place, sharding
 from cnnlab.optim import set_hyperparameters
 from cnnlab.train.evaluate import as_source, evaluate, evaluation_source
 from cnnlab.train.metrics import NEVER, Sums, means
+from cnnlab.train.options import FitOptions, Watched, check_members
 from cnnlab.train.program import (
     forward_cost,
     initialise,
@@ -28,7 +29,7 @@ from cnnlab.train.program import (
     teacher_cost,
     train_program,
 )
-from cnnlab.train.start import begun_from, check_annotations, check_loss
+from cnnlab.train.start import check_annotations, check_loss, place_initial_states
 from cnnlab.train.state import Recipe, TrainState
 
 IN_FLIGHT = 2  # calls that may be under way while the host goes on
@@ -64,8 +65,8 @@ class Position:
       arrived: the means of the sums that have arrived last, ``{"loss", "accuracy"}`` ``[M]``; None
         until there are some. Reading it never waits.
       metrics: at the end of an epoch ``{"train/loss", "train/accuracy", "validation/loss",
-        "validation/accuracy", "learning_rate"}``, ``[M]`` each but the rate; None in between.
-        Without a score there are no accuracies.
+        "validation/accuracy", "learning_rate"}``, ``[M]`` each but the rate ("watched/loss" … of
+        a ``Watched`` part); None in between. Without a score there are no accuracies.
       stopped: whether this is the last one because a stop was asked for.
     """
 
@@ -84,29 +85,9 @@ class Position:
 
 
 def fit(
-    recipe: Recipe, train: Dataset, validation: Dataset | None = None, **settings: Any
-) -> Iterator[Position]:
-    """Trains, and yields at the end of each epoch.
-
-    Stop when you like: ``break`` ends the training; keep what you like: no state is overwritten.
-
-    Args:
-      recipe: network, optimiser, loss, augmentation.
-      train: the training part.
-      validation: evaluated after each epoch, or None.
-      **settings: those of ``steps``; ``epochs`` is needed.
-
-    Example:
-      >>> for epoch in fit(recipe, splits.train, splits.validation, epochs=10, seeds=(0, 1, 2)):
-      ...     print(epoch.epoch, epoch.metrics["validation/accuracy"].mean())
-    """
-    return (at for at in steps(recipe, train, validation, **settings) if at.metrics is not None)
-
-
-def steps(
     recipe: Recipe,
     train: Dataset,
-    validation: Dataset | None = None,
+    validation: Dataset | Watched | None = None,
     *,
     epochs: int,
     batch_size: int = 128,
@@ -119,7 +100,58 @@ def steps(
     subsets: ArrayLike | None = None,
     hyperparameters: Mapping[str, Sequence[float]] | None = None,
     initial: TrainState | None = None,
-    begin: tuple[TrainState, Sums] | None = None,
+) -> Iterator[Position]:
+    """Trains, and yields at the end of each epoch.
+
+    Stop when you like: ``break`` ends the training; keep what you like: no state is overwritten.
+
+    Args:
+      recipe: network, optimiser, loss, augmentation.
+      train: the training part.
+      validation: evaluated after each epoch, or None.
+      epochs: passes over the training part; this and what follows are ``FitOptions``, which see.
+      batch_size: of a member's update, over all devices.
+      seeds: one member for each.
+      mesh: all devices by default.
+      remainder: "drop" or "wrap" the last partial batch of an epoch.
+      stream: images read on the host, or laid on the devices.
+      steps_per_call: updates in one compiled call.
+      init_seeds: of the initial weights only.
+      subsets: the examples of each member.
+      hyperparameters: the values of each member.
+      initial: states to train from.
+
+    Raises:
+      ValueError: for settings out of range or data that do not fit.
+      DivergedError: when a loss is not finite.
+
+    Example:
+      >>> for epoch in fit(recipe, splits.train, splits.validation, epochs=10, seeds=(0, 1, 2)):
+      ...     print(epoch.epoch, epoch.metrics["validation/accuracy"].mean())
+    """
+    options = FitOptions(
+        epochs=epochs,
+        batch_size=batch_size,
+        seeds=seeds,
+        mesh=mesh,
+        remainder=remainder,
+        stream=stream,
+        steps_per_call=steps_per_call,
+        init_seeds=init_seeds,
+        subsets=subsets,
+        hyperparameters=hyperparameters,
+        initial=initial,
+    )
+    return (at for at in steps(recipe, train, validation, options) if at.metrics is not None)
+
+
+def steps(
+    recipe: Recipe,
+    train: Dataset,
+    validation: Dataset | Watched | None,
+    options: FitOptions,
+    *,
+    resume_from: tuple[TrainState, Sums] | None = None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Position]:
     """Trains, and yields before the first update (compiled) and after each compiled call.
@@ -128,26 +160,9 @@ def steps(
       recipe: network, optimiser, loss, augmentation.
       train: the training part.
       validation: evaluated after each epoch, or None.
-      epochs: how long, >= 1.
-      batch_size: of a member's update, over all devices.
-      seeds: one member for each; they train at once. Seed s gives the same network alone and in
-        company, up to rounding.
-      mesh: ``make_mesh(len(seeds))`` by default: all devices.
-      remainder: "drop" the last partial batch of an epoch, or "wrap" round to fill it.
-      stream: read the images on the host (True), lay them on the devices (False), or by where they
-        are (None): in memory resident, lazy ones streamed.
-      steps_per_call: updates in one compiled call; chosen by their cost by default. It changes
-        nothing but the speed and how often this yields.
-      init_seeds: of the initial weights only, one for each member; ``seeds`` then say the order of
-        the images, the augmentation and dropout, and may repeat themselves.
-      subsets: int ``[M, n]``, which examples each member trains on, such as ``ensemble.bootstrap``
-        gives; repeats are allowed. All by default.
-      hyperparameters: name -> one value for each member, for an optimizer made by
-        ``optim.create(..., varied=True)``; set in the states that are begun from, too.
-      initial: states ``[M, ...]`` to begin from, from their step on; fresh ones by default. Where
-        the recipe has a moving average and they have none, it begins at their weights.
-      begin: where to go on: the states and sums of a ``Position``. ``init_seeds`` then were heeded
-        when the training began.
+      options: how long, in what batches, which members.
+      resume_from: the states and sums of a ``Position``, to go on from in the place of
+        ``options.initial`` and of fresh states.
       stop: asked before each call; once it says True, on any process, the iterator ends with a
         ``Position`` whose ``stopped`` is True, at the same step on all processes.
 
@@ -155,74 +170,33 @@ def steps(
       ValueError: for settings out of range or data that do not fit.
       DivergedError: when a loss is not finite.
     """
-    if initial is not None and (init_seeds is not None or begin is not None):
-        other = "begin" if init_seeds is None else "init_seeds"
-        raise ValueError(f"the members cannot begin from initial and from {other}: give one.")
-    subsets = None if subsets is None else np.asarray(subsets)
-    seeds, init_seeds = _checked_seeds(seeds, init_seeds)
-    _check_subsets(subsets, len(seeds), len(train))
-    if not hyperparameters and initial is None and begin is None:
-        _check_distinct(seeds, init_seeds, subsets)
+    start = options.initial is None and resume_from is None
+    check_members(options, len(train), distinct=start and not options.hyperparameters)
     check_loss(recipe, train)
     check_annotations(recipe, train)
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}.")
-    if steps_per_call is not None and steps_per_call < 1:
-        raise ValueError(f"steps_per_call must be at least 1, got {steps_per_call}.")
-    mesh = make_mesh(len(seeds)) if mesh is None else mesh
-    check_divides(mesh, batch_size)
-    seen = len(train) if subsets is None else subsets.shape[1]
-    per_epoch = steps_per_epoch(seen, batch_size, remainder)
-    placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
-    given = begin if initial is None else (initial, no_sums(len(seeds), mesh))
-    if given is None:
-        placed_init_seeds = place(np.asarray(init_seeds, np.uint32), sharding(mesh, MEMBER))
-        states, cost = initialise(recipe, train, placed_init_seeds, mesh)
-        sums = no_sums(len(seeds), mesh)
-    else:
-        states = begun_from(recipe, train.image_shape, given[0], len(seeds), mesh)
-        sums = jax.device_put(given[1], sharding(mesh))
-        cost = forward_cost(recipe, train.image_shape)
-    if hyperparameters:
-        opt_state = set_hyperparameters(states.opt_state, hyperparameters)
-        states = states._replace(opt_state=opt_state)
-    if steps_per_call is None:
-        teacher = teacher_cost(recipe, train.image_shape)
-        steps_per_call = steps_in_a_call(cost, batch_size, mesh, teacher)
-    step = int(_first(states.step))
-    if initial is not None and step >= epochs * per_epoch:
+    seeds, members = options.seeds, options.members
+    mesh = make_mesh(members) if options.mesh is None else options.mesh
+    check_divides(mesh, options.batch_size)
+    per_epoch = options.steps_per_epoch(len(train))
+    last_step = options.epochs * per_epoch
+    states, sums, steps_per_call = _first_states(recipe, train, options, mesh, resume_from)
+    step = int(_first_number(states.step))
+    if options.initial is not None and resume_from is None and step >= last_step:
         raise ValueError(
-            f"initial must be at a step before the end of the training, {epochs * per_epoch}, got "
+            f"initial must be at a step before the end of the training, {last_step}, got "
             f"{step}. Set it to zero: initial._replace(step=jnp.zeros_like(initial.step))."
         )
-    source = as_source(train, mesh, stream)
-    validation_source = None if validation is None else evaluation_source(validation, mesh, stream)
+    placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
+    source = as_source(train, mesh, options.stream)
+    evaluated = _Evaluated(recipe, validation, mesh, options.stream)
     program = train_program(recipe, source.batch_at, mesh)
-
-    scored = recipe.score is not None
+    calls = _CallsInFlight(recipe, seeds)
     compiled = None
-    pending: collections.deque[tuple[Sums, jax.Array]] = collections.deque()
-    arrived: dict[str, np.ndarray] | None = None
-    voted = False
-
-    def settle(most: int) -> None:
-        """Waits until at most ``most`` calls are under way, and looks at what has arrived."""
-        nonlocal arrived, voted
-        # What happens to be there already is only shown: all processes must heed a vote or a
-        # divergence at the same call.
-        while len(pending) > most:
-            done, ballot = pending.popleft()
-            check_finite(done, seeds, recipe)
-            voted = int(ballot) > 0 or voted
-            arrived = means(done, scored=scored)
-        there = [done for done, _ in pending if _ready(done)]
-        if there:
-            arrived = means(there[-1], scored=scored)
-
-    while step < epochs * per_epoch:
-        plan = training_plan(len(train), batch_size, seeds, step // per_epoch, remainder, subsets)
+    while step < last_step:
+        order = (options.batch_size, seeds, step // per_epoch, options.remainder, options.subsets)
+        plan = training_plan(len(train), *order)
         if step % per_epoch == 0:
-            sums = no_sums(len(seeds), mesh)
+            sums = no_sums(members, mesh)
         for window in source.windows(plan, step % per_epoch, steps_per_call):
             arguments = (
                 placed_seeds,
@@ -237,72 +211,115 @@ def steps(
                 yield Position(step, per_epoch, states, sums)
             states, sums, ballot = compiled(states, sums, *arguments)
             step += window.steps
-            pending.append((sums, ballot))
-            settle(IN_FLIGHT)
+            calls.add(sums, ballot)
             if step % per_epoch:
-                if voted:
-                    settle(0)
-                yield Position(step, per_epoch, states, sums, arrived, stopped=voted)
-                if voted:
+                if calls.stop_voted:
+                    calls.wait(0)
+                stopped = calls.stop_voted
+                yield Position(step, per_epoch, states, sums, calls.arrived, stopped=stopped)
+                if stopped:
                     return
-        settle(0)
-        figures = means(sums, scored=scored)
-        metrics: dict[str, Any] = {f"train/{name}": value for name, value in figures.items()}
-        if validation is not None:
-            figures = evaluate(recipe, states, validation, mesh=mesh, source=validation_source)
-            metrics |= {f"validation/{name}": value for name, value in figures.items()}
-        if recipe.schedule is not None:
-            metrics["learning_rate"] = float(recipe.schedule(step - 1))
-        stopped = voted and step < epochs * per_epoch
-        yield Position(step, per_epoch, states, sums, arrived, metrics, stopped)
+        calls.wait(0)
+        metrics = evaluated.metrics(states, sums, step)
+        stopped = calls.stop_voted and step < last_step
+        yield Position(step, per_epoch, states, sums, calls.arrived, metrics, stopped)
         if stopped:
             return
+
+
+class _CallsInFlight:
+    """Calls of the compiled program that may still be under way.
+
+    Attributes:
+      arrived: the means of the sums that have arrived last, or None; only to be shown.
+      stop_voted: whether a call that was waited for carried a vote to stop.
+    """
+
+    def __init__(self, recipe: Recipe, seeds: Sequence[int]) -> None:
+        self._recipe, self._seeds = recipe, seeds
+        self._pending: collections.deque[tuple[Sums, jax.Array]] = collections.deque()
+        self.arrived: dict[str, np.ndarray] | None = None
+        self.stop_voted = False
+
+    def add(self, sums: Sums, ballot: jax.Array) -> None:
+        """Adds a call, and waits until no more than ``IN_FLIGHT`` are under way."""
+        self._pending.append((sums, ballot))
+        self.wait(IN_FLIGHT)
+
+    def wait(self, most: int) -> None:
+        """Waits until at most ``most`` calls are under way, and looks at what has arrived."""
+        scored = self._recipe.score is not None
+        # What happens to be there already is only shown: all processes must act on a vote or a
+        # divergence at the same call.
+        while len(self._pending) > most:
+            sums, ballot = self._pending.popleft()
+            check_finite(sums, self._seeds, self._recipe)
+            self.stop_voted = int(ballot) > 0 or self.stop_voted
+            self.arrived = means(sums, scored=scored)
+        ready = [sums for sums, _ in self._pending if _ready(sums)]
+        if ready:
+            self.arrived = means(ready[-1], scored=scored)
+
+
+class _Evaluated:
+    """The part of the data that is evaluated after each epoch, if there is one."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        validation: Dataset | Watched | None,
+        mesh: Mesh,
+        stream: bool | None,
+    ) -> None:
+        self._name = "watched" if isinstance(validation, Watched) else "validation"
+        dataset = validation.dataset if isinstance(validation, Watched) else validation
+        self._recipe, self._dataset, self._mesh = recipe, dataset, mesh
+        self._source = None if dataset is None else evaluation_source(dataset, mesh, stream)
+
+    def metrics(self, states: TrainState, sums: Sums, step: int) -> dict[str, Any]:
+        """The metrics at the end of an epoch, as ``Position`` has them."""
+        recipe = self._recipe
+        averages = means(sums, scored=recipe.score is not None)
+        metrics: dict[str, Any] = {f"train/{name}": value for name, value in averages.items()}
+        if self._dataset is not None:
+            scores = evaluate(recipe, states, self._dataset, mesh=self._mesh, source=self._source)
+            metrics |= {f"{self._name}/{name}": value for name, value in scores.items()}
+        if recipe.schedule is not None:
+            metrics["learning_rate"] = float(recipe.schedule(step - 1))
+        return metrics
+
+
+def _first_states(
+    recipe: Recipe,
+    train: Dataset,
+    options: FitOptions,
+    mesh: Mesh,
+    resume_from: tuple[TrainState, Sums] | None,
+) -> tuple[TrainState, Sums, int]:
+    """The states and sums that the training starts from, and the updates in a compiled call."""
+    shape, members = train.image_shape, options.members
+    sums = no_sums(members, mesh)
+    initial = options.initial if resume_from is None else resume_from[0]
+    if initial is None:
+        init_seeds = np.asarray(options.weight_seeds, np.uint32)
+        states, cost = initialise(recipe, train, place(init_seeds, sharding(mesh, MEMBER)), mesh)
+    else:
+        states = place_initial_states(recipe, shape, initial, members, mesh)
+        cost = forward_cost(recipe, shape)
+    if resume_from is not None:
+        sums = jax.device_put(resume_from[1], sharding(mesh))
+    if options.hyperparameters:
+        opt_state = set_hyperparameters(states.opt_state, options.hyperparameters)
+        states = states._replace(opt_state=opt_state)
+    if options.steps_per_call is not None:
+        return states, sums, options.steps_per_call
+    teacher = teacher_cost(recipe, shape)
+    return states, sums, steps_in_a_call(cost, options.batch_size, mesh, teacher)
 
 
 def member(states: TrainState, index: int) -> TrainState:
     """One network of ``states [M, ...]``: the state without the leading axis."""
     return jax.tree.map(lambda x: x[index], states)
-
-
-def _checked_seeds(
-    seeds: Sequence[int], init_seeds: Sequence[int] | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    seeds = tuple(int(seed) for seed in seeds)
-    starts = seeds if init_seeds is None else tuple(int(seed) for seed in init_seeds)
-    if not seeds or any(not 0 <= s < 2**32 for s in (*seeds, *starts)):
-        raise ValueError(f"seeds must be one or more integers in [0, 2^32), got {seeds}, {starts}.")
-    if len(starts) != len(seeds):
-        raise ValueError(f"init_seeds must be one for each of {len(seeds)} seeds, got {starts}.")
-    return seeds, starts
-
-
-def _check_distinct(
-    seeds: Sequence[int], starts: Sequence[int], subsets: np.ndarray | None
-) -> None:
-    rows = [b""] * len(seeds) if subsets is None else [row.tobytes() for row in subsets]
-    members = list(zip(seeds, starts, rows, strict=True))
-    if len(set(members)) < len(members):
-        same = seeds if seeds == starts else list(zip(seeds, starts, strict=True))
-        also = "" if subsets is None else " with the same subset"
-        raise ValueError(
-            f"seeds must be different, or two networks would be the same one, got {same}{also}."
-        )
-
-
-def _check_subsets(subsets: np.ndarray | None, members: int, examples: int) -> None:
-    if subsets is None:
-        return
-    shape, dtype = np.shape(subsets), np.asarray(subsets).dtype
-    if len(shape) != 2 or shape[0] != members or dtype.kind not in "iu" or not shape[1]:
-        raise ValueError(
-            f"subsets must be integers [M, n] with a row for each of {members} members, got "
-            f"{dtype} of shape {shape}."
-        )
-    if np.min(subsets) < 0 or np.max(subsets) >= examples:
-        raise ValueError(
-            f"subsets must be indices into {examples} training examples, got {np.min(subsets)} "
-            f"to {np.max(subsets)}."
-        )
 
 
 def check_finite(sums: Sums, seeds: Sequence[int], recipe: Recipe) -> None:
@@ -327,6 +344,6 @@ def _votes(mesh: Mesh, stop: bool) -> jax.Array:
     return jax.make_array_from_callback(shape, where, lambda index: np.full(1, stop, np.int32))
 
 
-def _first(x: jax.Array) -> np.ndarray:
+def _first_number(x: jax.Array) -> np.ndarray:
     """The first number of an array of which this process may hold only a part."""
     return np.asarray(x.addressable_data(0)).ravel()[0]

@@ -1,26 +1,26 @@
-"""What becomes of a training while it runs: records, checkpoints, a display, an orderly stop."""
+"""The record of a training while it runs: metrics, checkpoints, the best of them, a display."""
 
+import dataclasses
 import pathlib
 import signal
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 
-from cnnlab.train import records
-from cnnlab.train.checkpoint import NotFiniteError
+from cnnlab.train.checkpoint import Checkpoints, NotFiniteError
 from cnnlab.train.fit import DivergedError, Position, check_finite
+from cnnlab.train.records import Writers
 from cnnlab.train.state import Recipe
-
-if TYPE_CHECKING:
-    from cnnlab.train.run import Run
 
 
 class Interrupted(Exception):
     """A run was asked to stop, and has saved itself.
 
     Attributes:
+      directory: of the run, or of the study that it is a part of.
       signal: what asked, such as ``signal.SIGTERM``; None where another process did.
       step: how far the run is.
     """
@@ -32,7 +32,15 @@ class Interrupted(Exception):
 
 
 class Display(Protocol):
-    """What shows a run, such as ``cnnlab.report.progress.Progress``; numbers are Python's."""
+    """A live display of a training; numbers are Python's."""
+
+    def __enter__(self) -> Any:
+        """Starts the display."""
+        ...
+
+    def __exit__(self, *exception: Any) -> Any:
+        """Ends it."""
+        ...
 
     def compiled(self, seconds: float, step: int | None = None) -> None:
         """The program was compiled."""
@@ -42,120 +50,142 @@ class Display(Protocol):
         """So many updates are done."""
         ...
 
-    def epoch(self, line: str) -> None:
-        """An epoch is over."""
-        ...
 
-    def message(self, text: str) -> None:
-        """Anything else."""
-        ...
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """How a training is recorded.
+
+    Attributes:
+      clock: seconds, such as ``time.perf_counter``, for rates.
+      wall_clock: seconds since 1970, ``time.time``, for TensorBoard.
+      display: makes a ``Display``, such as ``report.progress.Progress``, of the updates in all, the
+        updates in an epoch, the examples in an update, the clock and the update to start from.
+      checkpoint_steps: save at least every so many updates within an epoch, too.
+      say: is told what a reader of the log must know, such as a damaged checkpoint.
+
+    Raises:
+      ValueError: if ``checkpoint_steps`` is less than 1.
+    """
+
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float] | None = None
+    display: Callable[[int, int, int, Callable[[], float], int], Display] | None = None
+    checkpoint_steps: int | None = None
+    say: Callable[[str], Any] = warnings.warn
+
+    def __post_init__(self) -> None:
+        if self.checkpoint_steps is not None and self.checkpoint_steps < 1:
+            raise ValueError(f"checkpoint_steps must be at least 1, got {self.checkpoint_steps}.")
 
 
 class Recorder:
-    """Follows an iterator of ``Position`` and writes down what happens."""
+    """Writes down what happens in one training, from its first position on.
+
+    Args:
+      directory: of the run.
+      checkpoints: of the run.
+      recording: how.
+      recipe: that is trained.
+      seeds: of its members.
+      meta: of the checkpoint that is resumed: ``best``, ``seconds``.
+      data: the fingerprints of its data.
+      resumed: whether records are there already.
+    """
 
     def __init__(
         self,
-        run: "Run",
+        directory: pathlib.Path,
+        checkpoints: Checkpoints,
+        recording: Recording,
         recipe: Recipe,
         seeds: tuple[int, ...],
-        meta: dict[str, Any],
+        meta: Mapping[str, Any],
         data: list[str],
-        clock: Callable[[], float],
-        checkpoint_steps: int | None,
+        *,
+        resumed: bool,
     ) -> None:
-        self._run = run
-        self._recipe, self._seeds = recipe, seeds
+        self._directory, self._checkpoints, self._recording = directory, checkpoints, recording
+        self._recipe, self._seeds, self._data = recipe, seeds, data
         self._best: dict[str, Any] | None = meta["best"]
-        self._seconds_before = meta["seconds"]
-        self._data = data
-        self._clock = clock
-        self._checkpoint_steps = checkpoint_steps
+        self._seconds_before: float = meta["seconds"]
+        self._resumed = resumed
+        self._began = recording.clock()
+        self._display: Display = _Silent()
+        self._writers: Writers | None = None
+        self._first_step = self._saved_step = 0
 
-    def follow(
-        self,
-        iterator: Iterator[Position],
-        epochs: int,
-        settings: Mapping[str, Any],
-        display: Callable[..., Any] | None,
-        wall_clock: Callable[[], float] | None,
-    ) -> Iterator[Position]:
-        """Yields the ends of epochs."""
-        run, began = self._run, self._clock()
-        run.seconds = self._seconds_before
-        first = next(iterator, None)
-        if first is None:
-            return  # the run was over already
-        examples = settings.get("batch_size", 128) * len(self._seeds)
-        total = epochs * first.steps_per_epoch
-        writer = None
-        shown: Any = _Silent()
-        if display is not None and first_process():
-            shown = display(
-                total, first.steps_per_epoch, examples, self._clock, start_step=first.step
+    @property
+    def seconds(self) -> float:
+        """Of training, over all sittings."""
+        return self._seconds_before + self._recording.clock() - self._began
+
+    def start(self, first: Position, total_steps: int, batch_size: int) -> None:
+        """Starts the display at the first position, whose program is compiled."""
+        recording = self._recording
+        self._first_step = self._saved_step = first.step
+        if recording.display is not None and first_process():
+            examples = batch_size * len(self._seeds)
+            self._display = recording.display(
+                total_steps, first.steps_per_epoch, examples, recording.clock, first.step
             )
-        saved = first.step
-        try:
-            with shown:
-                shown.compiled(self._clock() - began)
-                for at in iterator:
-                    run.seconds = self._seconds_before + self._clock() - began
-                    shown.update(at.step, _plain(at.arrived))
-                    if at.metrics is not None:
-                        if writer is None and first_process():
-                            begun = first.step if run.resumed else None
-                            writer = records.open_writers(run.directory, begun, wall_clock)
-                        self._end_of_epoch(at, writer, shown)
-                        saved = at.step
-                        yield at
-                    elif at.stopped or (
-                        self._checkpoint_steps and at.step - saved >= self._checkpoint_steps
-                    ):
-                        self._save(at, None)
-                        saved = at.step
-                    if at.stopped:
-                        run.checkpoints.wait()
-                        raise Interrupted(run.directory, at.step, run.stop.received)
-                run.checkpoints.wait()
-        finally:
-            run.stop.__exit__()  # what comes after the training is not stopped by saving it
-            if writer is not None:
-                writer.close()
+        self._display.__enter__()
+        self._display.compiled(self.seconds - self._seconds_before)
 
-    def _end_of_epoch(self, at: Position, writer: Any, shown: Any) -> None:
-        assert at.metrics is not None
+    def record(self, at: Position) -> None:
+        """Shows a position; writes down and saves the end of an epoch, and before a stop.
+
+        Raises:
+          DivergedError: if a number that would be saved is not finite.
+          CheckpointError: if a checkpoint could not be written.
+        """
+        self._display.update(at.step, _to_floats(at.arrived))
+        every = self._recording.checkpoint_steps
+        if at.metrics is not None:
+            self._save(at, self._write(at, at.metrics))
+        elif at.stopped or (every and at.step - self._saved_step >= every):
+            self._save(at, None)
+
+    def close(self) -> None:
+        """Ends the display and closes the files."""
+        self._display.__exit__(None, None, None)
+        if self._writers is not None:
+            self._writers.close()
+
+    def _write(self, at: Position, metrics: Mapping[str, Any]) -> float | None:
+        """Writes the metrics of an epoch; returns its score on the validation part, if any."""
         score = None
-        if "validation/accuracy" in at.metrics:
-            score = float(np.mean(at.metrics["validation/accuracy"]))
-        elif "validation/loss" in at.metrics:
-            score = -float(np.mean(at.metrics["validation/loss"]))
+        if "validation/accuracy" in metrics:
+            score = float(np.mean(metrics["validation/accuracy"]))
+        elif "validation/loss" in metrics:
+            score = -float(np.mean(metrics["validation/loss"]))
         if score is not None and (self._best is None or score > self._best["score"]):
             self._best = {"score": score, "step": at.step, "epoch": at.epoch}
-        if writer is not None:
-            writer.write_scalars(at.step, {"epoch": at.epoch, **at.metrics})
-            writer.flush()
-        self._save(at, score)
-        shown.epoch(_line(at))
+        if first_process():
+            if self._writers is None:
+                resume_step = self._first_step if self._resumed else None
+                clock = self._recording.wall_clock
+                self._writers = Writers(self._directory, resume_step, clock)
+            self._writers.write_scalars(at.step, {"epoch": at.epoch, **metrics})
+        return score
 
     def _save(self, at: Position, score: float | None) -> None:
-        meta = {"best": self._best, "seconds": self._run.seconds, "data": self._data}
-        check_finite(
-            at.sums, self._seeds, self._recipe
-        )  # calls are under way behind the last check
+        meta = {"best": self._best, "seconds": self.seconds, "data": self._data}
+        # Calls are under way since the last check.
+        check_finite(at.sums, self._seeds, self._recipe)
         tree = {"states": at.states, "sums": at.sums}
         try:
-            self._run.checkpoints.save(at.step, tree, meta, score=score)
+            self._checkpoints.save(at.step, tree, meta, score=score)
         except NotFiniteError:
             schedule = self._recipe.schedule
             rate = None if schedule is None else float(schedule(at.step - 1))
             raise DivergedError(at.step - 1, self._seeds, rate) from None
+        self._saved_step = at.step
 
 
 class _Silent:
     """The display that shows nothing."""
 
-    def __enter__(self) -> "_Silent":
-        return self
+    def __enter__(self) -> None: ...
 
     def __exit__(self, *exception: Any) -> None: ...
 
@@ -163,34 +193,32 @@ class _Silent:
 
     def update(self, step: int, metrics: Any = None) -> None: ...
 
-    def epoch(self, line: str) -> None: ...
 
-    def message(self, text: str) -> None: ...
-
-
-def _plain(metrics: Mapping[str, np.ndarray] | None) -> dict[str, float] | None:
-    if metrics is None:
-        return None
-    return {name: float(np.mean(value)) for name, value in metrics.items()}
-
-
-def _line(at: Position) -> str:
+def epoch_line(at: Position) -> str:
+    """The metrics at the end of an epoch as a line of text, means over the members."""
     assert at.metrics is not None
-    figures = {name: float(np.mean(value)) for name, value in at.metrics.items()}
-    line = f"epoch {at.epoch}: " + _part(figures, "train")
-    if "validation/loss" in figures:
-        line += "; validation " + _part(figures, "validation")
+    means = {name: float(np.mean(value)) for name, value in at.metrics.items()}
+    line = f"epoch {at.epoch}: " + _part_text(means, "train")
+    for part in ("validation", "watched"):
+        if f"{part}/loss" in means:
+            line += f"; {part} " + _part_text(means, part)
     members = np.size(at.metrics["train/loss"])
     return line if members == 1 else f"{line} (means of {members} seeds)"
-
-
-def _part(figures: Mapping[str, float], part: str) -> str:
-    text = f"loss {figures[f'{part}/loss']:.4f}"
-    if f"{part}/accuracy" in figures:
-        text += f", accuracy {100 * figures[f'{part}/accuracy']:.2f} %"
-    return text
 
 
 def first_process() -> bool:
     """Whether this process is the one that writes files."""
     return jax.process_index() == 0
+
+
+def _to_floats(metrics: Mapping[str, np.ndarray] | None) -> dict[str, float] | None:
+    if metrics is None:
+        return None
+    return {name: float(np.mean(value)) for name, value in metrics.items()}
+
+
+def _part_text(means: Mapping[str, float], part: str) -> str:
+    text = f"loss {means[f'{part}/loss']:.4f}"
+    if f"{part}/accuracy" in means:
+        text += f", accuracy {100 * means[f'{part}/accuracy']:.2f} %"
+    return text

@@ -1,141 +1,24 @@
-"""What a run directory holds besides its checkpoints.
+"""The records of a run: ``metrics.jsonl`` and TensorBoard events, without TensorFlow.
 
-JSON documents written atomically, ``metrics.jsonl`` and TensorBoard events through clu's
-``MetricWriter`` interface (without TensorFlow). JSON has no NaN and no infinity: both are written
-as ``null``.
+JSON has no NaN and no infinity: both are written as ``null``.
 """
 
-from __future__ import annotations
-
-import contextlib
-import dataclasses
 import errno
 import json
 import os
 import pathlib
-import sys
-import types
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.summary import scalar
 
-if TYPE_CHECKING:
-    from clu.metric_writers import MultiWriter
+from cnnlab.files import PathLike, naming, to_plain, write_bytes
+from cnnlab.run_directory import METRICS
 
-PathLike = str | os.PathLike[str]
-
-METRICS_FILE = "metrics.jsonl"
 EVENTS_FOLDER = "tensorboard"
-
-# No space left, over the quota, over the limit of a file's size.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-# JSON documents ------------------------------------------------------------------------------
-
-
-def write_json(path: PathLike, value: Any) -> None:
-    """Writes a JSON document atomically: a reader sees the old file or the new one, whole.
-
-    Args:
-      path: the file; its folder must exist.
-      value: dicts with string keys, sequences, numbers, strings, None, paths, dataclasses, and
-        NumPy or JAX arrays and scalars (of any dtype; an array becomes nested lists). NaN and
-        infinities become null.
-
-    Raises:
-      TypeError: a value that JSON cannot hold, naming where it stands.
-      OSError: the file could not be written; the old one is untouched. A full disk is said.
-    """
-    text = json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
-    write_bytes(path, text.encode())
-
-
-def read_json(path: PathLike) -> Any:
-    """Reads a JSON document.
-
-    Raises:
-      FileNotFoundError: there is no such file.
-      ValueError: it is damaged, naming the file and the place.
-    """
-    try:
-        return json.loads(pathlib.Path(path).read_bytes())
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
-        raise ValueError(
-            f"{os.fspath(path)} must hold JSON, but it is damaged: {error}. "
-            "Restore it from a copy, or start the run again in a new run directory."
-        ) from error
-
-
-def write_bytes(path: PathLike, data: bytes) -> None:
-    """Writes a file atomically: to ``NAME.tmp`` beside it, synced, then put in its place.
-
-    Raises:
-      OSError: naming the file and, on a full disk, what to do; an older file is untouched.
-    """
-    path = pathlib.Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    with _named(path):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise
-
-
-def plain(value: Any, where: str = "value") -> Any:
-    """What `json.dumps` takes for a value: see `write_json`. ``where`` names it in errors."""
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if np.isfinite(value) else None
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = dataclasses.fields(value)
-        return {f.name: plain(getattr(value, f.name), f"{where}.{f.name}") for f in fields}
-    if isinstance(value, Mapping):
-        for key in value:
-            if not isinstance(key, str):
-                raise TypeError(f"the keys of {where} must be strings, got {key!r}.")
-        return {key: plain(item, f"{where}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if hasattr(value, "__array__"):
-        array = np.asarray(value)
-        if array.dtype.kind == "V":  # bfloat16 and the other small floats
-            array = array.astype(np.float64)
-        if array.dtype.kind in "biufU":
-            return plain(array.tolist(), where)
-    raise TypeError(
-        f"{where} must be something that JSON can hold, got {type(value).__name__}. "
-        "Turn it into numbers, strings, lists or dicts first."
-    )
-
-
-@contextlib.contextmanager
-def _named(path: PathLike) -> Iterator[None]:
-    """Makes an OSError name the file and, on a full disk, say what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            message = (
-                f"{os.strerror(error.errno)} while writing this file; what it held before is "
-                "intact. Free some space, then continue the run with --resume"
-            )
-            raise OSError(error.errno, message, os.fspath(path)) from error
-        if error.filename is None:
-            raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
-        raise
 
 
 # metrics.jsonl -------------------------------------------------------------------------------
@@ -182,7 +65,7 @@ def truncate(path: PathLike, step: int) -> int:
 def _records(path: pathlib.Path) -> list[tuple[dict[str, Any], bytes]]:
     """Each whole record with its line, without the line end; a torn last line left out."""
     *lines, rest = path.read_bytes().split(b"\n")
-    found = []
+    records = []
     for number, line in enumerate([*lines, rest], start=1):
         if not line.strip():
             continue
@@ -196,8 +79,8 @@ def _records(path: pathlib.Path) -> list[tuple[dict[str, Any], bytes]]:
             raise ValueError(
                 f"{path}, line {number} is damaged: {error}. Remove that line to go on."
             ) from error
-        found.append((record, line))
-    return found
+        records.append((record, line))
+    return records
 
 
 def _with_nan(value: Any) -> Any:
@@ -211,51 +94,56 @@ def _with_nan(value: Any) -> Any:
 # Writers -------------------------------------------------------------------------------------
 
 
-def open_writers(
-    run_dir: PathLike, resume_step: int | None = None, clock: Callable[[], float] | None = None
-) -> MultiWriter:
-    """Opens a run's metrics.jsonl and TensorBoard events behind one clu writer.
+class Writers:
+    """metrics.jsonl and TensorBoard events, each record to both."""
 
-    Args:
-      run_dir: the run directory, which must exist.
-      resume_step: None for a new run; else the step that is resumed: what was recorded after it
-        is dropped from metrics.jsonl and hidden in TensorBoard.
-      clock: () -> seconds since 1970, `time.time`, for TensorBoard's wall-time axis; without it
-        the events have no time and only the step axis means something.
+    def __init__(
+        self,
+        run_dir: PathLike,
+        resume_step: int | None = None,
+        clock: Callable[[], float] | None = None,
+    ):
+        """Opens both.
 
-    Raises:
-      FileExistsError: a new run where metrics.jsonl already holds records.
-      OSError: a file could not be written.
-    """
-    multi_writer = _metric_writers().MultiWriter
-    run_dir = pathlib.Path(run_dir)
-    metrics = run_dir / METRICS_FILE
-    if resume_step is not None:
-        truncate(metrics, resume_step)
-    elif metrics.exists() and metrics.stat().st_size > 0:
-        raise FileExistsError(
-            errno.EEXIST,
-            "a new run must not write into an older run's records. Resume that run, or choose "
-            "another run directory",
-            str(metrics),
-        )
-    purge_step = None if resume_step is None else resume_step + 1
-    events = TensorBoardWriter(run_dir / EVENTS_FOLDER, purge_step, clock)
-    return multi_writer([JsonLinesWriter(metrics), events])
+        Args:
+          run_dir: the run directory, which must exist.
+          resume_step: None for a new run; else the step that is resumed: what was recorded after it
+            is dropped from metrics.jsonl and hidden in TensorBoard.
+          clock: () -> seconds since 1970, `time.time`, for TensorBoard's wall-time axis; without it
+            the events have no time and only the step axis means something.
+
+        Raises:
+          FileExistsError: a new run where metrics.jsonl already holds records.
+          OSError: a file could not be written.
+        """
+        run_dir = pathlib.Path(run_dir)
+        metrics = run_dir / METRICS
+        if resume_step is not None:
+            truncate(metrics, resume_step)
+        elif metrics.exists() and metrics.stat().st_size > 0:
+            raise FileExistsError(
+                errno.EEXIST,
+                "a new run must not write into an older run's records. Resume that run, or choose "
+                "another run directory",
+                str(metrics),
+            )
+        purge_step = None if resume_step is None else resume_step + 1
+        events = TensorBoardWriter(run_dir / EVENTS_FOLDER, purge_step, clock)
+        self._writers = (JsonLinesWriter(metrics), events)
+
+    def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
+        """Records numbers, or arrays [M] of one entry a member, of a step; on the disk at once."""
+        for writer in self._writers:
+            writer.write_scalars(step, scalars)
+
+    def close(self) -> None:
+        """Closes both files."""
+        for writer in self._writers:
+            writer.close()
 
 
-class _ScalarsOnly:
-    """The parts of clu's MetricWriter that the writers here do not have."""
-
-    def _refuse(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"{type(self).__name__} writes scalars only: use write_scalars.")
-
-    write_summaries = write_images = write_videos = write_audios = _refuse
-    write_texts = write_histograms = write_hparams = _refuse
-
-
-class JsonLinesWriter(_ScalarsOnly):
-    """A clu MetricWriter of one JSON object a line: ``{"step": 10, "train/loss": 0.25}``.
+class JsonLinesWriter:
+    """Writes one JSON object a line: ``{"step": 10, "train/loss": 0.25}``.
 
     A value is a number or an array [M], one entry a member, written as a number where M is 1 and
     as a list else. Each record reaches the operating system before `write_scalars` returns; one
@@ -264,9 +152,8 @@ class JsonLinesWriter(_ScalarsOnly):
 
     def __init__(self, path: PathLike):
         """Opens the file to append to it; see `truncate` for a run that was killed."""
-        _metric_writers()
         self._path = pathlib.Path(path)
-        with _named(self._path):
+        with naming(self._path):
             self._file = self._path.open("ab", buffering=0)
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
@@ -274,9 +161,9 @@ class JsonLinesWriter(_ScalarsOnly):
         for key, value in scalars.items():
             members = _members(key, value)
             record[key] = members[0] if members.size == 1 else members
-        line = (json.dumps(plain(record), allow_nan=False) + "\n").encode()
+        line = (json.dumps(to_plain(record), allow_nan=False) + "\n").encode()
         end = os.fstat(self._file.fileno()).st_size
-        with _named(self._path):
+        with naming(self._path):
             try:
                 while line:
                     line = line[self._file.write(line) :]
@@ -284,15 +171,12 @@ class JsonLinesWriter(_ScalarsOnly):
                 self._file.truncate(end)
                 raise
 
-    def flush(self) -> None:
-        """Does nothing: nothing is held back."""
-
     def close(self) -> None:
         self._file.close()
 
 
-class TensorBoardWriter(_ScalarsOnly):
-    """A clu MetricWriter of TensorBoard events, by tensorboardX.
+class TensorBoardWriter:
+    """Writes TensorBoard events, by tensorboardX.
 
     Of an array [M] with M > 1, one entry a member, the mean goes under the key itself and each
     member under ``KEY/seedI``. Written and synced at each call: tensorboardX's own
@@ -312,54 +196,41 @@ class TensorBoardWriter(_ScalarsOnly):
           purge_step: TensorBoard hides what earlier files have at this step and after.
           clock: () -> seconds since 1970, stamped on the events; None leaves them without time.
         """
-        _metric_writers()
         self._path = pathlib.Path(folder)
         self._clock = clock
         self._purge_step = purge_step
-        self._events: Any = None  # opened by the first record: tensorboardX is slow to import
-
-    def _open(self) -> None:
-        if self._events is not None:
-            return
-        from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import SessionLog
-
-        self._path.mkdir(parents=True, exist_ok=True)
-        # The file's name holds the second; the number keeps a quick restart from its file.
-        number = len(list(self._path.glob("events.out.tfevents.*")))
-        self._events = EventsWriter(str(self._path / "events"), f".{number:04d}")
-        if self._purge_step is not None:
-            self._add(self._purge_step, session_log=SessionLog(status=SessionLog.START))
+        self._events: EventsWriter | None = None  # opened by the first record
 
     def write_scalars(self, step: int, scalars: Mapping[str, Any]) -> None:
-        from tensorboardX.summary import scalar
-
-        with _named(self._path):
-            self._open()
+        with naming(self._path):
+            events = self._open()
             for key, value in scalars.items():
                 members = _members(key, value)
                 self._add(step, summary=scalar(key, members.mean()))
                 for i, member in enumerate(members if members.size > 1 else ()):
                     self._add(step, summary=scalar(f"{key}/seed{i}", member))
-            self._events.flush()
-
-    def flush(self) -> None:
-        if self._events is not None:
-            with _named(self._path):
-                self._events.flush()
+            events.flush()
 
     def close(self) -> None:
         if self._events is not None:
-            with _named(self._path):
+            with naming(self._path):
                 self._events.close()
 
-    def _add(self, step: int, **content: Any) -> None:
-        from tensorboardX.proto.event_pb2 import Event
+    def _open(self) -> EventsWriter:
+        if self._events is None:
+            self._path.mkdir(parents=True, exist_ok=True)
+            # The file's name holds the second; the number keeps a quick restart from its file.
+            number = len(list(self._path.glob("events.out.tfevents.*")))
+            self._events = EventsWriter(str(self._path / "events"), f".{number:04d}")
+            if self._purge_step is not None:
+                self._add(self._purge_step, session_log=SessionLog(status=SessionLog.START))
+        return self._events
 
+    def _add(self, step: int, **content: Any) -> None:
         event = Event(step=int(step), **content)
         if self._clock is not None:
             event.wall_time = self._clock()
-        self._events.write_event(event)
+        self._open().write_event(event)
 
 
 def _members(key: str, value: Any) -> np.ndarray:
@@ -373,17 +244,3 @@ def _members(key: str, value: Any) -> np.ndarray:
             f"{array.dtype} of shape {array.shape}. Reduce it first."
         )
     return array.reshape(-1)
-
-
-def _metric_writers() -> Any:
-    """clu.metric_writers, also where TensorFlow is not installed, which clu 0.0.12 imports."""
-    try:
-        import clu.metric_writers as metric_writers
-    except ImportError:
-        stand_in: Any = types.ModuleType("clu.metric_writers.summary_writer")
-        stand_in.SummaryWriter = TensorBoardWriter
-        sys.modules["clu.metric_writers.summary_writer"] = stand_in
-        import clu.metric_writers as metric_writers
-    for writer in (JsonLinesWriter, TensorBoardWriter):
-        metric_writers.MetricWriter.register(writer)
-    return metric_writers

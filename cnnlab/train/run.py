@@ -1,39 +1,46 @@
-"""A run on the disk: what ``steps`` yields, recorded, checkpointed, shown, interrupted and resumed.
+"""A run on the disk: a training that is recorded, checkpointed, shown, interrupted and resumed.
 
-    with Run.create(directory, config) as run:
-        for epoch in run.fit(recipe, train, validation, epochs=10, clock=time.perf_counter):
+    with Run.create(directory, config, environment) as run:
+        recording = Recording(clock=time.perf_counter)
+        for epoch in run.fit(recipe, train, validation, FitOptions(epochs=10), recording):
             ...
         run.finish({"test/accuracy": 0.99})
 
 The directory holds config.json, environment.json, metrics.jsonl, TensorBoard events, checkpoints/,
-figures/, keep_steps.json where some are kept for ever and, once the run is finished, result.json.
+figures/, keep_steps.json where some are never deleted and, once the run is finished, result.json.
 """
 
 import pathlib
+import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset, fingerprint
+from cnnlab.files import read_json, write_json
 from cnnlab.mesh import MEMBER, make_mesh, sharding
-from cnnlab.train import records
+from cnnlab.run_directory import (
+    CHECKPOINTS,
+    CONFIG,
+    ENVIRONMENT,
+    KEEP_STEPS,
+    METRICS,
+    RESULT,
+    ResumeError,
+    read_config,
+)
 from cnnlab.train.checkpoint import CheckpointError, Checkpoints
 from cnnlab.train.fit import Position, steps
-from cnnlab.train.metrics import zero_sums
-from cnnlab.train.recorder import Recorder, first_process
+from cnnlab.train.metrics import Sums, zero_sums
+from cnnlab.train.options import FitOptions, Watched
+from cnnlab.train.recorder import Interrupted, Recorder, Recording, first_process
+from cnnlab.train.records import read_metrics
 from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import Recipe, TrainState, state_shapes
-
-CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
-CHECKPOINTS = "checkpoints"
-KEEP_STEPS = "keep_steps.json"  # of a run that keeps some for ever
-
-
-class ResumeError(ValueError):
-    """A run cannot be resumed as it was asked for."""
 
 
 class Run:
@@ -47,6 +54,7 @@ class Run:
         keep: int = 2,
         keep_steps: Collection[int] = (),
         read_only: bool = False,
+        say: Callable[[str], Any] = warnings.warn,
     ) -> None:
         self.directory = directory
         self.resumed = resumed
@@ -54,7 +62,8 @@ class Run:
         self.seconds = 0.0  # of training, over all sittings
         self._keep, self._keep_steps = keep, keep_steps
         self._checkpoints: Checkpoints | None = None
-        self.stop = StopSignals()
+        self._say = say
+        self.stop = StopSignals()  # listens while ``fit`` trains
 
     @classmethod
     def create(
@@ -65,6 +74,7 @@ class Run:
         *,
         keep: int = 2,
         keep_steps: Collection[int] = (),
+        say: Callable[[str], Any] = warnings.warn,
     ) -> "Run":
         """Begins a run in a directory that does not exist yet, or is empty.
 
@@ -74,6 +84,7 @@ class Run:
           environment: ``train.environment.environment()``.
           keep: how many of the latest checkpoints are kept, besides the best.
           keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.
+          say: is told what a reader of the log must know, such as a damaged checkpoint.
 
         Raises:
           FileExistsError: if something is in the directory: a run never writes into another one.
@@ -88,16 +99,21 @@ class Run:
                     f"the run directory {directory} exists already: choose another one, or go on "
                     "with the run in it by --resume."
                 )
-            records.write_json(directory / ENVIRONMENT, dict(environment))
+            write_json(directory / ENVIRONMENT, dict(environment))
             (directory / KEEP_STEPS).unlink(missing_ok=True)
             _write_keep_steps(directory, keep_steps)
-            records.write_json(directory / CONFIG, dict(config))
+            write_json(directory / CONFIG, dict(config))
         _barrier("created")
-        return cls(directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps)
+        return cls(directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say)
 
     @classmethod
     def resume(
-        cls, directory: pathlib.Path, *, keep: int = 2, keep_steps: Collection[int] = ()
+        cls,
+        directory: pathlib.Path,
+        *,
+        keep: int = 2,
+        keep_steps: Collection[int] = (),
+        say: Callable[[str], Any] = warnings.warn,
     ) -> "Run":
         """Goes on with the run in ``directory``.
 
@@ -105,27 +121,29 @@ class Run:
           directory: of the run.
           keep: as of ``create``.
           keep_steps: kept besides those that the run was created with.
+          say: as of ``create``.
 
         Raises:
           ResumeError: if there is no run.
         """
         read_config(directory)
         path = directory / KEEP_STEPS
-        kept = set(records.read_json(path)["steps"]) if path.is_file() else set()
+        kept = set(read_json(path)["steps"]) if path.is_file() else set()
         _barrier("read")  # by all, before the first writes
         if first_process() and not kept.issuperset(keep_steps):
             _write_keep_steps(directory, kept.union(keep_steps))
-        return cls(directory.resolve(), resumed=True, keep=keep, keep_steps=kept.union(keep_steps))
+        keep_steps = kept.union(keep_steps)
+        return cls(directory.resolve(), resumed=True, keep=keep, keep_steps=keep_steps, say=say)
 
     @classmethod
-    def read(cls, directory: pathlib.Path) -> "Run":
+    def read(cls, directory: pathlib.Path, *, say: Callable[[str], Any] = warnings.warn) -> "Run":
         """Opens the run in ``directory`` for ``load`` only, perhaps while it still trains.
 
         Raises:
           ResumeError: if there is no run.
         """
         read_config(directory)
-        return cls(directory.resolve(), resumed=True, read_only=True)
+        return cls(directory.resolve(), resumed=True, read_only=True, say=say)
 
     def __enter__(self) -> "Run":
         self._checkpoints = Checkpoints(
@@ -134,12 +152,9 @@ class Run:
             keep_steps=self._keep_steps,
             read_only=self._read_only,
         )
-        if not self._read_only:
-            self.stop.__enter__()
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        self.stop.__exit__(*exception)
         assert self._checkpoints is not None
         self._checkpoints.__exit__(*exception)
 
@@ -154,16 +169,9 @@ class Run:
         self,
         recipe: Recipe,
         train: Dataset,
-        validation: Dataset | None = None,
-        *,
-        epochs: int,
-        clock: Callable[[], float],
-        seeds: tuple[int, ...] = (0,),
-        initial: TrainState | None = None,
-        display: Callable[..., Any] | None = None,
-        checkpoint_steps: int | None = None,
-        wall_clock: Callable[[], float] | None = None,
-        **settings: Any,
+        validation: Dataset | Watched | None,
+        options: FitOptions,
+        recording: Recording,
     ) -> Iterator[Position]:
         """``train.fit`` on the record: yields after each epoch, written down and saved before.
 
@@ -171,43 +179,62 @@ class Run:
           recipe: network, optimiser, loss, augmentation.
           train: the training part.
           validation: evaluated after each epoch; the best checkpoint is the one with the highest
-            accuracy on it (without a score, the lowest loss), the mean over members. Without it
-            there is no best.
-          epochs: of the whole run.
-          clock: seconds, such as ``time.perf_counter``, for rates.
-          seeds: one member for each.
-          initial: the states ``[M, ...]`` to begin from; fresh ones by default. A resume has those
-            of its checkpoint.
-          display: a class such as ``report.progress.Progress``, or None.
-          checkpoint_steps: save at least every so many updates within an epoch, too.
-          wall_clock: seconds since 1970, ``time.time``, for TensorBoard.
-          **settings: those of ``train.steps``.
+            accuracy on it (without a score, the lowest loss), the mean over members. Without it,
+            and with a part that is ``Watched``, there is no best.
+          options: how long, in what batches, which members. A resume goes on from the states of its
+            checkpoint in the place of ``options.initial``.
+          recording: clocks, display, how often it is saved.
 
         Raises:
           Interrupted: after SIGTERM or Ctrl-C, once everything is saved.
           DivergedError: if a loss is not finite; the checkpoints are those from before.
           ResumeError: if the data are not those that the run began with.
           CheckpointError: if none could be restored, or one not be written.
+          ValueError: if the validation part is the test part of its data.
         """
-        if checkpoint_steps is not None and checkpoint_steps < 1:
-            raise ValueError(f"checkpoint_steps must be at least 1, got {checkpoint_steps}.")
-        mesh = settings.pop("mesh", None) or make_mesh(len(seeds))
-        data = [fingerprint(part) for part in (train, validation) if part is not None]
-        begin, meta = self._begin(recipe, train, len(seeds), mesh, data)
-        recorder = Recorder(self, recipe, seeds, meta, data, clock, checkpoint_steps)
-        iterator = steps(
+        check_no_test_part(validation)
+        watched = validation.dataset if isinstance(validation, Watched) else validation
+        mesh = make_mesh(options.members) if options.mesh is None else options.mesh
+        data = [fingerprint(part) for part in (train, watched) if part is not None]
+        resume_from, meta = self._restore(recipe, train, options.members, mesh, data)
+        seeds = tuple(options.seeds)
+        recorder = Recorder(
+            self.directory,
+            self.checkpoints,
+            recording,
             recipe,
-            train,
-            validation,
-            epochs=epochs,
-            seeds=seeds,
-            mesh=mesh,
-            initial=initial if begin is None else None,
-            begin=begin,
-            stop=self.stop,
-            **settings,
+            seeds,
+            meta,
+            data,
+            resumed=self.resumed,
         )
-        return recorder.follow(iterator, epochs, settings, display, wall_clock)
+        self.seconds = meta["seconds"]
+        positions = steps(
+            recipe, train, validation, options, resume_from=resume_from, stop=self.stop
+        )
+        return self._follow(positions, recorder, options)
+
+    def _follow(
+        self, positions: Iterator[Position], recorder: Recorder, options: FitOptions
+    ) -> Iterator[Position]:
+        """Yields the ends of epochs, once they are recorded."""
+        with self.stop:
+            first = next(positions, None)
+            if first is None:
+                return  # the run was over already
+            try:
+                recorder.start(first, options.epochs * first.steps_per_epoch, options.batch_size)
+                for at in positions:
+                    recorder.record(at)
+                    self.seconds = recorder.seconds
+                    if at.metrics is not None:
+                        yield at
+                    if at.stopped:
+                        self.checkpoints.wait()
+                        raise Interrupted(self.directory, at.step, self.stop.received)
+                self.checkpoints.wait()
+            finally:
+                recorder.close()
 
     def load(
         self,
@@ -254,31 +281,31 @@ class Run:
                 f"the run in {self.directory} has no best checkpoint, since it had no validation "
                 "part: ask for the latest."
             )
-        found, tree, _ = self.checkpoints.restore(like, step=wanted, say=print)
-        return found, tree["states"]
+        restored, tree, _ = self.checkpoints.restore(like, step=wanted, say=self._say)
+        return restored, tree["states"]
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes result.json."""
         if first_process():
-            records.write_json(self.directory / RESULT, dict(result))
+            write_json(self.directory / RESULT, dict(result))
 
-    def _begin(
+    def _restore(
         self, recipe: Recipe, train: Dataset, members: int, mesh: Any, data: list[str]
-    ) -> tuple[Any, dict[str, Any]]:
-        """Where to go on, and what the checkpoint says besides."""
+    ) -> tuple[tuple[TrainState, Sums] | None, dict[str, Any]]:
+        """The states and sums to go on from, if any, and what was saved besides."""
         if not self.resumed:
             return None, {"best": None, "seconds": 0.0}
         if not self.checkpoints.steps():
-            metrics = self.directory / records.METRICS_FILE
-            if metrics.exists() and len(records.read_metrics(metrics)) > 1:
+            metrics = self.directory / METRICS
+            if metrics.exists() and len(read_metrics(metrics)) > 1:
                 raise ResumeError(
                     f"the checkpoints of the run in {self.directory} are gone, though it has "
                     f"recorded epochs: bring back {self.checkpoints.folder}, or start a new run."
                 )
-            print(f"no checkpoint was saved yet in {self.directory}: the run begins again.")
+            self._say(f"no checkpoint was saved yet in {self.directory}: the run begins again.")
             return None, {"best": None, "seconds": 0.0}
         like = checkpoint_like(recipe, train.image_shape, members, mesh)
-        step, tree, meta = self.checkpoints.restore(like, say=print)
+        step, tree, meta = self.checkpoints.restore(like, say=self._say)
         if meta["data"] != data:
             advice = "Give the same files"
             if train.targets is not None:
@@ -311,19 +338,17 @@ def checkpoint_like(
     }
 
 
-def read_config(directory: pathlib.Path) -> dict[str, Any]:
-    """The config of the run in ``directory``.
+def check_no_test_part(validation: Dataset | Watched | None) -> None:
+    """Refuses to choose checkpoints by a test part.
 
     Raises:
-      ResumeError: if there is no run.
+      ValueError: then.
     """
-    path = pathlib.Path(directory) / CONFIG
-    if not path.is_file():
-        raise ResumeError(
-            f"there is no run in {directory}: {CONFIG} is missing. Give the run directory itself, "
-            "the one that was printed when the run began."
+    if getattr(validation, "part", None) == "test":
+        raise ValueError(
+            "checkpoints must not be chosen by the test part, got it as the validation part. To "
+            "see its metrics after each epoch give Watched(dataset)."
         )
-    return records.read_json(path)
 
 
 def numbered(parent: pathlib.Path, name: str) -> pathlib.Path:
@@ -339,19 +364,15 @@ def numbered(parent: pathlib.Path, name: str) -> pathlib.Path:
         except FileExistsError:
             number += 1
     if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
         number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
     return parent / f"{name}-{number}"
 
 
 def _write_keep_steps(directory: pathlib.Path, steps: Collection[int]) -> None:
     if steps:
-        records.write_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})
+        write_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})
 
 
 def _barrier(name: str) -> None:
     if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
         multihost_utils.sync_global_devices(name)

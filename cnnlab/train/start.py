@@ -1,4 +1,4 @@
-"""What a training begins from and learns by, checked before it begins."""
+"""Checks of a training before it begins: its initial states, its loss, its data."""
 
 import inspect
 
@@ -13,14 +13,14 @@ from cnnlab.train.metrics import accuracy
 from cnnlab.train.state import Average, Recipe, TrainState, state_shapes
 
 
-def begun_from(
+def place_initial_states(
     recipe: Recipe,
     image_shape: tuple[int, int, int],
     states: TrainState,
     members: int,
     mesh: Mesh,
 ) -> TrainState:
-    """States from elsewhere as those that the recipe trains, on the mesh.
+    """Places given states on the mesh, as those that the recipe trains.
 
     A moving average that the recipe asks for and they lack begins at their weights; one that it
     does not ask for is dropped.
@@ -35,12 +35,12 @@ def begun_from(
     Raises:
       ValueError: for another number of members, another network or another optimizer.
     """
-    found = np.shape(states.step)
-    if found != (members,):
-        advice = "" if found else " For one network: jax.tree.map(lambda x: x[None], state)."
+    shape = np.shape(states.step)
+    if shape != (members,):
+        advice = "" if shape else " For one network: jax.tree.map(lambda x: x[None], state)."
         raise ValueError(
-            f"the states to begin from must be [M, ...] with M = {members} members, one for each "
-            f"seed, got {found[0] if found else 'one state without a leading axis'}.{advice}"
+            f"initial states must be [M, ...] with M = {members} members, one for each "
+            f"seed, got {shape[0] if shape else 'one state without a leading axis'}.{advice}"
         )
     wanted = state_shapes(recipe, image_shape)
     for field in ("params", "model_state", "opt_state"):
@@ -48,7 +48,7 @@ def begun_from(
         theirs = [np.shape(leaf) for leaf in jax.tree.leaves(getattr(states, field))]
         if ours != theirs:
             raise ValueError(
-                "the states to begin from must be of the recipe's network and optimizer, got "
+                "initial states must be of the recipe's network and optimizer, got "
                 f"{len(theirs)} arrays in their {field} for {len(ours)}, or of other shapes. "
                 "train.restarted(recipe, params, model_state) makes such states of "
                 "trained weights."
@@ -81,19 +81,19 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
       ValueError: then.
     """
     if recipe.teacher is not None:
-        whence = "the recipe's teacher says some"
+        source = "the recipe's teacher says some"
         advice = "Take losses.distillation() or losses.logits_matching()"
     elif recipe.corrupt is not None:
-        whence = "the recipe's corrupt leaves images to be given back"
+        source = "the recipe's corrupt leaves images to be given back"
         advice = "Take one of losses_reconstruction"
     elif train.targets is not None:
-        whence = "the data set has a teacher's"
+        source = "the data set has a teacher's"
         advice = (
             "Take losses.distillation() or losses.logits_matching(), or leave the targets out: "
             "dataclasses.replace(dataset, targets=None)"
         )
     elif train.annotations is not None:
-        whence = "the data set has annotations"
+        source = "the data set has annotations"
         advice = (
             "For masks take losses_dense.segmentation() and score=losses_dense.pixel_accuracy, for "
             "boxes those of transfer.detection, or leave the annotations out: "
@@ -127,5 +127,5 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
         except TypeError as error:
             raise ValueError(
                 f"the {name} must take (outputs, labels, targets), for there are targets "
-                f"({whence}), got one that takes {signature}. {advice}."
+                f"({source}), got one that takes {signature}. {advice}."
             ) from error

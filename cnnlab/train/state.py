@@ -102,6 +102,11 @@ class Recipe:
                 "a recipe has a teacher or corrupt, whose images are the targets: got both."
             )
 
+    @property
+    def augments(self) -> bool:
+        """Whether training sees images other than evaluation does."""
+        return self.augment is not compose()
+
     def trainable(self, params: Any) -> Any:
         """The part of ``params`` that learns, and that the optimizer's state is of."""
         return params if self.rates is None else self.rates.trainable(params)

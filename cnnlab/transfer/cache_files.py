@@ -20,7 +20,7 @@ import jax
 import numpy as np
 
 from cnnlab.train.recorder import first_process
-from cnnlab.train.records import read_json, write_json
+from cnnlab.files import read_json, write_json
 
 FEATURES, ABOUT = "features.npy", "cache.json"
 

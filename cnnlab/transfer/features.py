@@ -22,7 +22,7 @@ from cnnlab.data.dataset import Dataset
 from cnnlab.models import Network
 from cnnlab.spelling import unknown
 from cnnlab.train import Recipe, TrainState, predict
-from cnnlab.train.records import write_bytes
+from cnnlab.files import write_bytes
 from cnnlab.transfer.cache import check_array
 
 Pool = Literal["mean"] | int | None

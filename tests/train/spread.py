@@ -31,15 +31,10 @@ def main() -> None:
         mesh = make_mesh(2, member_axis=axis)
         losses = []
         before = np.zeros(2)
-        for at in train.steps(
-            recipe,
-            splits.train,
-            epochs=5,
-            batch_size=16,
-            seeds=(0, 1),
-            mesh=mesh,
-            steps_per_call=1,
-        ):
+        options = train.FitOptions(
+            epochs=5, batch_size=16, seeds=(0, 1), mesh=mesh, steps_per_call=1
+        )
+        for at in train.steps(recipe, splits.train, None, options):
             total = np.asarray(jax.device_get(at.sums.loss), np.float64)
             if at.step == 0:
                 began = jax.device_get((at.states.params["stem"], at.states.model_state))

@@ -34,10 +34,14 @@ def recipe(splits):
 SETTINGS = {"epochs": 3, "batch_size": 25, "steps_per_call": 3}
 
 
+def steps(recipe, part, validation=None, **settings):
+    return train.steps(recipe, part, validation, train.FitOptions(**settings))
+
+
 @pytest.fixture(scope="module")
 def whole(recipe, splits):
     """Every position of two members, trained at once."""
-    return list(train.steps(recipe, splits.train, splits.validation, seeds=(4, 9), **SETTINGS))
+    return list(steps(recipe, splits.train, splits.validation, seeds=(4, 9), **SETTINGS))
 
 
 def same(left, right):
@@ -75,14 +79,9 @@ def test_a_member_in_company_is_the_same_seed_alone(recipe, splits, whole):
 
 def test_it_goes_on_from_any_position_to_the_same_bits(recipe, splits, whole):
     for at in (whole[1], whole[3]):
-        rest = train.steps(
-            recipe,
-            splits.train,
-            splits.validation,
-            seeds=(4, 9),
-            begin=(at.states, at.sums),
-            **{**SETTINGS, "steps_per_call": 2},
-        )
+        options = train.FitOptions(seeds=(4, 9), **{**SETTINGS, "steps_per_call": 2})
+        start = (at.states, at.sums)
+        rest = train.steps(recipe, splits.train, splits.validation, options, resume_from=start)
         *_, last = rest
         assert same(last.states, whole[-1].states)
         assert {k: np.asarray(v).tolist() for k, v in last.metrics.items()} == {
@@ -110,7 +109,9 @@ def test_yielded_states_stay_as_they_were(recipe, splits):
 
 def test_a_stop_ends_at_a_call_and_says_so(recipe, splits):
     asked = iter([False, True])
-    positions = list(train.steps(recipe, splits.train, stop=lambda: next(asked, True), **SETTINGS))
+    options = train.FitOptions(**SETTINGS)
+    stop = lambda: next(asked, True)  # noqa: E731
+    positions = list(train.steps(recipe, splits.train, None, options, stop=stop))
     assert positions[-1].stopped and not any(at.stopped for at in positions[:-1])
     assert 0 < positions[-1].step < 3 * positions[-1].steps_per_epoch
 
@@ -172,7 +173,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_seed_rate_and_advice(recipe, 
 )
 def test_settings_out_of_range_are_refused(recipe, splits, settings, message):
     with pytest.raises(ValueError, match=message):
-        next(train.steps(recipe, splits.train, **{**SETTINGS, **settings}))
+        next(steps(recipe, splits.train, **{**SETTINGS, **settings}))
 
 
 def test_calls_are_longer_for_smaller_networks(recipe, splits):
@@ -191,7 +192,7 @@ def test_a_start_that_looks_at_images_is_that_of_each_seed_alone(recipe, splits,
     examples = train.init_examples(recipe, splits.train)
     assert examples.shape == (8, 8, 8, 1) and (examples[-1] == splits.train.images[-1]).all()
 
-    positions = train.steps(recipe, splits.train, epochs=1, batch_size=25, seeds=(4, 9))
+    positions = steps(recipe, splits.train, epochs=1, batch_size=25, seeds=(4, 9))
     together = next(positions).states.params
     start = quick_jit(lambda seed: train.init_state(recipe, run_key(seed), (8, 8, 1), examples))
     for index, seed in enumerate((4, 9)):

@@ -15,6 +15,7 @@ from cnnlab.mesh import MEMBER, make_mesh, place, sharding
 from cnnlab.models import multiply_adds
 from cnnlab.rates import Rates
 from cnnlab.train.program import initialise
+from cnnlab.train.recorder import Recording
 from cnnlab.train.run import Run
 from cnnlab.train.step import frozen_modules
 
@@ -146,8 +147,9 @@ def test_a_frozen_run_that_is_resumed_comes_to_the_same_bits_and_is_recalibrated
 
     def follow(run, epochs):
         with run:
-            settings = {"epochs": 3, "batch_size": 20, "seeds": (0, 1), "clock": time.perf_counter}
-            fit = run.fit(recipe, splits.train, splits.validation, **settings)
+            options = train.FitOptions(epochs=3, batch_size=20, seeds=(0, 1))
+            recording = Recording(clock=time.perf_counter)
+            fit = run.fit(recipe, splits.train, splits.validation, options, recording)
             return [at.states for at, _ in zip(fit, range(epochs), strict=False)]
 
     *_, whole = follow(Run.create(tmp_path / "whole", {}, {}), 3)

@@ -85,10 +85,10 @@ def test_annotations_are_given_to_loss_and_score_in_evaluation_too(dataset):
     )
     assert 0 < last.metrics["validation/accuracy"][0] < 1
     with pytest.raises(ValueError, match=r"must take .outputs, labels, targets.*losses_dense"):
-        next(train.steps(dataclasses.replace(recipe, loss=lambda a, b: a), annotated, epochs=1))
+        next(train.fit(dataclasses.replace(recipe, loss=lambda a, b: a), annotated, epochs=1))
     flipped = dataclasses.replace(recipe, augment=augment.compose(augment.flip()))
     with pytest.raises(ValueError, match="annotations, such as masks and boxes, would not move"):
-        next(train.steps(flipped, annotated, epochs=1))
+        next(train.fit(flipped, annotated, epochs=1))
     with pytest.raises(ValueError, match="would not move"):
         front_features(flipped, last.states, annotated, "stage1", copies=2)
 

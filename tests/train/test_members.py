@@ -101,7 +101,7 @@ def test_hyperparameters_of_a_member_are_those_of_a_training_alone(varied, datas
 )
 def test_members_that_do_not_fit_are_refused(recipe, dataset, settings, message):
     with pytest.raises(ValueError, match=message):
-        next(train.steps(recipe, dataset, **SETTINGS, **settings))
+        next(train.fit(recipe, dataset, **SETTINGS, **settings))
 
 
 # States to begin from
@@ -125,9 +125,8 @@ def test_members_may_begin_from_the_same_states_with_the_same_seeds(varied, data
     assert (kernels(states, 0) == start[0]).all() and (kernels(states, 1) != start[1]).any()
     averaged = states.average.params["stage1"]["dense"]["kernel"]
     assert (averaged[0] == start[0]).all() and (averaged[1] != start[1]).any()
-    first = next(
-        train.steps(varied, dataset, initial=states, seeds=(3, 3), epochs=9, batch_size=20)
-    )
+    options = train.FitOptions(initial=states, seeds=(3, 3), epochs=9, batch_size=20)
+    first = next(train.steps(varied, dataset, None, options))
     assert first.states.average is None
 
 
@@ -146,14 +145,14 @@ def test_states_that_cannot_be_begun_from_are_refused(varied, dataset, begun, se
     settings = {"seeds": (0, 1), **settings}
     initial = begun._replace(**settings.pop("change", {}))
     with pytest.raises(ValueError, match=message):
-        next(train.steps(varied, dataset, initial=initial, **SETTINGS, **settings))
+        next(train.fit(varied, dataset, initial=initial, **SETTINGS, **settings))
 
 
 @pytest.mark.parametrize("values", [[0.1], [0.1, -0.1]])
 def test_hyperparameters_are_one_number_not_negative_a_member(varied, dataset, values):
     with pytest.raises(ValueError, match="a number >= 0 for each of"):
         next(
-            train.steps(
+            train.fit(
                 varied, dataset, seeds=(0, 1), hyperparameters={"weight_decay": values}, **SETTINGS
             )
         )
@@ -190,7 +189,7 @@ def test_a_loss_that_takes_no_targets_is_refused_where_there_are_some(recipe, da
     living = dataclasses.replace(recipe, loss=smoothed, teacher=lambda images: images)
     for student, part in ((recipe, taught), (living, dataset)):
         with pytest.raises(ValueError, match=r"must take .*targets.*losses.distillation"):
-            next(train.steps(student, part, **SETTINGS))
+            next(train.fit(student, part, **SETTINGS))
 
 
 def test_a_live_teacher_makes_calls_shorter(dataset, recipe):

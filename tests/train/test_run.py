@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import time
@@ -14,7 +15,7 @@ from jax import numpy as jnp
 
 from cnnlab import augment, data, models, optim, train
 from cnnlab.train.checkpoint import CheckpointError
-from cnnlab.train.recorder import Interrupted
+from cnnlab.train.recorder import Interrupted, Recording
 from cnnlab.train.records import read_metrics
 from cnnlab.train.run import ResumeError, Run, numbered
 
@@ -39,13 +40,11 @@ def recipe(splits):
 def follow(run, recipe, splits, **settings):
     """The epochs of a recorded run."""
     with run:
-        yield from run.fit(
-            recipe,
-            splits.train,
-            splits.validation,
-            **{"epochs": 4, "batch_size": 20, "steps_per_call": 1, **settings},
-            clock=time.perf_counter,
+        options = train.FitOptions(
+            **{"epochs": 4, "batch_size": 20, "steps_per_call": 1, **settings}
         )
+        recording = Recording(clock=time.perf_counter)
+        yield from run.fit(recipe, splits.train, splits.validation, options, recording)
 
 
 @pytest.fixture(scope="module")
@@ -110,17 +109,15 @@ def test_records_behind_the_checkpoint_are_written_again_not_twice(
     )
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_written_again(
-    tmp_path, recipe, splits, finished, capsys
-):
+def test_a_damaged_checkpoint_is_passed_over_and_written_again(tmp_path, recipe, splits, finished):
     list(itertools.islice(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits), 3))
     newest = max((tmp_path / "run/checkpoints").iterdir(), key=lambda path: int(path.name))
     arrays = max((newest / "tree").rglob("d/*"), key=lambda path: path.stat().st_size)
     damaged = bytearray(arrays.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     arrays.write_bytes(damaged)
-    epochs = list(follow(Run.resume(tmp_path / "run"), recipe, splits))
-    assert str(newest) in capsys.readouterr().out
+    with pytest.warns(UserWarning, match=re.escape(str(newest))):
+        epochs = list(follow(Run.resume(tmp_path / "run"), recipe, splits))
     assert epochs[0].epoch == 3
     assert same_leaves(epochs[-1].states, finished[1][-1].states)
 
@@ -203,10 +200,26 @@ def test_checkpoints_that_are_gone_are_not_begun_again_in_silence(tmp_path, reci
         next(follow(Run.resume(tmp_path / "run"), recipe, splits))
 
 
-def test_without_validation_there_is_no_best(tmp_path, recipe, splits):
-    settings = {"epochs": 1, "batch_size": 20, "clock": time.perf_counter}
+def test_a_watched_part_is_recorded_and_chooses_nothing(tmp_path, recipe, splits):
+    options = train.FitOptions(epochs=1, batch_size=20)
+    recording = Recording(clock=time.perf_counter)
     with Run.create(tmp_path / "run", {}, {}) as run:
-        list(run.fit(recipe, splits.train, **settings))
+        (epoch,) = run.fit(recipe, splits.train, train.Watched(splits.test), options, recording)
+        assert run.checkpoints.best_step() is None
+        with pytest.raises(ValueError, match=r"must not be chosen by the test part.*Watched"):
+            run.fit(recipe, splits.train, splits.test, options, recording)
+    (record,) = read_metrics(tmp_path / "run/metrics.jsonl")
+    assert record["watched/accuracy"] == epoch.metrics["watched/accuracy"][0]
+    assert not any(name.startswith("validation") for name in record)
+
+
+def test_without_validation_there_is_no_best(tmp_path, recipe, splits):
+    options, recording = (
+        train.FitOptions(epochs=1, batch_size=20),
+        Recording(clock=time.perf_counter),
+    )
+    with Run.create(tmp_path / "run", {}, {}) as run:
+        list(run.fit(recipe, splits.train, None, options, recording))
     with Run.read(tmp_path / "run") as run, pytest.raises(CheckpointError, match="no best"):
         run.load(recipe, splits.train.image_shape, best=True)
 
@@ -228,9 +241,7 @@ def test_a_run_can_begin_with_given_states(tmp_path, recipe, splits, finished):
     first = epochs[0].states
     begun = first._replace(step=jnp.zeros_like(first.step))
     (one,) = follow(Run.create(tmp_path / "run", {}, {}), recipe, splits, epochs=1, initial=begun)
-    *_, plain = train.fit(
-        recipe, splits.train, epochs=1, batch_size=20, begin=(begun, epochs[0].sums)
-    )
+    *_, plain = train.fit(recipe, splits.train, epochs=1, batch_size=20, initial=begun)
     assert same_leaves(one.states, plain.states)
 
 

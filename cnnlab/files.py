@@ -1,0 +1,123 @@
+"""Files written whole or not at all, and JSON documents among them.
+
+JSON has no NaN and no infinity: both are written as ``null``.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+PathLike = str | os.PathLike[str]
+
+# No space left, over the quota, over the limit of a file's size.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def write_json(path: PathLike, value: Any) -> None:
+    """Writes a JSON document atomically: a reader sees the old file or the new one, whole.
+
+    Args:
+      path: the file; its folder must exist.
+      value: dicts with string keys, sequences, numbers, strings, None, paths, dataclasses, and
+        NumPy or JAX arrays and scalars (of any dtype; an array becomes nested lists). NaN and
+        infinities become null.
+
+    Raises:
+      TypeError: a value that JSON cannot hold, naming where it stands.
+      OSError: the file could not be written; the old one is untouched. A full disk is said.
+    """
+    text = json.dumps(to_plain(value), indent=2, allow_nan=False) + "\n"
+    write_bytes(path, text.encode())
+
+
+def read_json(path: PathLike) -> Any:
+    """Reads a JSON document.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is damaged, naming the file and the place.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_bytes())
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+        raise ValueError(
+            f"{os.fspath(path)} must hold JSON, but it is damaged: {error}. "
+            "Restore it from a copy, or start the run again in a new run directory."
+        ) from error
+
+
+def write_bytes(path: PathLike, data: bytes) -> None:
+    """Writes a file atomically: to ``NAME.tmp`` beside it, synced, then put in its place.
+
+    Raises:
+      OSError: naming the file and, on a full disk, what to do; an older file is untouched.
+    """
+    path = pathlib.Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    with naming(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+
+def to_plain(value: Any, where: str = "value") -> Any:
+    """What `json.dumps` takes for a value: see `write_json`. ``where`` names it in errors."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        return {f.name: to_plain(getattr(value, f.name), f"{where}.{f.name}") for f in fields}
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"the keys of {where} must be strings, got {key!r}.")
+        return {key: to_plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.dtype.kind == "V":  # bfloat16 and the other small floats
+            array = array.astype(np.float64)
+        if array.dtype.kind in "biufU":
+            return to_plain(array.tolist(), where)
+    raise TypeError(
+        f"{where} must be something that JSON can hold, got {type(value).__name__}. "
+        "Turn it into numbers, strings, lists or dicts first."
+    )
+
+
+@contextlib.contextmanager
+def naming(path: PathLike) -> Iterator[None]:
+    """Makes an OSError name the file and, on a full disk, say what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            message = (
+                f"{os.strerror(error.errno)} while writing this file; what it held before is "
+                "intact. Free some space, then continue the run with --resume"
+            )
+            raise OSError(error.errno, message, os.fspath(path)) from error
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+        raise
