@@ -22,6 +22,7 @@ import numpy as np
 from jax import numpy as jnp
 
 from cnnlab.mesh import run_once_options
+from cnnlab.processes import first_process, wait_for_all
 
 
 class CheckpointError(RuntimeError):
@@ -173,15 +174,12 @@ class Checkpoints:
         They are moved, not deleted: what looked like damage may have been the disk's bad moment.
         """
         later = [s for s in self.steps() if s > step]
-        if later and jax.process_index() == 0:
+        if later and first_process():
             for each in later:
                 target = self.folder.parent / f"damaged-{each}"
                 shutil.rmtree(target, ignore_errors=True)
                 (self.folder / str(each)).rename(target)
-        if jax.process_count() > 1:
-            from jax.experimental import multihost_utils
-
-            multihost_utils.sync_global_devices("set aside")
+        wait_for_all("set aside")
         self._manager.reload()
 
     def _read(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:

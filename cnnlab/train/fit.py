@@ -174,7 +174,8 @@ def steps(
     check_members(options, len(train), distinct=start and not options.hyperparameters)
     check_loss(recipe, train)
     check_annotations(recipe, train)
-    seeds, members = options.seeds, options.members
+    seeds, members = tuple(options.seeds), options.members
+    subsets = None if options.subsets is None else np.asarray(options.subsets)
     mesh = make_mesh(members) if options.mesh is None else options.mesh
     check_divides(mesh, options.batch_size)
     per_epoch = options.steps_per_epoch(len(train))
@@ -193,8 +194,8 @@ def steps(
     calls = _CallsInFlight(recipe, seeds)
     compiled = None
     while step < last_step:
-        order = (options.batch_size, seeds, step // per_epoch, options.remainder, options.subsets)
-        plan = training_plan(len(train), *order)
+        epoch, size, remainder = step // per_epoch, options.batch_size, options.remainder
+        plan = training_plan(len(train), size, seeds, epoch, remainder, subsets)
         if step % per_epoch == 0:
             sums = no_sums(members, mesh)
         for window in source.windows(plan, step % per_epoch, steps_per_call):

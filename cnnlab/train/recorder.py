@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import jax
 import numpy as np
 
+from cnnlab.processes import first_process
 from cnnlab.train.checkpoint import Checkpoints, NotFiniteError
 from cnnlab.train.fit import DivergedError, Position, check_finite
 from cnnlab.train.records import Writers
@@ -204,11 +204,6 @@ def epoch_line(at: Position) -> str:
             line += f"; {part} " + _part_text(means, part)
     members = np.size(at.metrics["train/loss"])
     return line if members == 1 else f"{line} (means of {members} seeds)"
-
-
-def first_process() -> bool:
-    """Whether this process is the one that writes files."""
-    return jax.process_index() == 0
 
 
 def _to_floats(metrics: Mapping[str, np.ndarray] | None) -> dict[str, float] | None:

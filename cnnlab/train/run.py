@@ -16,13 +16,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset, fingerprint
 from cnnlab.files import read_json, write_json
 from cnnlab.mesh import MEMBER, make_mesh, sharding
+from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import (
     CHECKPOINTS,
     CONFIG,
@@ -37,7 +36,7 @@ from cnnlab.train.checkpoint import CheckpointError, Checkpoints
 from cnnlab.train.fit import Position, steps
 from cnnlab.train.metrics import Sums, zero_sums
 from cnnlab.train.options import FitOptions, Watched
-from cnnlab.train.recorder import Interrupted, Recorder, Recording, first_process
+from cnnlab.train.recorder import Interrupted, Recorder, Recording
 from cnnlab.train.records import read_metrics
 from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import Recipe, TrainState, state_shapes
@@ -103,7 +102,7 @@ class Run:
             (directory / KEEP_STEPS).unlink(missing_ok=True)
             _write_keep_steps(directory, keep_steps)
             write_json(directory / CONFIG, dict(config))
-        _barrier("created")
+        wait_for_all("created")
         return cls(directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say)
 
     @classmethod
@@ -129,7 +128,7 @@ class Run:
         read_config(directory)
         path = directory / KEEP_STEPS
         kept = set(read_json(path)["steps"]) if path.is_file() else set()
-        _barrier("read")  # by all, before the first writes
+        wait_for_all("read")  # by all, before the first writes
         if first_process() and not kept.issuperset(keep_steps):
             _write_keep_steps(directory, kept.union(keep_steps))
         keep_steps = kept.union(keep_steps)
@@ -363,16 +362,9 @@ def numbered(parent: pathlib.Path, name: str) -> pathlib.Path:
             break
         except FileExistsError:
             number += 1
-    if jax.process_count() > 1:
-        number = int(multihost_utils.broadcast_one_to_all(np.int32(number)))
-    return parent / f"{name}-{number}"
+    return parent / f"{name}-{from_first_process(number)}"
 
 
 def _write_keep_steps(directory: pathlib.Path, steps: Collection[int]) -> None:
     if steps:
         write_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})
-
-
-def _barrier(name: str) -> None:
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(name)

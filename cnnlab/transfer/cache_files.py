@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnnlab.train.recorder import first_process
+from cnnlab.processes import first_process
 from cnnlab.files import read_json, write_json
 
 FEATURES, ABOUT = "features.npy", "cache.json"

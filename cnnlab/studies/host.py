@@ -1,0 +1,28 @@
+"""What a study takes from the process that it runs in: the library itself reads and prints nothing.
+
+Importing this module imports no jax.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """The process around a study.
+
+    Attributes:
+      say: prints a line, ``print`` on a command line.
+      clock: seconds, never going back, ``time.perf_counter``.
+      wall_clock: seconds since 1970, ``time.time``.
+      xla_flags: the process's XLA_FLAGS, which results depend on.
+      project: a folder of the git working tree that the code comes from.
+    """
+
+    say: Callable[[str], Any]
+    clock: Callable[[], float]
+    wall_clock: Callable[[], float]
+    xla_flags: str | None
+    project: pathlib.Path

@@ -1,0 +1,250 @@
+"""The settings that every training has in common: the fields are the command line's options.
+
+Importing this module imports no jax, so that ``--help`` answers at once; ``cnnlab.studies.build``
+makes data, networks and recipes of them.
+"""
+
+import ast
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeVar
+
+FREE_ON_RESUME = frozenset(
+    {"resume", "data_dir", "quiet", "coordinator", "processes", "process_id", "run_dir", "runs"}
+    | {"missing"}
+)
+"""Fields that may differ between a run and its resume: those that no number depends on, and what is
+to be done where a checkpoint has been lost."""
+
+Normalization = Literal["torchvision", "caffe", "unit"]
+"""Of weights of another program."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What to train on what, how, and where it is written down."""
+
+    dataset: str = "digits"
+    """digits, mnist, fashion_mnist, cifar10, cifar100, folder, npz, tfds:NAME, synthetic."""
+    data_dir: pathlib.Path | None = None
+    """Where the data set's files are. Nothing is downloaded."""
+    validation: int | float | None = 0.1
+    """Part of the training images to validate on: a fraction, a number of images, or None."""
+    split_seed: int = 0
+    """Seed of the splits into training, validation and (where there is no official one) test."""
+    per_class: int | None = None
+    """Train on so many images a class only."""
+    fraction: float | None = None
+    """Train on this fraction of the images only."""
+    classes: tuple[str, ...] | None = None
+    """Keep these classes only, by name or number."""
+    image_size: int | None = None
+    """Side in pixels that an image folder's images are brought to."""
+    on_unreadable: Literal["error", "skip"] = "error"
+    """What to do about an image file that cannot be read."""
+
+    model: str = "resnet8"
+    """Such as mlp, lenet5, vgg11_small, resnet20, plain20, resnet18, airbench94."""
+    model_options: tuple[str, ...] = ()
+    """Further settings of the model, such as shortcut=B width=32 norm=group."""
+    init: str = "default"
+    """How the weights start: default, he (kaiming), glorot (xavier), orthogonal, lsuv, fixup …"""
+    init_options: tuple[str, ...] = ()
+    """Further settings of the initialisation, such as std=0.05."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; parameters are float32 always."""
+
+    epochs: int = 40
+    """Passes over the training images."""
+    batch_size: int = 64
+    """Images in an update, over all devices."""
+    optimizer: Literal["sgd", "nesterov", "adam", "adamw"] = "nesterov"
+    """The update rule."""
+    learning_rate: float = 0.1
+    """The highest one."""
+    schedule: Literal["constant", "step", "cosine", "swa"] = "cosine"
+    """How the rate falls."""
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    """For the step schedule: when the rate falls tenfold, as fractions of the training."""
+    warmup_epochs: float = 1.0
+    """A linear rise in front, part of the epochs."""
+    momentum: float = 0.9
+    """Of SGD; b1 of Adam."""
+    weight_decay: float = 5e-4
+    """On kernels."""
+    clip: float | None = None
+    """The largest global norm of the gradient."""
+    label_smoothing: float = 0.0
+    """Weight of the uniform distribution in the targets."""
+    accumulate: int = 1
+    """Parts that a batch goes through the network in, to save memory."""
+    ema_decay: float | None = None
+    """Evaluate a moving average of the parameters with this decay."""
+    remainder: Literal["drop", "wrap"] = "drop"
+    """The last partial batch of an epoch: dropped, or filled from the epoch's beginning."""
+
+    normalization: Literal["channel", "mean-image", "unit"] = "channel"
+    """Per-channel mean and deviation, the mean image, or just 0 to 1."""
+    flip: bool = False
+    """Mirror half of the training images."""
+    crop: int = 1
+    """Pad the training images by so many pixels and cut at a random place; 4 for 32 x 32."""
+    cutout: int = 0
+    """Cover a square with sides of so many pixels."""
+
+    seeds: int = 1
+    """How many networks to train at once, with seeds SEED, SEED + 1 …"""
+    seed: int = 0
+    """The first seed."""
+    member_axis: int | None = None
+    """Devices that the networks are spread over; the others split the batch. Chosen if left out."""
+    stream: bool | None = None
+    """Read images while training (True), keep them on the device (False), or as they are stored."""
+    steps_per_call: int | None = None
+    """Updates in one compiled call; chosen if left out."""
+
+    runs: pathlib.Path = pathlib.Path("runs")
+    """Where a numbered run directory is made."""
+    run_dir: pathlib.Path | None = None
+    """The run directory itself, instead; it must not exist."""
+    resume: pathlib.Path | None = None
+    """Go on with the run in this directory; nothing else is needed."""
+    keep: int = 2
+    """Latest checkpoints to keep, besides the best."""
+    keep_every: int | None = None
+    """Keep the checkpoint of every so many epochs, too."""
+    checkpoint_steps: int | None = None
+    """Save every so many updates, too, not only after each epoch."""
+    quiet: bool = False
+    """Show nothing but the result."""
+
+    coordinator: str | None = None
+    """For several hosts: HOST:PORT of the first process, or auto on a cluster."""
+    processes: int | None = None
+    """How many processes there are."""
+    process_id: int | None = None
+    """Which one this is, from 0."""
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """One for each network."""
+        if self.seeds < 1:
+            raise ValueError(f"seeds must be at least 1 network, got {self.seeds}.")
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """A file of weights of another program, and the network that it is of."""
+
+    weights: pathlib.Path | None = None
+    """Weights of another program: .pth, .pt, .th, .safetensors or .npz."""
+    model: str | None = None
+    """The network that they are of, such as resnet20, vgg16, resnet50, squeezenet."""
+    model_options: tuple[str, ...] = ()
+    """Further settings of the model, such as norm=batch head_padding=1."""
+    mapping: str | None = None
+    """Whose names the file has: resnet, vgg, squeezenet_caffe …; found out if left out."""
+    normalization: Normalization = "torchvision"
+    """What the weights were trained on: torchvision's mean 0.485 0.456 0.406 and std 0.229 0.224
+    0.225, Caffe's mean 123 117 104 in pixels (RGB), or just 0 to 1."""
+
+
+AnyConfig = TypeVar("AnyConfig", bound=Training)
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options by name, of texts such as "width=32" and "shortcut=B".
+
+    Raises:
+      ValueError: if one does not read NAME=VALUE.
+    """
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"an option must read NAME=VALUE, such as width=32, got {text!r}.")
+        try:
+            options[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            options[name] = value
+    return options
+
+
+def option_name(field: str) -> str:
+    """The command line's option for a field: ``--learning-rate`` for ``learning_rate``."""
+    return f"--{field.replace('_', '-')}"
+
+
+def changed_fields(config: Any, fields: Iterable[str] | None = None) -> list[str]:
+    """Those of the ``fields`` (all by default) that are not at their defaults, in their order.
+
+    Args:
+      config: a dataclass whose fields have defaults.
+      fields: some of its fields.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    names = defaults if fields is None else fields
+    return [name for name in names if getattr(config, name) != defaults[name]]
+
+
+def refuse_unused(config: Any, fields: Iterable[str], why: str) -> None:
+    """Refuses options that would not be used.
+
+    Args:
+      config: a dataclass whose fields have defaults.
+      fields: those that are of no use here.
+      why: such as "only with --weights FILE".
+
+    Raises:
+      ValueError: if one of them is not at its default.
+    """
+    changed = changed_fields(config, fields)
+    if changed:
+        options = ", ".join(map(option_name, changed))
+        advice = "Leave it out." if len(changed) == 1 else "Leave them out."
+        raise ValueError(f"{options}: {why}. {advice}")
+
+
+def drop_default_model_options(config: AnyConfig) -> AnyConfig:
+    """The config without its default model options where its model is not the default one."""
+    default = {field.name: field.default for field in dataclasses.fields(config)}
+    if config.model == default["model"] or config.model_options != default["model_options"]:
+        return config
+    return dataclasses.replace(config, model_options=())
+
+
+def experiment_name(kind: type) -> str:
+    """The experiment that a config class belongs to: the folder of its module ``config``."""
+    package, _, module = kind.__module__.rpartition(".")
+    return package.rpartition(".")[2] if module == "config" else module
+
+
+def to_json(config: Training) -> dict[str, Any]:
+    """The config as JSON can hold it."""
+    fields = dataclasses.asdict(config)
+    if config.data_dir is not None:  # a resume may be asked for from another folder
+        fields["data_dir"] = config.data_dir.resolve()
+    return {
+        name: str(value) if isinstance(value, pathlib.Path) else value
+        for name, value in fields.items()
+    }
+
+
+def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
+    """The config of class ``kind`` whose ``to_json`` is ``fields``.
+
+    Fields that the class does not have are left out: another version wrote them.
+    """
+    known = {field.name: field for field in dataclasses.fields(kind)}
+    values = {}
+    for name, value in fields.items():
+        if name not in known:
+            continue
+        if isinstance(value, list):
+            value = tuple(value)
+        if value is not None and "Path" in str(known[name].type):
+            value = pathlib.Path(value)
+        values[name] = value
+    return kind(**values)

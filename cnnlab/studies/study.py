@@ -1,0 +1,374 @@
+"""A study: one run directory with a folder for each of its trainings, and one result.json.
+
+    with study.open(config, host) as s:
+        splits = build.load_data(s.config)
+        recipe = build.make_recipe(s.config, splits.train)
+        s.begin("dropout-digits", splits.notes)
+        trained = s.train("without", recipe, splits.train, splits.validation)
+        return s.finish({"accuracy": …}, claims=[…])
+
+Each training is a run directory of its own. A study that was interrupted goes on by ``--resume``:
+trainings that are finished are read, the one under way goes on to the same bits.
+"""
+
+import contextlib
+import dataclasses
+import io
+import pathlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, Generic, Literal, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from cnnlab.data import Dataset
+from cnnlab.files import read_json, write_bytes
+from cnnlab.mesh import MEMBER, make_mesh, place, sharding
+from cnnlab.processes import any_process, first_process
+from cnnlab.report import drawing
+from cnnlab.report.progress import Progress
+from cnnlab.run_directory import CONFIG, ENVIRONMENT, FIGURES
+from cnnlab.studies import claims as claim_rows
+from cnnlab.studies.build import fit_options
+from cnnlab.studies.claims import Claim
+from cnnlab.studies.host import Host
+from cnnlab.studies.resume import resumed_config
+from cnnlab.studies.settings import AnyConfig, Training, experiment_name, to_json
+from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched
+from cnnlab.train.checkpoint import CheckpointError
+from cnnlab.train.environment import differences, environment
+from cnnlab.train.program import initialise
+from cnnlab.train.recorder import Interrupted, Recording, epoch_line
+from cnnlab.train.run import Run, numbered
+
+
+class Trained(NamedTuple):
+    """The networks of one training.
+
+    Attributes:
+      states: ``[M, ...]`` at its end.
+      kept: epoch -> the states at its end, of the epochs that were to be kept.
+      steps: updates of each member.
+      seconds: of training, over all sittings.
+    """
+
+    states: TrainState
+    kept: dict[int, TrainState]
+    steps: int
+    seconds: float
+
+
+def open(config: AnyConfig, host: Host) -> "Study[AnyConfig]":
+    """Opens a study, new or with ``config.resume`` an interrupted one; a context manager.
+
+    Nothing is written before ``begin``.
+
+    Raises:
+      ResumeError: if there is no run to resume, or a setting disagrees with it.
+    """
+    return Study(resumed_config(config) if config.resume is not None else config, host)
+
+
+class Study(Generic[AnyConfig]):
+    """One run directory and its trainings. Made by ``open``.
+
+    Attributes:
+      config: with ``--resume`` that of the run.
+      host: the process around it.
+      notes: how its data came about.
+    """
+
+    def __init__(self, config: AnyConfig, host: Host) -> None:
+        self.config, self.host = config, host
+        self.notes = ""
+        self._run: Run | None = None
+        self._display: Progress | None = None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Study[AnyConfig]":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._stack.__exit__(*exception)
+
+    @property
+    def run(self) -> Run:
+        """The run of the study itself, once it has begun."""
+        if self._run is None:
+            raise RuntimeError("the study has no run directory yet: call begin first.")
+        return self._run
+
+    @property
+    def directory(self) -> pathlib.Path:
+        """The run directory, once the study has begun."""
+        return self.run.directory
+
+    def say(self, text: str) -> None:
+        """Prints a line, unless the config says quiet."""
+        if not self.config.quiet:
+            self.host.say(text)
+
+    def begin(self, name: str, notes: str, *, keep_steps: Collection[int] = ()) -> None:
+        """Makes the run directory, or opens the one that is resumed, and says where it is.
+
+        Settings are to be checked before.
+
+        Args:
+          name: of the directory, which gets a number, such as "ensemble-digits".
+          notes: how the data came about.
+          keep_steps: as of ``Run.create``, where the study is one training itself.
+        """
+        config, host = self.config, self.host
+        now = environment(host.project, host.xla_flags)
+        settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": host.say}
+        if config.resume is not None:
+            for line in differences(read_json(config.resume / ENVIRONMENT), now):
+                host.say(
+                    f"warning: not the machine that the run began on, so not the same bits: {line}"
+                )
+            run = Run.resume(config.resume, **settings)
+        else:
+            label = name.replace("/", "-").replace(":", "-")
+            directory = config.run_dir or numbered(config.runs, label)
+            about = {"experiment": experiment_name(type(config)), **to_json(config)}
+            run = Run.create(directory, about, now, **settings)
+        self._run, self.notes = self._stack.enter_context(run), notes
+        self.say(f"{notes}\nrun directory: {run.directory}")
+
+    # Training -------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        recipe: Recipe,
+        train: Dataset,
+        validation: Dataset | Watched | None = None,
+        options: FitOptions | None = None,
+    ) -> Iterator[Position]:
+        """Trains in the study's own directory: yields after each epoch, once it is recorded.
+
+        Args:
+          recipe: network, optimiser, loss, augmentation.
+          train: the training part of the data.
+          validation: evaluated after each epoch, or None.
+          options: ``build.fit_options`` of the config by default.
+        """
+        return self._epochs(self.run, recipe, train, validation, self._placed(options, self.config))
+
+    def train(
+        self,
+        name: str,
+        recipe: Recipe,
+        train: Dataset,
+        validation: Dataset | Watched | None = None,
+        *,
+        config: Training | None = None,
+        options: FitOptions | None = None,
+        keep_epochs: Collection[int] = (),
+        missing: Literal["error", "skip"] = "error",
+    ) -> Trained:
+        """Trains in the study's folder ``name``, goes on there, or reads what is finished.
+
+        Args:
+          name: of the training, and of its folder.
+          recipe: network, optimiser, loss, augmentation.
+          train: the training part of the data.
+          validation: evaluated after each epoch; the best checkpoint is chosen by it unless it is
+            only ``Watched``.
+          config: its epochs, batch size, seeds …; the study's by default.
+          options: ``build.fit_options(config)`` by default; for other seeds, subsets, initial
+            states ….
+          keep_epochs: after which epochs the states are kept.
+          missing: what to do where a kept checkpoint is gone or damaged: an error that names it, or
+            go on without it and say so.
+
+        Raises:
+          Interrupted: after SIGTERM or Ctrl-C; its directory is the study's, which can be resumed.
+          CheckpointError: if a checkpoint is gone or damaged.
+        """
+        config = self.config if config is None else config
+        options = self._placed(options, config)
+        per_epoch = options.steps_per_epoch(len(train))
+        steps = [epoch * per_epoch for epoch in keep_epochs]
+        with self._open_training(name, config, options, steps) as run:
+            step = 0
+            try:
+                for at in self._epochs(run, recipe, train, validation, options):
+                    self.show(at)
+                    step = at.step
+            except Interrupted as error:
+                error.directory = self.directory
+                raise
+            if any_process(run.stop()):  # in the last epoch: the next training must not begin
+                raise Interrupted(self.directory, step, run.stop.received)
+            shape, members, mesh = train.image_shape, options.members, options.mesh
+            last, states = run.load(recipe, shape, members=members, mesh=mesh)
+            kept = {}
+            for epoch, at_step in zip(keep_epochs, steps, strict=True):
+                if at_step == last:
+                    kept[epoch] = states
+                    continue
+                try:
+                    _, kept[epoch] = run.load(
+                        recipe, shape, members=members, mesh=mesh, step=at_step
+                    )
+                except CheckpointError as error:
+                    if missing == "error":
+                        raise CheckpointError(
+                            f"{error} To go on without it: --missing skip."
+                        ) from error
+                    self.host.say(f"going on without the checkpoint of step {at_step}: {error}")
+            states, kept = jax.block_until_ready((states, kept))
+        return Trained(states, kept, last, run.seconds)
+
+    def load(self, recipe: Recipe, train: Dataset) -> tuple[int, TrainState]:
+        """The step and states ``[M, ...]`` of the study's own latest checkpoint, after ``fit``."""
+        members, mesh = len(self.config.all_seeds), self.mesh()
+        return self.run.load(recipe, train.image_shape, members=members, mesh=mesh)
+
+    def mesh(self, members: int | None = None) -> Mesh:
+        """The mesh for so many members, one for each seed of the config by default."""
+        members = len(self.config.all_seeds) if members is None else members
+        return make_mesh(members, member_axis=self.config.member_axis)
+
+    def show(self, epoch: Position) -> None:
+        """Shows the metrics of an epoch, unless the config says quiet."""
+        if self._display is not None:
+            self._display.epoch(epoch_line(epoch))
+
+    def fresh_states(
+        self, recipe: Recipe, train: Dataset, seeds: Sequence[int] | None = None
+    ) -> TrainState:
+        """Networks at their start, ``[M, ...]``, spread over the devices as ``train`` does it.
+
+        Args:
+          recipe: network and initialisation.
+          train: the images that they are for, which some initialisations look at.
+          seeds: one for each network; the config's by default.
+        """
+        seeds = self.config.all_seeds if seeds is None else seeds
+        mesh = self.mesh(len(seeds))
+        placed = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
+        return initialise(recipe, train, placed, mesh)[0]
+
+    # Results --------------------------------------------------------------------------------
+
+    def cached(
+        self, path: str, compute: Callable[[], Mapping[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        """Arrays that are computed once and kept in the study's directory for a resume.
+
+        Args:
+          path: of the file within the directory, such as "measured/trained-0.npz".
+          compute: gives the arrays by name; called only where the file is missing.
+        """
+        file = self.directory / path
+        if file.is_file():
+            with np.load(file) as kept:
+                return {name: kept[name] for name in kept.files}
+        arrays = dict(compute())
+        if first_process():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            buffer = io.BytesIO()
+            named: Any = arrays
+            np.savez_compressed(buffer, **named)
+            write_bytes(file, buffer.getvalue())
+        return arrays
+
+    def save_figure(self, name: str, draw: Callable[[], Any]) -> None:
+        """Saves a figure as ``figures/NAME.png``.
+
+        Args:
+          name: of the file.
+          draw: gives the matplotlib figure; called on the process that writes files.
+        """
+        if first_process():
+            drawing.save(draw(), self.directory / FIGURES / f"{name}.png")
+
+    def finish(
+        self,
+        about: Mapping[str, Any],
+        claims: Sequence[Claim] = (),
+        summary: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
+    ) -> dict[str, Any]:
+        """Writes result.json, prints what it holds, and returns it.
+
+        Args:
+          about: what was measured; a key of the header that it has, too, counts.
+          claims: what the study says about claims.
+          summary: of the result, as lines.
+        """
+        config = self.config
+        header = {
+            "experiment": experiment_name(type(config)),
+            "dataset": config.dataset,
+            "data": self.notes,
+            "seeds": config.all_seeds,
+        }
+        rows = {"claims": [claim.to_row() for claim in claims]} if claims else {}
+        result = {
+            **header,
+            **about,
+            **rows,
+            "config": to_json(config),
+            "environment": read_json(self.directory / ENVIRONMENT),
+            "run_dir": str(self.directory),
+        }
+        self.run.finish(result)
+        lines = [] if summary is None else ["", *summary(result)]
+        if claims:
+            lines += ["", *claim_rows.lines(result["claims"])]
+        self.host.say("\n".join([*lines, f"see {self.directory}"]))
+        return result
+
+    # Helpers --------------------------------------------------------------------------------
+
+    def _placed(self, options: FitOptions | None, config: Training) -> FitOptions:
+        """The options with the mesh that the config asks for."""
+        options = fit_options(config) if options is None else options
+        mesh = options.mesh or make_mesh(options.members, member_axis=config.member_axis)
+        return dataclasses.replace(options, mesh=mesh)
+
+    def _open_training(
+        self, name: str, config: Training, options: FitOptions, keep_steps: Collection[int]
+    ) -> Run:
+        directory = self.directory / name
+        settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": self.host.say}
+        # The first process decides: the others may look when it has begun to write.
+        if any_process(first_process() and (directory / CONFIG).is_file()):
+            return Run.resume(directory, **settings)
+        seeds = options.seeds
+        own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)
+        about = {**to_json(own), "part_of": self.directory.name}
+        return Run.create(directory, about, read_json(self.directory / ENVIRONMENT), **settings)
+
+    def _epochs(
+        self,
+        run: Run,
+        recipe: Recipe,
+        train: Dataset,
+        validation: Dataset | Watched | None,
+        options: FitOptions,
+    ) -> Iterator[Position]:
+        recording = Recording(
+            clock=self.host.clock,
+            wall_clock=self.host.wall_clock,
+            display=None if self.config.quiet else self._make_display,
+            checkpoint_steps=self.config.checkpoint_steps,
+            say=self.host.say,
+        )
+        return run.fit(recipe, train, validation, options, recording)
+
+    def _make_display(
+        self, steps: int, per_epoch: int, examples: int, clock: Callable[[], float], start: int
+    ) -> Progress:
+        self._display = Progress(steps, per_epoch, examples, clock, start_step=start)
+        return self._display
+
+
+def member_seeds(config: Training, members: int) -> tuple[int, ...]:
+    """A seed for each of M members of each of R repetitions, [M * R], member by member.
+
+    They follow each other, and the first member's are the repetitions' own.
+    """
+    return tuple(range(config.seed, config.seed + members * len(config.all_seeds)))

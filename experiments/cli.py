@@ -1,0 +1,291 @@
+"""The command line: what must stand before jax starts, options, and messages instead of traces.
+
+``python -m experiments.NAME`` and (installed) ``cnnlab NAME`` are the same. Importing this module
+imports no jax, so that ``--help`` answers at once; the experiment itself is imported after the
+options are known.
+"""
+
+import ast
+import contextlib
+import dataclasses
+import importlib
+import importlib.metadata
+import logging
+import os
+import pathlib
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import tyro
+
+from cnnlab.spelling import unknown
+from cnnlab.studies.host import Host
+from cnnlab.studies.resume import check_agreement, stored_config
+from cnnlab.studies.run_table import run_table
+
+PACKAGE = __package__ or "experiments"
+"""``experiments`` in a checkout; ``cnnlab.experiments`` where it is installed."""
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+
+GROUPS = {
+    "Train and use networks": ("train", "evaluate", "classify", "export", "features", "average"),
+    "Initialisation and depth": ("init_study", "depth", "deepening"),
+    "Ensembles and students": (
+        *("ensemble", "snapshot", "ensemble_study", "distill", "redundancy"),
+    ),
+    "Transfer": ("finetune", "probe", "transfer_grid", "transferability"),
+    "Unsupervised learning": ("autoencoder", "pretrain"),
+    "Dense prediction": ("segment", "detect"),
+    "Results": ("results",),
+}
+"""The experiments as ``cnnlab`` lists them; those of no group follow."""
+
+# XLA's CPU back end sends convolutions to a library that hardly uses a second core; this gives them
+# back to Eigen: 1.3 times the speed for a training step of a residual net.
+_CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+
+_CACHE = "CNNLAB_CACHE"  # where compiled programs are kept; an empty value keeps none
+
+
+def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
+    """Runs an experiment as its command line says.
+
+    Args:
+      package: of the experiment, such as "experiments.train".
+      arguments: of the command line; the process's own by default.
+    """
+    assert package is not None
+    prepare()
+    with exit_with_message(package):
+        module = importlib.import_module(package)
+        given = sys.argv[1:] if arguments is None else arguments
+        config = parse(module.Config, given, module.__doc__, f"python -m {package}")
+        if hasattr(config, "coordinator"):
+            join_processes(config.coordinator, config.processes, config.process_id)
+        module.run(config)
+
+
+def host() -> Host:
+    """The process, as a study sees it; call it after ``prepare``."""
+    return Host(print, time.perf_counter, time.time, os.environ.get("XLA_FLAGS"), FOLDER)
+
+
+def lazy_run(package: str) -> Callable[[Any], Any]:
+    """The function ``run(config)`` of an experiment, whose module is imported when it is called.
+
+    Args:
+      package: of the experiment, such as "experiments.train".
+    """
+
+    def run(config: Any) -> Any:
+        """Runs the experiment, see its module ``experiment``."""
+        return importlib.import_module(f"{package}.experiment").run(config)
+
+    return run
+
+
+def parse(kind: type[Any], arguments: Sequence[str], description: str | None, program: str) -> Any:
+    """The config that the command line says; with ``--resume``, that of the run which goes on.
+
+    Args:
+      kind: of the config.
+      arguments: of the command line.
+      description: above the options in the help.
+      program: in the usage line.
+
+    Raises:
+      ResumeError: if there is no run to resume, or an option disagrees with it.
+    """
+    settings: Any = {"args": arguments, "description": description, "prog": program}
+    resumable = any(field.name == "resume" for field in dataclasses.fields(kind))
+    directory = option_value(arguments, "--resume") if resumable else None
+    if directory is None:
+        return tyro.cli(kind, **settings)
+    stored = stored_config(kind, pathlib.Path(directory))
+    # The processes are those of today, not those that the run began with.
+    stored = dataclasses.replace(stored, coordinator=None, processes=None, process_id=None)
+    return check_agreement(tyro.cli(kind, default=stored, **settings), stored)
+
+
+def option_value(arguments: Sequence[str], option: str) -> str | None:
+    """The value of ``option`` on a command line (``--option X``, ``--option=X``), or None."""
+    for index, argument in enumerate(arguments):
+        if argument == option and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+    return None
+
+
+@contextlib.contextmanager
+def exit_with_message(package: str) -> Iterator[None]:
+    """Ends the program with one message where this project stopped it or refused something.
+
+    An error that was raised anywhere else keeps its trace: it is a bug, and the trace mends it.
+
+    Args:
+      package: of the experiment, such as "experiments.train", for the advice how to resume.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit("stopped by Ctrl-C; whatever was saved before can be resumed.")
+    except Exception as error:
+        directory = getattr(error, "directory", None)
+        expected = isinstance(
+            error, ValueError | TypeError | OSError | RuntimeError | ArithmeticError
+        )
+        if directory is not None:  # train.recorder.Interrupted; its class would need jax
+            print(
+                f"{error}\nGo on with:  python -m {package} --resume {directory}", file=sys.stderr
+            )
+            sys.exit(128 + (getattr(error, "signal", None) or 0))
+        library = pathlib.Path(importlib.import_module("cnnlab").__file__ or "").resolve().parent
+        frames = traceback.extract_tb(error.__traceback__)
+        raised_in = pathlib.Path(frames[-1].filename)
+        if not expected or not any(raised_in.is_relative_to(own) for own in (library, FOLDER)):
+            raise
+        sys.exit(f"error: {error}")
+
+
+# Before jax is imported ----------------------------------------------------------------------
+
+
+def prepare() -> None:
+    """Sets what must stand in the environment before jax is imported. Call it first.
+
+    XLA's flag for quick convolutions on a CPU is added to XLA_FLAGS where this jaxlib knows it
+    (asked of a process of its own, once for each jaxlib, and remembered), unless XLA_FLAGS speaks
+    of it already. Compiled programs are kept between runs, in ``CNNLAB_CACHE`` (~/.cache/cnnlab by
+    default) or wherever JAX_COMPILATION_CACHE_DIR says.
+    """
+    logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what it is asked to do
+    flags = os.environ.get("XLA_FLAGS", "")
+    cache = cache_folder()
+    if "xla_cpu_experimental_ynn_fusion_type" not in flags and _knows_flag(cache):
+        os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAG}".strip()
+    if cache is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+
+def cache_folder() -> pathlib.Path | None:
+    """The folder where compiled programs are kept, or None."""
+    chosen = os.environ.get(_CACHE)
+    if chosen == "":
+        return None
+    return pathlib.Path(chosen).expanduser() if chosen else pathlib.Path.home() / ".cache/cnnlab"
+
+
+def _knows_flag(cache: pathlib.Path | None) -> bool:
+    """Whether this jaxlib has the flag: an unknown one would abort the process."""
+    try:
+        version = importlib.metadata.version("jaxlib")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    memory = None if cache is None else cache / f"flag-{version}"
+    with contextlib.suppress(OSError):
+        if memory is not None and memory.is_file():
+            return memory.read_text() == "known"
+    probe = "from jaxlib import xla_client; xla_client.CompileOptions()"  # parses XLA_FLAGS
+    environment = {**os.environ, "XLA_FLAGS": _CPU_FLAG, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=environment, capture_output=True, check=False
+    )
+    known = done.returncode == 0
+    with contextlib.suppress(OSError):
+        if memory is not None:
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            memory.write_text("known" if known else "unknown")
+    return known
+
+
+# Several hosts -------------------------------------------------------------------------------
+
+
+def join_processes(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+    """Joins the other processes of a run over several hosts.
+
+    Args:
+      coordinator: "HOST:PORT" of the first process, "auto" where the cluster says it (SLURM, TPU
+        pods …), or None for a run of one process.
+      processes: how many there are; not with "auto".
+      process_id: which one this is, from 0; not with "auto".
+    """
+    if coordinator is None:
+        if processes is not None or process_id is not None:
+            raise ValueError("processes and process_id need --coordinator HOST:PORT (or auto).")
+        return
+    jax = importlib.import_module("jax")
+    if coordinator == "auto":
+        jax.distributed.initialize()
+    elif processes is None or process_id is None:
+        raise ValueError("--coordinator HOST:PORT needs --processes and --process-id as well.")
+    else:
+        jax.distributed.initialize(coordinator, num_processes=processes, process_id=process_id)
+    check_devices(jax.default_backend(), jax.process_count(), jax.local_device_count())
+
+
+def check_devices(platform: str, processes: int, local_devices: int) -> None:
+    """Refuses several virtual CPU devices in each of several processes.
+
+    XLA's CPU collectives (jaxlib 0.10.2, gloo) then hang at times, or give sums that are a little
+    wrong and different in every run; with one device a process they are right every time.
+
+    Raises:
+      ValueError: if that is asked for.
+    """
+    if platform == "cpu" and processes > 1 and local_devices > 1:
+        raise ValueError(
+            f"several processes on CPUs must have one device each, this one has {local_devices}. "
+            "Take --xla_force_host_platform_device_count out of XLA_FLAGS, or start more processes."
+        )
+
+
+# The command ``cnnlab`` ----------------------------------------------------------------------
+
+
+def door(arguments: Sequence[str] | None = None) -> None:
+    """The command ``cnnlab``: lists the experiments, runs one of them, or lists finished runs.
+
+    Args:
+      arguments: of the command line; the process's own by default.
+    """
+    name, *others = [*(sys.argv[1:] if arguments is None else arguments), ""]
+    others = others[:-1]
+    names = [each for group in grouped_experiments().values() for each in group]
+    if name in ("", "-h", "--help"):
+        print(list_experiments())
+    elif name == "runs":
+        with exit_with_message(PACKAGE):
+            print("\n".join(run_table(pathlib.Path(others[0] if others else "runs"))))
+    elif name in names:
+        main(f"{PACKAGE}.{name}", others)
+    else:
+        sys.exit(f"error: {unknown('experiment', name, (*names, 'runs'))}")
+
+
+def grouped_experiments() -> dict[str, tuple[str, ...]]:
+    """The names of all experiments by group."""
+    there = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
+    known = {name for names in GROUPS.values() for name in names}
+    rest = tuple(name for name in there if name not in known)
+    return {**GROUPS, "Others": rest} if rest else GROUPS
+
+
+def list_experiments() -> str:
+    """All experiments, grouped, a line each: the first line of their docstrings."""
+    lines = ["cnnlab NAME [options], or cnnlab NAME --help; cnnlab runs [DIR] lists runs.", ""]
+    for group, names in grouped_experiments().items():
+        lines.append(group)
+        for name in names:
+            source = (FOLDER / name / "__init__.py").read_text()
+            first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
+            lines.append(f"  {name:<16} {first}")
+        lines.append("")
+    return "\n".join(lines).rstrip()
