@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import calibration as calibration_lib
+from cnnlab.report import scales
 from cnnlab.report.drawing import (
     PathLike,
-    epoch_ticks,
-    log_scale,
     over_seeds,
     save,
-    spans,
     tidy,
 )
 
@@ -106,7 +104,7 @@ def draw_curves(
         axes = figure.add_subplot(1, len(panels), i)
         draw(axes, found, band)
         axes.set_xlabel("epoch")
-        epoch_ticks(axes, float(rows[0]["epoch"]), float(rows[-1]["epoch"]))
+        scales.epochs(axes, float(rows[0]["epoch"]), float(rows[-1]["epoch"]))
         tidy(axes)
     return figure
 
@@ -136,9 +134,9 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> Series | None:
 def _loss_panel(axes: Axes, found: Mapping[str, Series], band: str) -> None:
     _lines(axes, found, band, "{:.3g}")
     values = np.concatenate([series[1].ravel() for series in found.values()])
-    log = spans(values, 30)
+    log = scales.spans(values, 30)
     if log:
-        log_scale(axes, values)
+        scales.log(axes, values)
     axes.set_ylabel("loss, mean over examples" + (" (log scale)" if log else ""))
     axes.set_title("Loss", fontsize=11)
 
@@ -162,8 +160,8 @@ def _rate_panel(axes: Axes, found: Mapping[str, Series], band: str) -> None:
     for seed in range(values.shape[1]):
         axes.plot(epochs, values[:, seed], color=_GREEN, linewidth=1.6, **_markers(epochs, "o"))
     steps = 2 * len(np.unique(values)) <= len(values)
-    if steps and spans(values, 5):
-        log_scale(axes, values)
+    if steps and scales.spans(values, 5):
+        scales.log(axes, values)
         axes.set_ylabel("learning rate (log scale)")
     else:
         axes.set_ylim(bottom=0)
