@@ -146,7 +146,7 @@ def epochs_of(
 def _draw(config: Training, opened: "Run") -> None:
     import jax
 
-    from cnnlab.report import figures
+    from cnnlab.report import drawing, figures
     from cnnlab.train import records
 
     if jax.process_index() > 0:
@@ -154,7 +154,8 @@ def _draw(config: Training, opened: "Run") -> None:
     metrics = opened.directory / records.METRICS_FILE
     if metrics.exists() and (found := records.read_metrics(metrics)):
         title = f"{config.model} on {config.dataset}"
-        figures.curves(found, opened.directory / "figures" / "curves.png", title=title)
+        path = opened.directory / "figures" / "curves.png"
+        drawing.save(figures.curves(found, title=title), path)
 
 
 def _result(

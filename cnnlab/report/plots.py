@@ -195,16 +195,16 @@ class Curve:
     seeds: ArrayLike | None = None
     look: Look | None = None
 
-    def last(self, number: str = "{:.2f}", unit: str = " %") -> str:
-        """The last known mean, with half of its interval, such as "98.20 ± 0.11 %"."""
+    def last(self, number: str = "{:.2f}", unit: str = " %", *, error: bool = True) -> str:
+        """The last known mean and half of its interval, such as "98.20 ± 0.11 %"."""
         mean = np.asarray(self.mean, np.float64)
         known = np.flatnonzero(np.isfinite(mean))
         if not known.size:
             return "unknown"
-        error = ""
-        if self.high is not None:
-            error = f" ± {(np.asarray(self.high) - mean)[known[-1]]:.2g}"
-        return number.format(mean[known[-1]]) + error + unit
+        reach = ""
+        if self.high is not None and error:
+            reach = f" ± {(np.asarray(self.high) - mean)[known[-1]]:.2g}"
+        return number.format(mean[known[-1]]) + reach + unit
 
 
 def mean_curve(
