@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import scales
-from cnnlab.report.drawing import COLOURS, PathLike, epoch_ticks, over_seeds, save, tidy
+from cnnlab.report.drawing import COLOURS, PathLike, over_seeds, save, tidy
 
 if TYPE_CHECKING:
     import pathlib
@@ -66,7 +66,7 @@ def draw_errors(panels: Mapping[str, Mapping[str, Curves]], *, title: str = "") 
         axes.set_title(name, fontsize=11, parse_math=False)
         axes.set_xlabel("epoch")
         axes.tick_params(labelleft=True)
-        epoch_ticks(axes, 1, epochs)
+        scales.epochs(axes, 1, epochs)
         tidy(axes)
         several = f", mean of {seeds} seeds ± standard error" if seeds > 1 else ""
         axes.legend(
