@@ -35,6 +35,7 @@ from cnnlab.studies.claims import Claim
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import resumed_config
 from cnnlab.studies.settings import AnyConfig, Training, experiment_name, to_json
+from cnnlab.studies.summary import summary_lines
 from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.environment import differences, environment
@@ -307,14 +308,14 @@ class Study(Generic[AnyConfig]):
         self,
         about: Mapping[str, Any],
         claims: Sequence[Claim] = (),
-        summary: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
+        summary: Callable[[Mapping[str, Any]], Sequence[str]] = summary_lines,
     ) -> dict[str, Any]:
         """Writes result.json, prints what it holds, and returns it.
 
         Args:
           about: what was measured; a key of the header that it has, too, counts.
           claims: what the study says about claims.
-          summary: of the result, as lines.
+          summary: of the result, as lines; by default one for each figure over seeds.
         """
         config = self.config
         header = {
@@ -333,7 +334,7 @@ class Study(Generic[AnyConfig]):
             "run_dir": str(self.directory),
         }
         self.run.finish(result)
-        lines = [] if summary is None else ["", *summary(result)]
+        lines = ["", *summary(result)]
         if claims:
             lines += ["", *claim_rows.lines(result["claims"])]
         self.host.say("\n".join([*lines, f"see {self.directory}"]))
