@@ -190,7 +190,7 @@ def answers(study: Study, states: "TrainState") -> "np.ndarray":
 
     from cnnlab.augment import compose
     from cnnlab.data import Features
-    from cnnlab.losses_reconstruction import images_of
+    from cnnlab.losses.reconstruction import images_of
     from cnnlab.train import predict
 
     test = study.splits.test

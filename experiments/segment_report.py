@@ -47,7 +47,7 @@ def judged(recipe: "Recipe", states: "TrainState", test: Any) -> dict[str, Any]:
     """IoU and Dice of each class and their means, and the part of the pixels that is right."""
     import numpy as np
 
-    from cnnlab.losses_dense import centred
+    from cnnlab.losses.dense import centred
     from cnnlab.report import overlap
     from cnnlab.report.statistics import over_seeds, with_interval
     from cnnlab.transfer.segmentation import predicted_masks
@@ -207,7 +207,7 @@ def _overlays(study: Study, networks: Mapping[str, Trained], file: str, title: s
     import jax
     import numpy as np
 
-    from cnnlab.losses_dense import centred
+    from cnnlab.losses.dense import centred
     from cnnlab.report import segment_figures
     from cnnlab.transfer.segmentation import predicted_masks
 

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from cnnlab.ensemble import joined
-from cnnlab.losses_reconstruction import reconstruction
+from cnnlab.losses.reconstruction import reconstruction
 from cnnlab.models.autoencoder import dense_autoencoder
 from cnnlab.train import states_of
 from experiments import autoencoder, autoencoder_claims, autoencoder_settings

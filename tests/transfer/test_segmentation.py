@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from cnnlab import augment, models, optim
 from cnnlab.data import Dataset
 from cnnlab.keys import run_key
-from cnnlab.losses_dense import pixel_accuracy, segmentation
+from cnnlab.losses.dense import pixel_accuracy, segmentation
 from cnnlab.train import Recipe, fit, init_state, predict
 from cnnlab.transfer import freeze
 from cnnlab.transfer import segmentation as seg
