@@ -65,7 +65,7 @@ def figure(
     widths: Sequence[float] | None = None,
     heights: Sequence[float] | None = None,
     layout: Literal["constrained", "compressed"] = "constrained",
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[Figure, Any]:
     """An empty figure and its axes.
 
     Args:

@@ -27,7 +27,7 @@ def mosaic(
     captions: Sequence[Sequence[str]] = (),
     side: float = 1.15,
     title: str = "",
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[Figure, Any]:
     """Images in rows and columns.
 
     Args:
@@ -68,7 +68,7 @@ def mosaic(
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
     for i, j in np.ndindex(grid.shape):
-        axes: Any = grid[i, j]
+        axes = grid[i, j]
         image = rows[i][j]
         if image is None:
             axes.set_axis_off()
