@@ -103,7 +103,7 @@ def _column(panel: Panel, above: Axes, below: Axes) -> None:
         order = np.argsort(np.ravel(treatment.depths))
         depths = np.ravel(treatment.depths)[order]
         values = 100 * np.asarray(treatment.accuracy, np.float64)[order]
-        look = drawing.look(index if index < 6 else index + 1)  # black is the base network's
+        look = drawing.look(index, black=False)
         seeds = values if base.size > 1 else None
         accuracies[label] = plots.Curve(depths, values.mean(1), seeds=seeds, look=look)
         differences[label] = plots.mean_curve(values - base, depths, "95 % interval", look=look)

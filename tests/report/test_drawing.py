@@ -40,6 +40,8 @@ def test_thirty_looks_are_all_different_and_ten_colours_are():
     looks = [drawing.look(i) for i in range(30)]
     assert len(set(looks)) == 30
     assert len({each.colour for each in looks[:10]}) == 10
+    others = [drawing.look(i, black=False) for i in range(27)]
+    assert others == [look for look in looks if look.colour != "#000000"]
 
 
 def test_intervals_over_seeds_are_what_they_are_called():
