@@ -335,18 +335,18 @@ def _draw(
 ) -> None:
     import jax
 
-    from cnnlab.report import pretrain_figures
+    from cnnlab.report import deepening_figures, drawing
 
     if jax.process_index() > 0:
         return
-    pretrain_figures.growth(
+    figure = deepening_figures.growth(
         curves,
-        whole.directory / "figures" / "curves.png",
         grown_at=config.shallow_epochs,
         guessing=guessing,
         watched=watched,
         title=f"{_networks(config)} on {config.dataset}, std {config.std:g}",
     )
+    drawing.save(figure, whole.directory / "figures" / "curves.png")
 
 
 def _networks(config: Config) -> str:
