@@ -284,7 +284,7 @@ def _draw(
 ) -> None:
     import jax
 
-    from cnnlab.report import depth_figures
+    from cnnlab.report import depth_figures, drawing
 
     if jax.process_index() > 0:
         return
@@ -293,7 +293,8 @@ def _draw(
         note = f", {len(each['diverged'])} diverged" if each["diverged"] else ""
         panels[kind][f"{depth} layers{note}"] = each["curves"]
     title = f"{config.dataset}, width {config.width}"
-    depth_figures.errors(panels, folder / "figures" / "curves.png", title=title)
+    figure = depth_figures.errors(panels, title=title)
+    drawing.save(figure, folder / "figures" / "curves.png")
 
 
 # The command line ----------------------------------------------------------------------------
