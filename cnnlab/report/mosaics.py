@@ -26,6 +26,7 @@ def mosaic(
     columns: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
     side: float = 1.15,
+    below: float = 0.0,
     title: str = "",
 ) -> tuple[Figure, Any]:
     """Images in rows and columns.
@@ -38,6 +39,7 @@ def mosaic(
         empty, up to the next gap.
       captions: of each row, a line under each image.
       side: of an image, in inches.
+      below: room for a legend of the figure, in inches.
       title: above all.
 
     Returns:
@@ -57,7 +59,7 @@ def mosaic(
     title = drawing.wrapped(title, width, 11)
     above = 0.17 * max((text.count("\n") + 1 for text, _ in headings.values()), default=0)
     above += 0.25 * (title.count("\n") + 1) if title else 0
-    height = (pitch + (0.2 if captions else 0.0)) * len(rows) + above + 0.1
+    height = (pitch + (0.2 if captions else 0.0)) * len(rows) + above + below + 0.1
     figure, grid = drawing.figure(
         len(gaps),
         len(rows),
