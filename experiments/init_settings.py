@@ -54,7 +54,7 @@ class Setting:
         from cnnlab.diagnose import activations
         from cnnlab.keys import run_key, stream_key
         from cnnlab.mesh import run_once_options
-        from cnnlab.report import init_figures
+        from cnnlab.report import drawing, init_figures
 
         quick = run_once_options(jax.default_backend())
         thorough = None if self.wide else quick
@@ -74,7 +74,11 @@ class Setting:
                 found[label].append(jax.device_get(measure(variables, self.images(key))))
             stds = [f"{float(layer.reads.std):.3g}" for layer in found[label][0]]
             say(f"{self.name}, {label}: std of what each layer reads: {' '.join(stds)}")
-        init_figures.layers(found, folder / "figures", self.name)
+        file = "".join(c if c.isalnum() else "-" for c in self.name)
+        histograms = init_figures.inputs(found, self.name)
+        drawing.save(histograms, folder / "figures" / f"histograms-{file}.png")
+        by_layer = init_figures.deviations(found, self.name)
+        drawing.save(by_layer, folder / "figures" / f"layers-{file}.png")
         return {label: _summary(runs) for label, runs in found.items()}
 
 

@@ -241,7 +241,7 @@ def _distinct(units: list[dict[str, list[int]]]) -> dict[str, Any] | None:
 
 
 def _draw_learning(learning: dict[str, Any], folder: pathlib.Path, title: str) -> None:
-    from cnnlab.report import init_figures
+    from cnnlab.report import drawing, init_figures
 
     names = {"train/loss": "training loss", "validation/accuracy": "validation accuracy"}
     panels = {
@@ -253,8 +253,8 @@ def _draw_learning(learning: dict[str, Any], folder: pathlib.Path, title: str) -
         for label, found in learning.items()
         if found["diverged"]
     }
-    path = folder / "figures" / "learning.png"
-    init_figures.learning(panels, path, notes=notes, title=title)
+    figure = init_figures.learning(panels, notes=notes, title=title)
+    drawing.save(figure, folder / "figures" / "learning.png")
 
 
 def _learnt(label: str, found: dict[str, Any]) -> str:
