@@ -257,7 +257,7 @@ def distilled(
 ) -> Trained:
     """A small network taught by the large one, live where images are augmented."""
     from cnnlab import losses
-    from cnnlab.transfer.distillation import live_teacher, taught, teacher_logits
+    from cnnlab.transfer.distillation import live_teacher, teacher_logits, with_teacher_targets
 
     train = study.splits.train
     loss = losses.distillation(
@@ -267,7 +267,7 @@ def distilled(
     if config.crop or config.flip or config.cutout:
         recipe = dataclasses.replace(recipe, teacher=live_teacher([teacher], recipe, train))
     else:
-        train = taught(train, teacher_logits([teacher], train))
+        train = with_teacher_targets(train, teacher_logits([teacher], train))
     before = config.epochs  # of the teacher
     return _train(study, "distilled", config, recipe, name, train=train, epochs_before=before)
 

@@ -2,7 +2,7 @@
 
 logits = transfer.teacher_logits([(recipe, states)], splits.train)
 student = dataclasses.replace(recipe, loss=losses.distillation(temperature=4.0))
-for epoch in train.fit(student, transfer.taught(splits.train, logits), epochs=10):
+for epoch in train.fit(student, transfer.with_teacher_targets(splits.train, logits), epochs=10):
     ...
 
 recipe = dataclasses.replace(recipe, rates=transfer.freeze(network, up_to="stage2"))
@@ -31,8 +31,8 @@ from cnnlab.transfer.distillation import (
     gap_closed,
     live_teacher,
     prior_bias,
-    taught,
     teacher_logits,
+    with_teacher_targets,
     without_classes,
 )
 from cnnlab.transfer.freezing import by_stage, freeze, gradual, layer_decay, lecture_rates
@@ -72,9 +72,9 @@ __all__ = [
     "rest_states",
     "segmentation",
     "stacking",
-    "taught",
     "teacher_logits",
     "transplant",
     "transplant_each",
+    "with_teacher_targets",
     "without_classes",
 ]

@@ -1,9 +1,9 @@
 """Teachers and transfer sets: what one network, or many, says of the images that a student sees.
 
 A teacher is a row of ``(recipe, states [M, ...])``: one network (M = 1), an ensemble of one
-architecture, or several of these. Its logits are computed once and stand in the data set
-(``teacher_logits``, ``taught``), or anew for each augmented batch (``live_teacher``). The student's
-loss is ``losses.distillation`` or ``losses.logits_matching``.
+architecture, or several of these. Its logits are computed once and stored in the data set
+(``teacher_logits``, ``with_teacher_targets``), or computed for each augmented batch
+(``live_teacher``). The student's loss is ``losses.distillation`` or ``losses.logits_matching``.
 
 Source: Hinton, Vinyals & Dean, arXiv 1503.02531, 2015; Ba & Caruana, NIPS 2014.
 """
@@ -63,7 +63,7 @@ def teacher_logits(
     return np.asarray(_together(np.concatenate(logits), rule, temperature))
 
 
-def taught(dataset: Dataset, logits: ArrayLike) -> Dataset:
+def with_teacher_targets(dataset: Dataset, logits: ArrayLike) -> Dataset:
     """The data set with a teacher's logits ``[N, K]`` as the targets of its examples.
 
     Raises:

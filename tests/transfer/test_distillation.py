@@ -17,8 +17,8 @@ from cnnlab.transfer import (
     gap_closed,
     live_teacher,
     prior_bias,
-    taught,
     teacher_logits,
+    with_teacher_targets,
     without_classes,
 )
 
@@ -116,7 +116,7 @@ def test_a_student_without_labels_becomes_its_teacher(dataset):
         loss=losses.distillation(2.0, weight=1.0),
         augment=augment.crop(1),
     )
-    cached = train.fit(student, taught(blank, logits), **settings)
+    cached = train.fit(student, with_teacher_targets(blank, logits), **settings)
     student = dataclasses.replace(student, teacher=live_teacher(teacher, student, dataset))
     live = train.fit(student, blank, **settings)
     left = {}
@@ -152,12 +152,12 @@ def test_a_teacher_that_does_not_fit_is_refused(teachers, dataset):
 
 def test_logits_of_other_examples_are_refused(dataset):
     with pytest.raises(ValueError, match="targets"):
-        taught(dataset, np.zeros((3, 3)))
+        with_teacher_targets(dataset, np.zeros((3, 3)))
 
 
 def test_a_transfer_set_lacks_a_class_and_keeps_its_name(dataset):
     logits = np.arange(3.0 * len(dataset)).reshape(-1, 3)
-    part = without_classes(taught(dataset, logits), [dataset.class_names[1]])
+    part = without_classes(with_teacher_targets(dataset, logits), [dataset.class_names[1]])
     kept = dataset.labels != 1
     assert part.class_names == dataset.class_names and len(part) == kept.sum()
     np.testing.assert_array_equal(part.labels, dataset.labels[kept])
