@@ -36,7 +36,6 @@ from cnnlab.transfer.distillation import (
     without_classes,
 )
 from cnnlab.transfer.freezing import by_stage, freeze, gradual, layer_decay, lecture_rates
-from cnnlab.transfer.rest import rejoined, rest_recipe, rest_states
 from cnnlab.transfer.surgery import (
     SurgeryError,
     copied,
@@ -44,6 +43,7 @@ from cnnlab.transfer.surgery import (
     transplant,
     transplant_each,
 )
+from cnnlab.transfer.tail import join_front, tail_recipe, tail_states
 
 __all__ = [
     "ClassBias",
@@ -58,6 +58,7 @@ __all__ = [
     "front_features",
     "gap_closed",
     "gradual",
+    "join_front",
     "last_stages",
     "layer_decay",
     "lecture_rates",
@@ -67,11 +68,10 @@ __all__ = [
     "probes",
     "pruning",
     "rbm",
-    "rejoined",
-    "rest_recipe",
-    "rest_states",
     "segmentation",
     "stacking",
+    "tail_recipe",
+    "tail_states",
     "teacher_logits",
     "transplant",
     "transplant_each",

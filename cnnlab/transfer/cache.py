@@ -2,11 +2,11 @@
 
     features = front_features(recipe, states, splits.train, "stage3")
     held_out = front_features(recipe, states, splits.validation, "stage3")
-    rest = rest_recipe(recipe, "stage3")
-    initial = rest_states(recipe, states, "stage3")
-    for epoch in fit(rest, features, held_out, initial=initial, epochs=10):
+    tail = tail_recipe(recipe, "stage3")
+    initial = tail_states(recipe, states, "stage3")
+    for epoch in fit(tail, features, held_out, initial=initial, epochs=10):
         ...
-    whole = rejoined(recipe, states, epoch.states, "stage3")
+    whole = join_front(recipe, states, epoch.states, "stage3")
 
 With the same seeds this is the training of the whole network with a frozen front on images that are
 not augmented, up to the rounding of float32. With augmentation a cache holds some augmented copies
@@ -35,7 +35,7 @@ from cnnlab.train.start import check_annotations
 from cnnlab.train.state import Recipe, TrainState
 from cnnlab.train.step import predict_step
 from cnnlab.transfer import cache_files
-from cnnlab.transfer.rest import as_float32, stages_of, stages_of_state
+from cnnlab.transfer.tail import as_float32, stages_of, stages_of_state
 
 _AS_IT_IS = compose()
 

@@ -18,7 +18,7 @@ from cnnlab.models import Network
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.train import Recipe, fit, predict
 from cnnlab.train.state import TrainState, restarted
-from cnnlab.transfer import cache, cache_files, rejoined, rest_recipe, rest_states
+from cnnlab.transfer import cache, cache_files, join_front, tail_recipe, tail_states
 from cnnlab.transfer.freezing import freeze
 
 FRONT = "stage1"
@@ -68,44 +68,42 @@ def features(begun):
 
 @pytest.fixture(scope="module")
 def both(begun, features):
-    """The last epochs of the whole training and of the rest's, and the whole of the latter."""
+    """The last epochs of the whole training and of the tail's, and the whole of the latter."""
     *_, whole = fit(WHOLE, TRAIN, initial=begun, **SETTINGS)
-    rest = rest_recipe(WHOLE, FRONT)
-    initial = rest_states(WHOLE, begun, FRONT)
-    *_, part = fit(rest, features[0], initial=initial, **SETTINGS)
-    return whole, part, rejoined(WHOLE, begun, part.states, FRONT)
+    tail = tail_recipe(WHOLE, FRONT)
+    initial = tail_states(WHOLE, begun, FRONT)
+    *_, part = fit(tail, features[0], initial=initial, **SETTINGS)
+    return whole, part, join_front(WHOLE, begun, part.states, FRONT)
 
 
 def test_training_on_features_is_training_with_a_frozen_front(both):
-    whole, part, rejoined = both
-    assert jax.tree.structure(whole.states) == jax.tree.structure(rejoined)
+    whole, part, joined = both
+    assert jax.tree.structure(whole.states) == jax.tree.structure(joined)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole.states, rejoined
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole.states, joined
     )
     for name, value in whole.metrics.items():
         np.testing.assert_allclose(part.metrics[name], value, rtol=1e-4, err_msg=name)
 
 
-def test_the_front_is_bitwise_the_same_and_the_rest_has_moved(begun, both):
-    _, _, rejoined = both
+def test_the_front_is_bitwise_the_same_and_the_tail_has_moved(begun, both):
+    _, _, joined = both
     for name, stage in begun.params.items():
-        leaves = zip(jax.tree.leaves(stage), jax.tree.leaves(rejoined.params[name]), strict=True)
+        leaves = zip(jax.tree.leaves(stage), jax.tree.leaves(joined.params[name]), strict=True)
         same = [np.array_equal(a, b) for a, b in leaves]
         assert all(same) if name in NETWORK.front(FRONT).names else not any(same), name
-    for tree in (rejoined.model_state, rejoined.average.model_state):
+    for tree in (joined.model_state, joined.average.model_state):
         for name in NETWORK.front(FRONT).names:
             before = jax.tree.leaves(begun.model_state["batch_stats"].get(name, {}))
             after = jax.tree.leaves(tree["batch_stats"].get(name, {}))
             assert all(map(np.array_equal, before, after))
 
 
-def test_the_whole_again_predicts_what_the_rest_does_on_features(both, features):
-    _, part, rejoined = both
-    rest = rest_recipe(WHOLE, FRONT)
-    on_features = predict(rest, part.states, features[1])
-    np.testing.assert_allclose(
-        predict(WHOLE, rejoined, HELD_OUT), on_features, rtol=1e-4, atol=1e-4
-    )
+def test_the_whole_again_predicts_what_the_tail_does_on_features(both, features):
+    _, part, joined = both
+    tail = tail_recipe(WHOLE, FRONT)
+    on_features = predict(tail, part.states, features[1])
+    np.testing.assert_allclose(predict(WHOLE, joined, HELD_OUT), on_features, rtol=1e-4, atol=1e-4)
 
 
 def test_features_are_what_the_stage_gives_for_any_batch_size(begun, features):
@@ -305,11 +303,11 @@ def test_what_cannot_be_cached_is_refused(begun, plain):
     cases = [
         (lambda: cache.front_features(WHOLE, moved, TRAIN, FRONT), "must have the same front"),
         (lambda: cache.front_features(WHOLE, begun, TRAIN, "stag1"), "Did you mean 'stage1'"),
-        (lambda: rest_recipe(WHOLE, "head"), "last stage"),
-        (lambda: rest_states(WHOLE, begun, "stage2"), "stage2 would learn"),
+        (lambda: tail_recipe(WHOLE, "head"), "last stage"),
+        (lambda: tail_states(WHOLE, begun, "stage2"), "stage2 would learn"),
         (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", copies=-1), "copies=-1"),
         (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", dtype="int8"), "'int8'"),
-        (lambda: rest_recipe(dataclasses.replace(WHOLE, teacher=abs), FRONT), "teacher"),
+        (lambda: tail_recipe(dataclasses.replace(WHOLE, teacher=abs), FRONT), "teacher"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
