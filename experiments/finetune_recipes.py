@@ -40,8 +40,8 @@ class Details:
       cache: where the outputs of a frozen front are kept: in memory, on the disk (in the run
         directory), or nowhere: the front then runs in every step.
       rules: of "rules": ``(pattern, factor)``, as of ``Rates``; exactly one for every parameter.
-      reinitialise: what starts afresh, as of ``transfer.copied``; the last stage if empty. It must
-        not be frozen.
+      reinitialise: stages or patterns that start afresh, as for ``transfer.copy_variables``; the
+        last stage if empty. They must not be frozen.
 
     Raises:
       ValueError: for numbers out of range, or a pattern that is no regular expression.

@@ -98,7 +98,7 @@ def tune(
       recipe: its network, preparation, augmentation and loss in place of the config's; the
         optimizer and the schedule are the config's.
       details: what the recipe leaves open; as ``Details()`` has it if left out.
-      channels: as of ``transfer.copied``.
+      channels: as of ``transfer.copy_variables``.
       kept: what fronts gave, for other recipes with the same variables, splits and preparation.
       say: is told what a recipe does otherwise than was asked for.
       **settings: of ``train_part``, such as ``seeds`` and ``subsets``.
@@ -128,7 +128,7 @@ def tune(
             last = done[-1].states
             states = restarted(phase, last.params, last.model_state)
         else:
-            states, _ = transplant(  # its report is that of ``copied``, which who calls this shows
+            states, _ = transplant(  # the report is that of ``copy_variables``, shown by the caller
                 variables,
                 phase,
                 train,

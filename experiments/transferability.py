@@ -233,11 +233,11 @@ def with_front(
       stage: the last one that is kept.
     """
     from cnnlab.train.state import restarted
-    from cnnlab.transfer.surgery import copied
+    from cnnlab.transfer.surgery import copy_variables
 
     names = recipe.network.names
     rest = [name for name in names[names.index(stage) + 1 :] if name in fresh["params"]]
-    variables, _ = copied(source, fresh, reinitialise=rest)
+    variables, _ = copy_variables(source, fresh, reinitialise=rest)
     return restarted(recipe, variables.pop("params"), variables)
 
 

@@ -38,7 +38,7 @@ from cnnlab.transfer.distillation import (
 from cnnlab.transfer.freezing import by_stage, freeze, gradual, layer_decay, lecture_rates
 from cnnlab.transfer.surgery import (
     SurgeryError,
-    copied,
+    copy_variables,
     last_stages,
     transplant,
     transplant_each,
@@ -50,7 +50,7 @@ __all__ = [
     "SurgeryError",
     "by_stage",
     "class_bias",
-    "copied",
+    "copy_variables",
     "deepening",
     "detection",
     "features",

@@ -1,6 +1,6 @@
 """Surgery: a trained network's weights in another one, with a head, or more, of its own.
 
-    variables, report = copied(trained, fresh, reinitialise=("head",))
+    variables, report = copy_variables(trained, fresh, reinitialise=("head",))
     print(report)  # copied 36 of 38; fresh: head/conv/bias, head/conv/kernel
     states, report = transplant(trained, recipe, splits.train, seeds=(0, 1, 2))
 
@@ -63,7 +63,7 @@ class Report:
         return "\n".join(lines)
 
 
-def copied(
+def copy_variables(
     source: Mapping[str, Any],
     fresh: Mapping[str, Any],
     *,
@@ -96,7 +96,7 @@ def copied(
         listed); if nothing would be copied; for a ``reinitialise`` that matches nothing.
 
     Example:
-      >>> variables, report = copied(trained, network.init(key, images), reinitialise=("head",))
+      >>> variables, report = copy_variables(trained, fresh, reinitialise=("head",))
     """
     theirs, ours = _flat(source), _flat(fresh)
     again = _chosen(reinitialise, [*ours, *theirs])
@@ -154,15 +154,15 @@ def transplant(
       recipe: how they will be trained; with ``rates``, the optimizer knows what learns only.
       train: the training part, for its shapes (and for an initialisation that looks at images).
       seeds: one for each member.
-      reinitialise: as of ``copied``.
-      channels: as of ``copied``.
+      reinitialise: as of ``copy_variables``.
+      channels: as of ``copy_variables``.
       mesh: ``make_mesh(len(seeds))`` by default.
 
     Returns:
       States ``[M, ...]``, and the report.
 
     Raises:
-      SurgeryError: as ``copied`` does.
+      SurgeryError: as ``copy_variables`` does.
     """
     mesh = make_mesh(len(seeds)) if mesh is None else mesh
     members = sharding(mesh, MEMBER)
@@ -170,7 +170,7 @@ def transplant(
     own = {"params": states.params, **states.model_state}
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), own)
     first = next((name for name in recipe.network.names if name in states.params), None)
-    variables, report = copied(
+    variables, report = copy_variables(
         source, shapes, reinitialise=reinitialise, channels=channels, first=first
     )
     found = {
@@ -202,7 +202,7 @@ def transplant_each(
       States ``[M, ...]`` at step 0, and the report.
 
     Raises:
-      SurgeryError: as ``copied`` does.
+      SurgeryError: as ``copy_variables`` does.
       ValueError: for an unknown stage, one string for several, or if there are not as many trained
         networks as fresh ones.
     """
@@ -222,7 +222,7 @@ def transplant_each(
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), own)
     others = {path[1]: None for tree in (own, theirs) for path in _flat(tree)}
     again = [name for name in others if name not in stages]
-    variables, report = copied(theirs, shapes, reinitialise=again)
+    variables, report = copy_variables(theirs, shapes, reinitialise=again)
     mesh = make_mesh(count) if mesh is None else mesh
     return _joined(recipe, own, _taken(variables, report), mesh), report
 
@@ -245,7 +245,7 @@ def last_stages(network: Network, k: int) -> tuple[str, ...]:
 
 
 def _taken(variables: Mapping[str, Any], report: Report) -> dict[Path, Any]:
-    """What ``copied`` gave; None for what keeps its fresh values."""
+    """What ``copy_variables`` gave; None for what keeps its fresh values."""
     new = set(report.fresh)
     return {p: None if _name(p) in new else leaf for p, leaf in _flat(variables).items()}
 

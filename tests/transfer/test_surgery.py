@@ -11,7 +11,13 @@ from jax import numpy as jnp
 from cnnlab import augment, data, models, optim
 from cnnlab.train import Recipe, restarted
 from cnnlab.transfer.freezing import freeze
-from cnnlab.transfer.surgery import SurgeryError, copied, last_stages, transplant, transplant_each
+from cnnlab.transfer.surgery import (
+    SurgeryError,
+    copy_variables,
+    last_stages,
+    transplant,
+    transplant_each,
+)
 
 
 def variables(network, shape=(8, 8, 1), seed=0):
@@ -42,7 +48,7 @@ def check(found, new):
 
 
 def test_all_is_copied_by_name_but_the_head():
-    found, report = copied(SOURCE, FRESH)
+    found, report = copy_variables(SOURCE, FRESH)
     check(found, lambda path: path.startswith("head/"))
     assert set(report.fresh) == {"head/classifier/dense/kernel", "head/classifier/dense/bias"}
     total = len(jax.tree.leaves(FRESH))
@@ -52,9 +58,9 @@ def test_all_is_copied_by_name_but_the_head():
 
 
 def test_stages_and_patterns_start_afresh_with_their_statistics():
-    found, _ = copied(SOURCE, FRESH, reinitialise=last_stages(resnet(), 2))
+    found, _ = copy_variables(SOURCE, FRESH, reinitialise=last_stages(resnet(), 2))
     check(found, lambda path: path.startswith(("head/", "stage3/")))
-    found, report = copied(SOURCE, FRESH, reinitialise=("head", ".*/norm[12]/.*"))
+    found, report = copy_variables(SOURCE, FRESH, reinitialise=("head", ".*/norm[12]/.*"))
     check(found, lambda path: path.startswith("head/") or "/norm1/" in path or "/norm2/" in path)
     assert "stage2/block0/norm2/var" in report.fresh
 
@@ -69,7 +75,7 @@ def test_the_last_stages_are_counted_from_the_head():
 
 def test_what_starts_afresh_may_be_missing_on_either_side():
     other = {"params": {**SOURCE["params"], "head": {"conv": {"kernel": np.zeros((1, 1, 8, 5))}}}}
-    found, report = copied(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
+    found, report = copy_variables(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
     check(found, lambda path: path.startswith("head/"))
     assert report.left == ("head/conv/kernel",)
     assert "not used of the source: head/conv/kernel" in str(report)
@@ -77,7 +83,7 @@ def test_what_starts_afresh_may_be_missing_on_either_side():
 
 def test_values_take_the_dtype_of_the_fresh_ones():
     low = jax.tree.map(lambda leaf: leaf.astype(np.float16), FRESH)
-    found, _ = copied(SOURCE, low)
+    found, _ = copy_variables(SOURCE, low)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float16)}
 
 
@@ -100,7 +106,7 @@ def test_values_take_the_dtype_of_the_fresh_ones():
 )
 def test_what_does_not_fit_is_refused_and_listed(source, settings, message):
     with pytest.raises(SurgeryError, match=f"(?s){message}"):
-        copied(source, FRESH, **settings)
+        copy_variables(source, FRESH, **settings)
 
 
 # The input's channels ------------------------------------------------------------------------
@@ -110,7 +116,7 @@ def test_what_does_not_fit_is_refused_and_listed(source, settings, message):
 def test_summed_channels_say_the_same_of_grey_images(before, after):
     source = variables(resnet(5), (8, 8, before), seed=1)
     fresh = variables(resnet(3), (8, 8, after), seed=2)
-    found, report = copied(source, fresh, channels="sum")
+    found, report = copy_variables(source, fresh, channels="sum")
     assert f"from {before} to {after} input channels (sum)" in str(report)
     old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
     # Of an image that is the same in all channels a convolution sees the sums.
@@ -120,7 +126,7 @@ def test_summed_channels_say_the_same_of_grey_images(before, after):
 
 def test_adapted_channels_are_the_old_ones_in_turn_and_scaled():
     source, fresh = variables(resnet(5), (8, 8, 3)), variables(resnet(3), (8, 8, 4))
-    found, _ = copied(source, fresh, channels="adapt")
+    found, _ = copy_variables(source, fresh, channels="adapt")
     old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
     np.testing.assert_allclose(new, 0.75 * old[:, :, [0, 1, 2, 0]])
 
@@ -133,9 +139,9 @@ def test_no_other_kernel_than_the_first_is_adapted():
     params = dict(sorted({**FRESH["params"], "stage1": stage1}.items()))
     fresh = {**FRESH, "params": params}
     with pytest.raises(SurgeryError, match="stage1/block0/conv1/kernel") as caught:
-        copied(SOURCE, fresh, channels="sum")
+        copy_variables(SOURCE, fresh, channels="sum")
     assert "Only the input channels" not in str(caught.value)
-    _, report = copied(SOURCE, fresh, channels="sum", first="stage1")
+    _, report = copy_variables(SOURCE, fresh, channels="sum", first="stage1")
     assert report.adapted.startswith("stage1/block0/conv1/kernel from 2 to 3")
 
 
