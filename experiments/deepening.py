@@ -212,7 +212,7 @@ def _check(config: Config, splits: "Splits") -> None:
             network = phases[method].network
             image = jax.ShapeDtypeStruct((1, *train.image_shape), "float32")
             jax.eval_shape(
-                lambda *trees, network=network: deepening.unchanged(network, *trees),
+                lambda *trees, network=network: deepening.deepen_with_identity(network, *trees),
                 shallow,
                 deep,
                 image,
@@ -265,13 +265,13 @@ def grow(study: Study, method: str, shallow: Trained | None) -> tuple[Trained, l
     fresh = _variables(fresh_states(config, recipe, part, config.all_seeds))
     old = _variables(shallow.states)
     if method == "grown":
-        new = deepening.deepened(old, fresh)
+        new = deepening.deepen(old, fresh)
     else:
         some = jnp.asarray(np.asarray(part.images[:256]))
         images = recipe.prepare(jax.random.key(0), some)
 
         def one(old: Any, fresh: Any) -> Any:
-            return deepening.unchanged(recipe.network, old, fresh, images)
+            return deepening.deepen_with_identity(recipe.network, old, fresh, images)
 
         new = jax.jit(jax.vmap(one))(old, fresh)
     state = {name: value for name, value in new.items() if name != "params"}

@@ -1,7 +1,7 @@
 """Deeper networks that begin with what a shallower one has learned.
 
-    variables = deepened(shallow, fresh)  # VGG's way: new layers as they were drawn
-    variables = unchanged(network, shallow, fresh, images)  # Net2Net: new layers do nothing yet
+    variables = deepen(shallow, fresh)  # VGG's way: new layers as they were drawn
+    variables = deepen_with_identity(network, shallow, fresh, images)  # Net2Net: new layers do nothing yet
 
 A layer of the deep network is the shallow one's if it has the same path, such as "stage2/conv1" or
 "stage1/block0/conv2"; what the shallow one has not is new. So ``vgg(depth=11)`` grows into 13, 16
@@ -58,7 +58,7 @@ def new_layers(shallow: Mapping[str, Any], deep: Mapping[str, Any]) -> tuple[str
     return tuple(sorted({"/".join(path[1:-1]) for path in wanted if path not in old}))
 
 
-def deepened(
+def deepen(
     shallow: Mapping[str, Any],
     fresh: Mapping[str, Any],
     *,
@@ -92,7 +92,7 @@ def deepened(
     return {**{name: {} for name in fresh}, **grown}
 
 
-def unchanged(
+def deepen_with_identity(
     network: Network,
     shallow: Mapping[str, Any],
     fresh: Mapping[str, Any],
@@ -125,7 +125,7 @@ def unchanged(
             f"the shallow network must have a layer in front of the new ones, {first} is new: what "
             "an image holds is not what an activation lets through."
         )
-    params = flatten_dict(deepened(shallow, fresh)["params"])
+    params = flatten_dict(deepen(shallow, fresh)["params"])
     for layer in layers:
         path = tuple(layer.split("/"))
         kernel = params.get((*path, "kernel"))
@@ -133,7 +133,7 @@ def unchanged(
             params[(*path, "kernel")] = _identity(layer, kernel)
             if (*path, "bias") in params:
                 params[(*path, "bias")] = jnp.zeros_like(params[(*path, "bias")])
-    variables = {**deepened(shallow, fresh), "params": unflatten_dict(params)}
+    variables = {**deepen(shallow, fresh), "params": unflatten_dict(params)}
     stats = flatten_dict(fresh.get("batch_stats", {}))
     norms = [path[:-1] for path in stats if path[-1] == "mean" and "/".join(path[:-1]) in layers]
     return _undone(network, variables, norms, images) if norms else variables
@@ -206,7 +206,7 @@ def _check_plain(network: Network, stages: set[str]) -> None:
             if found not in known:
                 raise ValueError(
                     f"{name} must have {what} {' or '.join(known)} for new layers that change "
-                    f"nothing, got {found}. Let them start afresh: deepened(shallow, fresh)."
+                    f"nothing, got {found}. Let them start afresh: deepen(shallow, fresh)."
                 )
 
 

@@ -64,7 +64,7 @@ def test_new_layers_that_do_nothing_leave_the_function_as_it_was(quick_jit, what
     old, fresh = drawn(shallow, 1), as_fresh(drawn(deep, 2))
 
     def both(old, fresh):
-        grown = deepening.unchanged(deep, old, fresh, IMAGES)
+        grown = deepening.deepen_with_identity(deep, old, fresh, IMAGES)
         return grown, shallow.apply(old, IMAGES), deep.apply(grown, IMAGES)
 
     grown, before, after = jax.device_get(quick_jit(both)(old, fresh))
@@ -82,7 +82,7 @@ def test_a_new_batchnorm_takes_away_and_puts_back_what_the_images_give(quick_jit
     old, fresh = drawn(shallow, 1), as_fresh(drawn(deep, 2))
 
     def look(old, fresh):
-        grown = deepening.unchanged(deep, old, fresh, IMAGES)
+        grown = deepening.deepen_with_identity(deep, old, fresh, IMAGES)
         hidden = shallow.apply(old, IMAGES, stop="stage2")
         # A step of training on these images begins with the shallow one's function, too.
         late, _ = deep.apply(grown, hidden, start="stage3", train=True, mutable=["batch_stats"])
@@ -111,12 +111,12 @@ def test_vgg_grows_by_the_layers_behind_those_of_the_shallow_one(depth):
         for i in range(1, count + 1)
     ]
     assert deepening.new_layers(old, fresh) == tuple(sorted(wanted))
-    grown = flatten_dict(deepening.deepened(old, fresh))
+    grown = flatten_dict(deepening.deepen(old, fresh))
     for path, leaf in grown.items():
         source = fresh if "/".join(path[1:-1]) in wanted else old
         np.testing.assert_array_equal(leaf, flatten_dict(source)[path])
     # The paper's way: the convolutions behind the first four are drawn afresh.
-    some = deepening.deepened(old, fresh, reinitialise=("stage3", "stage4"))
+    some = deepening.deepen(old, fresh, reinitialise=("stage3", "stage4"))
     for stage in ("stage3", "stage4"):
         assert some["params"][stage] is not None
         jax.tree.map(np.testing.assert_array_equal, some["params"][stage], fresh["params"][stage])
@@ -133,7 +133,7 @@ def test_members_grow_each_out_of_its_own(quick_jit):
         return jax.tree.map(lambda *leaves: np.stack(leaves), *all_)
 
     def one(old, fresh):
-        return deepening.unchanged(deep, old, fresh, IMAGES)
+        return deepening.deepen_with_identity(deep, old, fresh, IMAGES)
 
     old, fresh = several(shallow, 0), several(deep, 10)
     together = quick_jit(jax.vmap(one))(old, fresh)
@@ -172,7 +172,7 @@ def test_what_does_not_grow_out_of_it_or_cannot_stay_the_same_is_refused(shallow
     networks = [models.create(name, 3, **options) for name, options in (shallow, deep)]
     old, fresh = (drawn(network, 0) for network in networks)
     with pytest.raises(ValueError, match=message):
-        deepening.unchanged(networks[1], old, fresh, IMAGES)
+        deepening.deepen_with_identity(networks[1], old, fresh, IMAGES)
 
 
 def test_a_new_layer_narrower_than_what_it_gets_cannot_be_the_identity():
@@ -180,12 +180,12 @@ def test_a_new_layer_narrower_than_what_it_gets_cannot_be_the_identity():
     old, fresh = drawn(shallow, 0), drawn(deep, 1)
     fresh["params"]["stage3"]["dense"]["kernel"] = np.zeros((3, 5), np.float32)
     with pytest.raises(ValueError, match="as many outputs as inputs"):
-        deepening.unchanged(deep, old, fresh, IMAGES)
+        deepening.deepen_with_identity(deep, old, fresh, IMAGES)
 
 
 def test_an_unknown_stage_is_refused():
     shallow, deep = PAIRS["perceptrons"]
     with pytest.raises(ValueError, match="unknown stage"):
-        deepening.deepened(drawn(shallow, 0), drawn(deep, 0), reinitialise=("stage9",))
+        deepening.deepen(drawn(shallow, 0), drawn(deep, 0), reinitialise=("stage9",))
     with pytest.raises(ValueError, match="reinitialise must be a tuple"):
-        deepening.deepened(drawn(shallow, 0), drawn(deep, 0), reinitialise="stage3")
+        deepening.deepen(drawn(shallow, 0), drawn(deep, 0), reinitialise="stage3")
