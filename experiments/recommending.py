@@ -240,7 +240,7 @@ def cross_validated(
     import numpy as np
     from sklearn.model_selection import StratifiedKFold
 
-    from cnnlab.transfer.probes import ridges
+    from cnnlab.transfer.probes import ridge_path
 
     flat = np.asarray(features, np.float64).reshape(len(features), -1)
     deviation = flat.std(0)
@@ -248,7 +248,7 @@ def cross_validated(
     right = np.zeros(len(_PENALTIES))
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for train, held_out in splitter.split(flat, labels):
-        linears = ridges(flat[train], labels[train], classes, _PENALTIES)
+        linears = ridge_path(flat[train], labels[train], classes, _PENALTIES)
         right += [each.correct(flat[held_out], labels[held_out]).sum() for each in linears]
     return float(right.max() / len(labels))
 

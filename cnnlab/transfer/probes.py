@@ -1,6 +1,6 @@
 """Linear probes: how well a linear classifier reads the classes off features.
 
-    probe = chosen(train, labels, val, val_labels, 10, kind="ridge")
+    probe = fit_probe(train, labels, val, val_labels, 10, kind="ridge")
     probe.linear.accuracy(test, test_labels)
 
 Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes, ICLR
@@ -75,10 +75,10 @@ def ridge(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: flo
       ValueError: for a penalty that is not positive, features that are not finite, or labels that
         are not theirs.
     """
-    return ridges(features, labels, num_classes, (penalty,))[0]
+    return ridge_path(features, labels, num_classes, (penalty,))[0]
 
 
-def ridges(
+def ridge_path(
     features: ArrayLike, labels: ArrayLike, num_classes: int, penalties: Sequence[float]
 ) -> tuple[Linear, ...]:
     """``ridge`` with several penalties, for which the features are multiplied only once."""
@@ -144,7 +144,7 @@ def logistic(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: 
     return Linear(weights, bias)
 
 
-def chosen(
+def fit_probe(
     features: ArrayLike,
     labels: ArrayLike,
     validation: ArrayLike,
@@ -184,7 +184,7 @@ def chosen(
     scaled, mean, scale = _standardised(found)
     tried = sorted(PENALTIES[kind] if penalties is None else penalties, reverse=True)
     if kind == "ridge":
-        fitted = ridges(scaled, classes, num_classes, tried)
+        fitted = ridge_path(scaled, classes, num_classes, tried)
     else:
         fitted = tuple(logistic(scaled, classes, num_classes, penalty) for penalty in tried)
     best: Probe | None = None

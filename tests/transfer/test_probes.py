@@ -53,7 +53,7 @@ def test_the_penalty_is_the_best_on_validation_and_the_scale_of_features_does_no
 
     def chosen(*penalties, scale=1.0):
         given = scale * train, LABELS, scale * validation, LABELS
-        return probes.chosen(*given, 4, kind=kind, penalties=penalties)
+        return probes.fit_probe(*given, 4, kind=kind, penalties=penalties)
 
     tried = (0.1, 10.0, 1e3)
     alone = {penalty: chosen(penalty).validation for penalty in tried}
@@ -66,7 +66,7 @@ def test_the_penalty_is_the_best_on_validation_and_the_scale_of_features_does_no
 
 def test_a_feature_that_is_constant_has_no_weight():
     features = np.concatenate([make_features(60, 5), np.full((60, 1), 3.0)], axis=1)
-    probe = probes.chosen(features, LABELS, features, LABELS, 4)
+    probe = probes.fit_probe(features, LABELS, features, LABELS, 4)
     assert np.all(probe.linear.weights[-1] == 0)
 
 
@@ -82,11 +82,11 @@ def test_what_cannot_be_probed_is_refused():
         (lambda: probes.ridge(features[:, :, None], LABELS, 4, 1.0), r"must be \[N, D\]"),
         (lambda: probes.logistic(features, 0 * LABELS, 4, 1.0), "two classes, got 60 of class 0"),
         (
-            lambda: probes.chosen(features, LABELS, features[:, :3], LABELS, 4),
+            lambda: probes.fit_probe(features, LABELS, features[:, :3], LABELS, 4),
             "of the same stage, got 5 and 3",
         ),
         (
-            lambda: probes.chosen(features, LABELS, features, LABELS, 4, kind="rigde"),
+            lambda: probes.fit_probe(features, LABELS, features, LABELS, 4, kind="rigde"),
             "Did you mean 'ridge'",
         ),
     ]
