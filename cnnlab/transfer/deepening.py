@@ -1,7 +1,8 @@
 """Deeper networks that begin with what a shallower one has learned.
 
-    variables = deepen(shallow, fresh)  # VGG's way: new layers as they were drawn
-    variables = deepen_with_identity(network, shallow, fresh, images)  # Net2Net: new layers do nothing yet
+    variables = deepen(shallow, fresh)  # VGG: new layers are initialised at random
+    # Net2Net: new layers are the identity at first
+    variables = deepen_with_identity(network, shallow, fresh, images)
 
 A layer of the deep network is the shallow one's if it has the same path, such as "stage2/conv1" or
 "stage1/block0/conv2"; what the shallow one has not is new. So ``vgg(depth=11)`` grows into 13, 16

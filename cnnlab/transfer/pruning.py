@@ -6,8 +6,8 @@ The mask is in the parameters themselves: a kernel weight that is exactly zero i
 learn: train such networks without ``keep_zeros`` first.
 
     pruned = prune(trained, 0.8)
-    ticket = rewound(pruned, initial)
-    control = rewound(pruned, initial_of_another_seed)
+    ticket = rewind(pruned, initial)
+    control = rewind(pruned, initial_of_another_seed)
 
 Biases and normalisation are never pruned.
 
@@ -71,7 +71,8 @@ def prune(
         kernel, or an unknown scope or stage.
 
     Source: Frankle and Carbin, ICLR 2019: "layer" for their perceptron and their small networks of
-    convolutions, the output layer at half the rate (see ``slower``); "global" for the deep ones.
+    convolutions, the output layer at half the rate (``scale_pruning_rate``); "global" for the
+    deep ones.
     """
     kernels = _kernels(params)
     lead = 1 if members else 0
@@ -88,7 +89,7 @@ def prune(
     return unflatten_dict({**flatten_dict(params), **pruned})
 
 
-def rewound(pruned: Any, initial: Any) -> Any:
+def rewind(pruned: Any, initial: Any) -> Any:
     """The initial parameters, but with zeros where the kernels of ``pruned`` have some.
 
     With the values that ``pruned`` was trained from these are the winning tickets; with those of
@@ -120,7 +121,7 @@ def rewound(pruned: Any, initial: Any) -> Any:
 # Rounds --------------------------------------------------------------------------------------
 
 
-def geometric(rate: float, rounds: int) -> tuple[float, ...]:
+def geometric_sparsities(rate: float, rounds: int) -> tuple[float, ...]:
     """The sparsities of rounds that each prune the fraction ``rate`` of what is left.
 
     Raises:
@@ -133,7 +134,7 @@ def geometric(rate: float, rounds: int) -> tuple[float, ...]:
     return tuple(1 - (1 - rate) ** i for i in range(1, rounds + 1))
 
 
-def rising(sparsities: Sequence[float]) -> tuple[float, ...]:
+def check_sparsities(sparsities: Sequence[float]) -> tuple[float, ...]:
     """``sparsities``, if rounds of pruning can have them: one or more in (0, 1), each higher.
 
     Raises:
@@ -149,7 +150,7 @@ def rising(sparsities: Sequence[float]) -> tuple[float, ...]:
     return found
 
 
-def slower(sparsities: Sequence[float], factor: float) -> tuple[float, ...]:
+def scale_pruning_rate(sparsities: Sequence[float], factor: float) -> tuple[float, ...]:
     """The sparsities of layers that lose only ``factor`` times the fraction in each round.
 
     Frankle and Carbin prune the output layer at half the rate, ``factor=0.5``: where the others
@@ -165,7 +166,7 @@ def slower(sparsities: Sequence[float], factor: float) -> tuple[float, ...]:
     if not 0 <= factor <= 1:
         raise ValueError(f"the factor must be in [0, 1], got {factor}.")
     left, before, found = 1.0, 1.0, []
-    for each in rising(sparsities):
+    for each in check_sparsities(sparsities):
         rate = 1 - (1 - each) / before
         before = 1 - each
         left *= 1 - factor * rate

@@ -110,7 +110,7 @@ def test_each_member_is_pruned_by_its_own_magnitudes(quick_jit):
 def test_rewound_weights_begin_where_they_began_and_pruned_ones_at_zero():
     pruned = pruning.prune(network(), 0.5)
     initial = jax.tree.map(lambda x: x + 100, network())
-    ticket = pruning.rewound(pruned, initial)
+    ticket = pruning.rewind(pruned, initial)
     wanted = np.where(ranks <= 10, 0, weights(network()) + 100)
     np.testing.assert_array_equal(weights(ticket), wanted)
     np.testing.assert_array_equal(ticket["stage1"]["norm"]["scale"], jnp.full(3, 1e-6) + 100)
@@ -162,14 +162,14 @@ def test_a_restart_forgets_what_the_optimizer_knew(recipe):
 
 def test_the_sparsities_of_rounds():
     # Frankle and Carbin prune 20 % a round: 80.0, 64.0, 51.2, 41.1 ... % are left (figure 3).
-    left = 100 - 100 * np.array(pruning.geometric(0.2, 4))
+    left = 100 - 100 * np.array(pruning.geometric_sparsities(0.2, 4))
     np.testing.assert_allclose(left, [80, 64, 51.2, 40.96])
-    half = pruning.slower(pruning.geometric(0.2, 4), 0.5)
-    np.testing.assert_allclose(half, pruning.geometric(0.1, 4))
-    np.testing.assert_allclose(pruning.slower((0.5, 0.6), 0.5), [0.25, 1 - 0.75 * 0.9])
-    np.testing.assert_allclose(pruning.slower((0.5, 0.6), 1), [0.5, 0.6])
-    assert pruning.slower((0.5, 0.6), 0) == (0, 0)
-    assert pruning.rising([0.5, 0.75]) == (0.5, 0.75)
+    half = pruning.scale_pruning_rate(pruning.geometric_sparsities(0.2, 4), 0.5)
+    np.testing.assert_allclose(half, pruning.geometric_sparsities(0.1, 4))
+    np.testing.assert_allclose(pruning.scale_pruning_rate((0.5, 0.6), 0.5), [0.25, 1 - 0.75 * 0.9])
+    np.testing.assert_allclose(pruning.scale_pruning_rate((0.5, 0.6), 1), [0.5, 0.6])
+    assert pruning.scale_pruning_rate((0.5, 0.6), 0) == (0, 0)
+    assert pruning.check_sparsities([0.5, 0.75]) == (0.5, 0.75)
 
 
 def test_a_layer_without_a_weight_left_is_said():
@@ -199,13 +199,13 @@ def test_a_layer_without_a_weight_left_is_said():
             lambda p: pruning.prune(pruning.prune(p, 0.5), 0.5, stages={"head": 0}),
             "weights of head/dense/kernel are zero already, and only 0",
         ),
-        (lambda p: pruning.rewound(p, {**p, "head": p["stage2"]}), "differ in head/dense"),
-        (lambda p: pruning.geometric(1, 3), r"rate must be in \(0, 1\)"),
-        (lambda p: pruning.geometric(0.2, 0), "at least 1 round"),
-        (lambda p: pruning.rising([0.5, 0.5]), "lie in .0, 1. and rise"),
-        (lambda p: pruning.rising([0.5, 1.0]), "lie in .0, 1. and rise"),
-        (lambda p: pruning.rising([]), "lie in .0, 1. and rise"),
-        (lambda p: pruning.slower([0.5], 1.5), r"factor must be in \[0, 1\]"),
+        (lambda p: pruning.rewind(p, {**p, "head": p["stage2"]}), "differ in head/dense"),
+        (lambda p: pruning.geometric_sparsities(1, 3), r"rate must be in \(0, 1\)"),
+        (lambda p: pruning.geometric_sparsities(0.2, 0), "at least 1 round"),
+        (lambda p: pruning.check_sparsities([0.5, 0.5]), "lie in .0, 1. and rise"),
+        (lambda p: pruning.check_sparsities([0.5, 1.0]), "lie in .0, 1. and rise"),
+        (lambda p: pruning.check_sparsities([]), "lie in .0, 1. and rise"),
+        (lambda p: pruning.scale_pruning_rate([0.5], 1.5), r"factor must be in \[0, 1\]"),
     ],
 )
 def test_what_cannot_be_pruned_is_refused(call, message):
