@@ -1,6 +1,6 @@
 """Restricted Boltzmann machines: V visible units, H hidden binary ones, weights only in between.
 
-    machine = fresh(key, visible=784, hidden=500)
+    machine = init_machine(key, visible=784, hidden=500)
     gradient, sampled = contrastive_divergence(key, machine, batch)
     machine = jax.tree.map(lambda x, g: x - 0.05 * g, machine, gradient)
 
@@ -47,7 +47,7 @@ class Machine(NamedTuple):
     hidden: jax.Array
 
 
-def fresh(key: jax.Array, visible: int, hidden: int, *, std: float = 0.01) -> Machine:
+def init_machine(key: jax.Array, visible: int, hidden: int, *, std: float = 0.01) -> Machine:
     """A machine with normal weights of standard deviation ``std`` and biases of zero.
 
     Raises:
@@ -84,12 +84,12 @@ def free_energy(machine: Machine, v: jax.Array, kind: Kind = "bernoulli") -> jax
     return _own_energy(machine, v, kind) - jnp.sum(jax.nn.softplus(_inputs(machine, v)), -1)
 
 
-def hidden_given(machine: Machine, v: jax.Array) -> jax.Array:
+def hidden_probabilities(machine: Machine, v: jax.Array) -> jax.Array:
     """P(h = 1 | v) of ``[..., V]``: ``[..., H]``. It is what the next layer of a stack sees."""
     return jax.nn.sigmoid(_inputs(machine, v))
 
 
-def visible_given(machine: Machine, h: jax.Array, kind: Kind = "bernoulli") -> jax.Array:
+def visible_mean(machine: Machine, h: jax.Array, kind: Kind = "bernoulli") -> jax.Array:
     """The mean of v given h, ``[..., H]``: ``[..., V]``, P(v = 1 | h) for "bernoulli".
 
     Raises:
@@ -101,7 +101,7 @@ def visible_given(machine: Machine, h: jax.Array, kind: Kind = "bernoulli") -> j
 
 def sample_hidden(key: jax.Array, machine: Machine, v: jax.Array) -> jax.Array:
     """Draws h given v, ``[..., V]``: zeros and ones, float32 ``[..., H]``."""
-    mean = hidden_given(machine, v)
+    mean = hidden_probabilities(machine, v)
     return jax.random.bernoulli(key, mean).astype(mean.dtype)
 
 
@@ -109,7 +109,7 @@ def sample_visible(
     key: jax.Array, machine: Machine, h: jax.Array, kind: Kind = "bernoulli"
 ) -> jax.Array:
     """Draws v given h, ``[..., H]``: float32 ``[..., V]``."""
-    mean = visible_given(machine, h, kind)
+    mean = visible_mean(machine, h, kind)
     if kind == "bernoulli":
         return jax.random.bernoulli(key, mean).astype(mean.dtype)
     return mean + jax.random.normal(key, mean.shape, mean.dtype)
@@ -143,7 +143,7 @@ def gibbs(
     def both(index: jax.Array | int, v: jax.Array, last: bool = False) -> jax.Array:
         one, two = jax.random.split(jax.random.fold_in(key, index))
         h = sample_hidden(one, machine, v)
-        return visible_given(machine, h, kind) if last else sample_visible(two, machine, h, kind)
+        return visible_mean(machine, h, kind) if last else sample_visible(two, machine, h, kind)
 
     draws = steps - 1 if mean_last else steps
     if draws:
@@ -210,7 +210,7 @@ def reconstruction_error(machine: Machine, v: jax.Array, kind: Kind = "bernoulli
     Raises:
       ValueError: for an unknown kind.
     """
-    inputs = hidden_given(machine, v) @ machine.kernel.T + machine.visible
+    inputs = hidden_probabilities(machine, v) @ machine.kernel.T + machine.visible
     if _checked(kind) == "bernoulli":
         return jnp.sum(jax.nn.softplus(inputs) - v * inputs, -1)
     return jnp.sum(jnp.square(v - inputs), -1) / 2

@@ -307,7 +307,7 @@ def _stacked(
 def _begin(key: jax.Array, inputs: jax.Array, rule: _Rule, width: int, batch_size: int) -> Any:
     """A fresh layer that gives back the mean of its inputs, its optimizer's state and its chain."""
     visible = inputs.shape[1]
-    machine = rbm.fresh(key, visible, width, std=rule.std(visible, width))
+    machine = rbm.init_machine(key, visible, width, std=rule.std(visible, width))
     mean = jnp.mean(inputs, 0)
     if rule.kind == "bernoulli":
         share = jnp.clip(mean, 0.01, 0.99)

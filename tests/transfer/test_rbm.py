@@ -49,8 +49,8 @@ def test_energies_and_probabilities_are_those_of_all_states(machine, table):
         return (
             rbm.energy(machine, every[:, None], hidden[None]),
             rbm.log_likelihood(machine, every),
-            rbm.hidden_given(machine, every),
-            rbm.visible_given(machine, hidden),
+            rbm.hidden_probabilities(machine, every),
+            rbm.visible_mean(machine, hidden),
         )
 
     energies, likelihood, up, down = jax.device_get(look(machine))
@@ -156,7 +156,7 @@ def test_means_of_the_last_step_take_its_noise_away(machine):
         key = jax.random.key(0)
         one, two = (rbm.gibbs(key, machine, v, 1, mean_last=last) for last in (False, True))
         h = rbm.sample_hidden(jax.random.split(jax.random.fold_in(key, 0))[0], machine, v)
-        return one, two, rbm.visible_given(machine, h)
+        return one, two, rbm.visible_mean(machine, h)
 
     one, two, mean = jax.device_get(look(machine, BATCH))
     assert set(np.unique(one)) <= {0.0, 1.0}
@@ -190,4 +190,4 @@ def test_what_cannot_be_is_refused(machine):
     with pytest.raises(ValueError, match="must be of draws"):
         rbm.contrastive_divergence(key, machine, BATCH, chain=BATCH, mean_last=True)
     with pytest.raises(ValueError, match="visible and hidden units"):
-        rbm.fresh(key, 3, 0)
+        rbm.init_machine(key, 3, 0)
