@@ -4,8 +4,9 @@ Each layer learns to tell of its input, which is what the layer below makes of t
 stays as it is, and the next one learns. What comes out begins a multilayer perceptron of the same
 widths, which is then fine-tuned with labels:
 
-    layers = denoising(key, inputs, (500, 500), corrupt=masking(0.25)).layers
-    params = placed(params, layers)  # of models.mlp(widths=(500, 500), activation="sigmoid")
+    layers = denoising_autoencoders(key, inputs, (500, 500), corrupt=masking(0.25)).layers
+    # params of models.mlp(widths=(500, 500), activation="sigmoid")
+    params = with_hidden_layers(params, layers)
 
 Layers have the form of ``rbm.Machine``, autoencoders' too: their decoder has the kernel of the
 encoder, transposed, and ``visible`` as its biases. Both trainings are functions of a key and can be
@@ -75,7 +76,7 @@ def masking(fraction: float) -> Transform:
     return _masking(float(fraction))
 
 
-def denoising(
+def denoising_autoencoders(
     key: jax.Array,
     inputs: jax.Array,
     widths: Sequence[int],
@@ -175,7 +176,7 @@ def belief_network(
 
 
 @functools.partial(jax.jit, static_argnames="activation")
-def encoded(
+def encode(
     layers: Sequence[Machine], inputs: jax.Array, *, activation: str = "sigmoid"
 ) -> jax.Array:
     """What the layers make of ``[N, D]``: the units of the last one, ``[N, W]``."""
@@ -184,7 +185,7 @@ def encoded(
     return inputs
 
 
-def placed(params: Any, layers: Sequence[Machine]) -> dict[str, Any]:
+def with_hidden_layers(params: Any, layers: Sequence[Machine]) -> dict[str, Any]:
     """The parameters of a perceptron with the layers as its hidden ones; the head stays.
 
     Args:
@@ -233,7 +234,7 @@ def _denoising(
         return float(((4.0 if activation == "relu" else 2.0) / (inputs + width)) ** 0.5)
 
     def error(machine: Machine, x: jax.Array, seen: jax.Array | None = None) -> jax.Array:
-        h = encoded([machine], x if seen is None else seen, activation=activation)
+        h = encode([machine], x if seen is None else seen, activation=activation)
         y = h @ machine.kernel.T + machine.visible
         if kind == "bernoulli":
             return jnp.sum(jax.nn.softplus(y) - x * y, -1)
@@ -299,7 +300,7 @@ def _stacked(
             errors[-1].append(error)
         layers.append(progress[0])
         if index + 1 < len(widths):
-            inputs = encoded(layers[-1:], inputs, activation=rule.activation)
+            inputs = encode(layers[-1:], inputs, activation=rule.activation)
     return Stack(tuple(layers), jnp.asarray(errors))
 
 

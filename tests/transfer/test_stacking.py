@@ -27,7 +27,7 @@ def learned(inputs):
     key = jax.random.key(0)
     corrupt = stacking.masking(0.25)
     return {
-        "denoising": stacking.denoising(
+        "denoising": stacking.denoising_autoencoders(
             key, inputs, WIDTHS, corrupt=corrupt, learning_rate=0.03, **HOW
         ),
         "rbm": stacking.belief_network(key, inputs, WIDTHS, learning_rate=0.2, **HOW),
@@ -51,7 +51,7 @@ def test_each_layer_learns_to_give_back_what_the_one_below_makes(learned, inputs
         y = h @ np.asarray(layer.kernel).T + np.asarray(layer.visible)
         assert found[-1] == pytest.approx((np.logaddexp(0, y) - x * y).sum(1).mean(), rel=1e-4)
         x = h
-    np.testing.assert_allclose(stacking.encoded(stack.layers, inputs), x, rtol=1e-4)
+    np.testing.assert_allclose(stacking.encode(stack.layers, inputs), x, rtol=1e-4)
     assert errors[0, -1] < errors[0, 0] - 0.2
     # The best constant says the mean of each pixel: the first layer has learned more than that.
     mean = inputs.mean(0)
@@ -64,9 +64,9 @@ def test_the_network_that_begins_with_the_layers_computes_their_units(learned, i
     shapes = jax.eval_shape(network.init, jax.random.key(0), inputs)["params"]
     fresh = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), dict(shapes))
     layers = learned["rbm"].layers
-    params = stacking.placed(fresh, layers)
+    params = stacking.with_hidden_layers(fresh, layers)
     found = jax.jit(lambda p: network.apply({"params": p}, inputs, stop="stage2"))(params)
-    np.testing.assert_allclose(found, stacking.encoded(layers, inputs), rtol=1e-5)
+    np.testing.assert_allclose(found, stacking.encode(layers, inputs), rtol=1e-5)
     np.testing.assert_array_equal(params["head"]["dense"]["kernel"], np.ones((6, 3)))
     assert jax.tree.structure(params) == jax.tree.structure(fresh)
     wider = {**fresh, "stage1": {"dense": {"kernel": np.ones((6, 7)), "bias": np.ones(7)}}}
@@ -77,7 +77,7 @@ def test_the_network_that_begins_with_the_layers_computes_their_units(learned, i
         (normed, layers, "no normalisation"),
     ):
         with pytest.raises(ValueError, match=message):
-            stacking.placed(others, some)
+            stacking.with_hidden_layers(others, some)
 
 
 @pytest.mark.slow
@@ -102,7 +102,7 @@ def test_real_inputs_take_gaussian_units_and_rectifiers_a_linear_decoder(inputs)
     assert float(machine.errors[0, -1]) == pytest.approx(error, rel=1e-4)
     assert machine.errors[0, -1] < 0.5 * np.square(real - real.mean(0)).sum(1).mean() / 2
     how = {**HOW, "visible": "gaussian", "activation": "relu", "learning_rate": 0.05}
-    rectified = stacking.denoising(key, real, (5,), **how)
+    rectified = stacking.denoising_autoencoders(key, real, (5,), **how)
     layer = jax.tree.map(np.asarray, rectified.layers[0])
     back = np.maximum(real @ layer.kernel + layer.hidden, 0) @ layer.kernel.T + layer.visible
     error = np.square(back - real).sum(1).mean() / 2
@@ -139,4 +139,4 @@ def test_settings_that_cannot_be_are_refused(inputs, change, message):
         stacking.belief_network(jax.random.key(0), **settings)
     if change.keys() <= {"visible", "learning_rate"}:
         with pytest.raises(ValueError, match=message):
-            stacking.denoising(jax.random.key(0), **settings)
+            stacking.denoising_autoencoders(jax.random.key(0), **settings)
