@@ -35,7 +35,7 @@ _LARGEST = float(np.log(1000 / 16))  # no window is made more than so many times
 DetectionLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
-class Found(NamedTuple):
+class Detections(NamedTuple):
     """What is found in images, the best first; P candidates for each of K classes.
 
     Attributes:
@@ -319,7 +319,7 @@ def detect(
     smallest: float = 0.01,
     candidates: int = 100,
     corrected: bool = True,
-) -> Found:
+) -> Detections:
     """The objects that a network finds in images: class by class, without boxes of the same one.
 
     Args:
@@ -348,7 +348,7 @@ def detect(
     count = min(candidates, len(proposals))
     how = (image_size, threshold, smallest, count, corrected)
     boxes, scores = jax.device_get(_detect(jnp.asarray(outputs), proposals, *how))
-    return Found(boxes, scores)
+    return Detections(boxes, scores)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))

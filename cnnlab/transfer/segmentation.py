@@ -7,7 +7,7 @@ then where those of the U-Net begin, which has to make do with few masks.
     network = encoder_classifier(models.create("unet", 11), num_classes=10)
     ...                                             # train it: states [M, ...]
     states, report = with_encoders(classifiers, recipe, fresh)
-    predictions = predicted_masks(recipe, states, test)
+    predictions = predict_masks(recipe, states, test)
 
 Source: Iglovikov & Shvets, TernausNet, arXiv 1801.05746, 2018.
 """
@@ -99,7 +99,7 @@ def with_encoders(
     return transplant_each(classifiers, recipe, fresh, encoder_stages(recipe.network), mesh=mesh)
 
 
-def predicted_masks(
+def predict_masks(
     recipe: Recipe,
     states: TrainState,
     dataset: Dataset,

@@ -100,7 +100,7 @@ def test_pixels_are_learned_and_masks_come_out_in_order(recipe):
     train, test = bright(32), bright(18, seed=1)
     for epoch in fit(recipe, train, epochs=15, batch_size=8):
         trained = epoch.states
-    found = seg.predicted_masks(recipe, trained, test, batch_size=1)  # chunks of sixteen
+    found = seg.predict_masks(recipe, trained, test, batch_size=1)  # chunks of sixteen
     assert found.shape == (1, 18, 8, 8)
     assert found.dtype == np.uint8
     assert (found == test.annotations).mean() > 0.97
