@@ -138,17 +138,17 @@ def _phases(name: str, network: "Network", params: Any, details: Details) -> "tu
             )
         return (Rates(details.rules),)
     if name == "linear":
-        return (freezing.by_stage(network, head, rest=0.0),)
+        return (freezing.rates_by_stage(network, head, rest=0.0),)
     if name == "top":
         learning = dict.fromkeys(surgery.last_stages(network, details.top), details.body)
-        return (freezing.by_stage(network, learning | head, rest=0.0),)
+        return (freezing.rates_by_stage(network, learning | head, rest=0.0),)
     if name == "all":
-        return (freezing.by_stage(network, head, rest=details.body),)
+        return (freezing.rates_by_stage(network, head, rest=details.body),)
     if name == "layerwise":
         if details.decay is None:
             return (freezing.lecture_rates(network),)
         return (freezing.layer_decay(network, details.decay),)
-    phases = {str(rates.frozen(params)): rates for rates in freezing.gradual(network)}
+    phases = {str(rates.frozen(params)): rates for rates in freezing.gradual_unfreezing(network)}
     return tuple(phases.values())  # a stage without parameters adds no phase
 
 

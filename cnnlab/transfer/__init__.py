@@ -35,7 +35,13 @@ from cnnlab.transfer.distillation import (
     with_teacher_targets,
     without_classes,
 )
-from cnnlab.transfer.freezing import by_stage, freeze, gradual, layer_decay, lecture_rates
+from cnnlab.transfer.freezing import (
+    freeze,
+    gradual_unfreezing,
+    layer_decay,
+    lecture_rates,
+    rates_by_stage,
+)
 from cnnlab.transfer.surgery import (
     SurgeryError,
     copy_variables,
@@ -48,7 +54,6 @@ from cnnlab.transfer.tail import join_front, tail_recipe, tail_states
 __all__ = [
     "ClassBias",
     "SurgeryError",
-    "by_stage",
     "class_bias",
     "copy_variables",
     "deepening",
@@ -57,7 +62,7 @@ __all__ = [
     "freeze",
     "front_features",
     "gap_closed",
-    "gradual",
+    "gradual_unfreezing",
     "join_front",
     "last_stages",
     "layer_decay",
@@ -67,6 +72,7 @@ __all__ = [
     "prior_bias",
     "probes",
     "pruning",
+    "rates_by_stage",
     "rbm",
     "segmentation",
     "stacking",

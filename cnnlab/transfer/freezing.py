@@ -60,7 +60,7 @@ def freeze(
     return Rates(((_stages(names[:depth]), 0.0), (_stages(names[depth:]), 1.0)))
 
 
-def by_stage(network: Network, factors: Mapping[str, float], *, rest: float = 1.0) -> Rates:
+def rates_by_stage(network: Network, factors: Mapping[str, float], *, rest: float = 1.0) -> Rates:
     """A factor of the rate for each stage; 0 freezes.
 
     Args:
@@ -97,7 +97,7 @@ def lecture_rates(network: Network, params: Any = None) -> Rates:
     """
     names = [name for name in network.names if params is None or params.get(name)]
     factors = dict.fromkeys(names[-2:-1], 0.1) | {names[-1]: 1.0}
-    return _anyway(by_stage(network, factors, rest=0.01))
+    return _anyway(rates_by_stage(network, factors, rest=0.01))
 
 
 def layer_decay(network: Network, decay: float = 0.5) -> Rates:
@@ -114,10 +114,10 @@ def layer_decay(network: Network, decay: float = 0.5) -> Rates:
         raise ValueError(f"the decay must be in (0, 1], got {decay}.")
     last = len(network.names) - 1
     factors = {name: decay ** (last - i) for i, name in enumerate(network.names)}
-    return _anyway(by_stage(network, factors))
+    return _anyway(rates_by_stage(network, factors))
 
 
-def gradual(network: Network) -> tuple[Rates, ...]:
+def gradual_unfreezing(network: Network) -> tuple[Rates, ...]:
     """Gradual unfreezing: the head alone, then one stage more in each phase, to the whole network.
 
     Train the phases one after the other: ``train.restarted(recipe, params, model_state)`` with the
@@ -126,7 +126,7 @@ def gradual(network: Network) -> tuple[Rates, ...]:
     """
     names = network.names
     return tuple(
-        _anyway(by_stage(network, dict.fromkeys(names[:frozen], 0.0)))
+        _anyway(rates_by_stage(network, dict.fromkeys(names[:frozen], 0.0)))
         for frozen in range(len(names) - 1, -1, -1)
     )
 

@@ -47,14 +47,14 @@ def test_rates_by_stage(network, params):
     assert [lecture[name] for name in STAGES] == [{0.01}, {0.01}, {0.01}, {0.1}, {1}]
     decay = by_stage(transfer.layer_decay(network, 0.5), params)
     assert [decay[name] for name in STAGES] == [{0.0625}, {0.125}, {0.25}, {0.5}, {1}]
-    chosen = by_stage(transfer.by_stage(network, {"head": 1, "stem": 0}, rest=0.3), params)
+    chosen = by_stage(transfer.rates_by_stage(network, {"head": 1, "stem": 0}, rest=0.3), params)
     assert [chosen[name] for name in STAGES] == [{0}, {0.3}, {0.3}, {0.3}, {1}]
 
 
 def test_stages_are_unfrozen_one_after_the_other(network, params):
     learning = [
         [name for name in STAGES if by_stage(rates, params)[name] == {1}]
-        for rates in transfer.gradual(network)
+        for rates in transfer.gradual_unfreezing(network)
     ]
     assert learning == [list(STAGES[-n:]) for n in range(1, 6)]
 
@@ -62,7 +62,7 @@ def test_stages_are_unfrozen_one_after_the_other(network, params):
 def test_stages_without_parameters_are_no_problem():
     network = models.create("mlp", 3, widths=(4,))  # its stem only flattens
     variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
-    for rates in (transfer.lecture_rates(network), *transfer.gradual(network)):
+    for rates in (transfer.lecture_rates(network), *transfer.gradual_unfreezing(network)):
         assert by_stage(rates, variables["params"])["head"] == {1}
 
 
@@ -70,7 +70,7 @@ def test_a_stage_that_was_named_and_has_no_parameters_is_refused():
     network = models.create("mlp", 3, widths=(4,))
     variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     with pytest.raises(ValueError, match=r"'stem/\.\*' matches none"):
-        transfer.by_stage(network, {"stem": 0.0}).factors(variables["params"])
+        transfer.rates_by_stage(network, {"stem": 0.0}).factors(variables["params"])
     with pytest.raises(ValueError, match=r"something must learn, but '\.\*' freeze every"):
         transfer.freeze(network, patterns=(".*",)).factors(variables["params"])
     named = transfer.lecture_rates(network.front("stage1"), variables["params"])  # the head is cut
@@ -95,7 +95,7 @@ def test_freezing_that_cannot_be_is_refused(network, settings, message):
 
 def test_factors_are_a_mapping(network):
     with pytest.raises(ValueError, match="must be a mapping from stage to factor.*got 'head'"):
-        transfer.by_stage(network, "head")
+        transfer.rates_by_stage(network, "head")
 
 
 def test_a_decay_out_of_range_is_refused(network):
