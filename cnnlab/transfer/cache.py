@@ -108,7 +108,7 @@ def front_features(
     if directory is not None:
         about = _about(front, recipe, dataset, copies, seed)
         about |= {"stage": up_to, "copies": copies, "seed": seed if copies else 0, "dtype": dtype}
-        if cache_files.there(pathlib.Path(directory)):
+        if cache_files.exists(pathlib.Path(directory)):
             found = cache_files.read(pathlib.Path(directory), about, memory_limit)
             return _as_features(found, dataset, copies, up_to)
     parts = _computed(

@@ -117,7 +117,7 @@ def _write(
     write_json(directory / ABOUT, found)
 
 
-def there(directory: pathlib.Path) -> bool:
+def exists(directory: pathlib.Path) -> bool:
     """Whether there are features, all of them: what the first process says, on every process."""
     found = (directory / ABOUT).is_file()
     if jax.process_count() == 1:
