@@ -62,7 +62,7 @@ class Method(NamedTuple):
         """Networks [M, R, N, K] that predict each alone, of which this method is one."""
         import numpy as np
 
-        from cnnlab.ensemble.combine import softmax
+        from cnnlab.ensemble.combination import softmax
 
         return self._replace(name=name, probabilities=np.swapaxes(softmax(logits), 0, 1))
 

@@ -6,8 +6,8 @@ probabilities = ensemble.combine(logits)                   # [N, K]
 """
 
 from cnnlab.ensemble.averages import Running, average, greedy_soup, members_average
-from cnnlab.ensemble.combine import by_count, by_subsets, combine
-from cnnlab.ensemble.diversity import diversity
+from cnnlab.ensemble.combination import by_count, by_subsets, combine
+from cnnlab.ensemble.diversity_measures import diversity
 from cnnlab.ensemble.members import bootstrap, joined, subsets
 from cnnlab.ensemble.predictions import dropout_logits, view_logits
 from cnnlab.ensemble.selection import greedy_selection, validation_weights

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.ensemble.combine import Logits, checked_labels, checked_logits, log_softmax
+from cnnlab.ensemble.combination import Logits, checked_labels, checked_logits, log_softmax
 from cnnlab.spelling import unknown
 
 METRICS = ("nll", "accuracy")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from cnnlab.ensemble.combine import combine
+from cnnlab.ensemble.combination import combine
 from cnnlab.ensemble.selection import greedy_selection, validation_weights
 
 RNG = np.random.default_rng(0)

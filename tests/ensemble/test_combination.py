@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cnnlab.ensemble.combine import RULES, by_count, by_subsets, combine
+from cnnlab.ensemble.combination import RULES, by_count, by_subsets, combine
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (4, 30, 5))
 

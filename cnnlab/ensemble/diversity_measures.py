@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.ensemble.combine import Logits, checked_labels, checked_logits, log_softmax
+from cnnlab.ensemble.combination import Logits, checked_labels, checked_logits, log_softmax
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cnnlab.ensemble.combine import combine
-from cnnlab.ensemble.diversity import diversity
+from cnnlab.ensemble.combination import combine
+from cnnlab.ensemble.diversity_measures import diversity
 
 RNG = np.random.default_rng(0)
 M, N, K = 5, 300, 4
