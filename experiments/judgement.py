@@ -79,10 +79,10 @@ def predicted(
       part: of the data.
       members: M, where it is not the number of pieces.
     """
-    from cnnlab.ensemble import joined
+    from cnnlab.ensemble import concatenate_members
     from cnnlab.train import predict
 
-    logits = predict(recipe, joined(states), part)
+    logits = predict(recipe, concatenate_members(states), part)
     return logits.reshape(members or len(states), -1, *logits.shape[1:])
 
 

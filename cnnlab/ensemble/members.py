@@ -69,7 +69,7 @@ def subsets(examples: int, members: int, fraction: float, seed: int = 0) -> np.n
     ).astype(np.int32)
 
 
-def joined(states: Sequence[TrainState]) -> TrainState:
+def concatenate_members(states: Sequence[TrainState]) -> TrainState:
     """States ``[M1, ...]``, ``[M2, ...]`` … of one architecture as members ``[M1 + M2 + …, ...]``.
 
     So the snapshots of a run become the members that ``train.predict`` takes. Where they were
