@@ -121,7 +121,7 @@ def by_count(
         [
             [
                 float((each.argmax(-1) == labels).mean())
-                for each in ensemble.by_count(logits[:, repetition], rule)
+                for each in ensemble.combine_by_count(logits[:, repetition], rule)
             ]
             for repetition in range(logits.shape[1])
         ]

@@ -29,7 +29,7 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
 
     Args:
       states: one or more of the same network; with ``[M, ...]`` members, each member is averaged by
-        itself. None may be traced: for averages in a compiled program there is ``Running``.
+        itself. None may be traced: for averages in a compiled program there is ``RunningAverage``.
       weights: one >= 0 for each; only their ratios matter. Equal by default.
 
     Returns:
@@ -43,7 +43,7 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
     if isinstance(states, TrainState):
         raise ValueError(
             "states must be a sequence of them, such as checkpoints, got one. For the mean over "
-            "its members: members_average(states)."
+            "its members: average_members(states)."
         )
     states = list(states)
     shares = _shares(len(states), weights)
@@ -64,7 +64,7 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
     return last._replace(params=params, model_state=model_state)
 
 
-def members_average(states: TrainState, weights: ArrayLike | None = None) -> TrainState:
+def average_members(states: TrainState, weights: ArrayLike | None = None) -> TrainState:
     """The mean over the members: of states ``[M, ...]`` one ``[1, ...]``, a uniform soup.
 
     Members that began at different weights rarely have anything between them: a soup is for
@@ -77,7 +77,7 @@ def members_average(states: TrainState, weights: ArrayLike | None = None) -> Tra
     return average(_alone([states]), weights)
 
 
-class Running(NamedTuple):
+class RunningAverage(NamedTuple):
     """The mean of weights so far, kept while training goes on: stochastic weight averaging.
 
     A pytree, and its methods are pure: they may stand in compiled programs and be checkpointed.
@@ -85,8 +85,10 @@ class Running(NamedTuple):
     Example:
       >>> mean = None
       >>> for epoch in train.fit(recipe, splits.train, epochs=100):
-      ...     if epoch.epoch > 75:
-      ...         mean = Running.start(epoch.states) if mean is None else mean.add(epoch.states)
+      ...     if epoch.epoch == 76:
+      ...         mean = RunningAverage.start(epoch.states)
+      ...     elif mean is not None:
+      ...         mean = mean.add(epoch.states)
       >>> states = train.recalibrate(recipe, mean.states(epoch.states), splits.train)
 
     Source: Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI
@@ -97,12 +99,12 @@ class Running(NamedTuple):
     params: Any  # at least float32, like the parameters
 
     @classmethod
-    def start(cls, states: TrainState) -> "Running":
+    def start(cls, states: TrainState) -> "RunningAverage":
         """The mean of this one alone."""
         params = jax.tree.map(lambda p: p.astype(_at_least_float32(p)), states.params)
         return cls(jnp.ones(states.step.shape, jnp.int32), params)
 
-    def add(self, states: TrainState) -> "Running":
+    def add(self, states: TrainState) -> "RunningAverage":
         """The mean with one more: (n mean + new) / (n + 1), as mean + (new - mean) / (n + 1)."""
         total = self.averaged + 1
 
@@ -110,7 +112,7 @@ class Running(NamedTuple):
             by = total.reshape(total.shape + (1,) * (mean.ndim - total.ndim)).astype(mean.dtype)
             return mean + (new.astype(mean.dtype) - mean) / by
 
-        return Running(total, jax.tree.map(step, self.params, states.params))
+        return RunningAverage(total, jax.tree.map(step, self.params, states.params))
 
     def states(self, like: TrainState) -> TrainState:
         """``like`` with the mean as its parameters, and without a moving average of its own.
@@ -121,7 +123,7 @@ class Running(NamedTuple):
         return like._replace(params=params, average=None)
 
 
-class Try(NamedTuple):
+class SoupStep(NamedTuple):
     """One more candidate in the soup: what came of it."""
 
     candidate: int
@@ -135,7 +137,7 @@ class Soup(NamedTuple):
 
     states: TrainState  # [1, ...]
     chosen: tuple[int, ...]  # candidates, in the order in which they came in
-    history: tuple[Try, ...]  # all candidates, the best one first
+    history: tuple[SoupStep, ...]  # all candidates, the best one first
 
 
 def greedy_soup(
@@ -179,13 +181,13 @@ def greedy_soup(
     order = sorted(range(len(rows)), key=lambda index: (-alone[index], index))
     best = order[0]
     soup, chosen, highest = rows[best], [best], alone[best]
-    history = [Try(best, highest, highest, True)]
+    history = [SoupStep(best, highest, highest, True)]
     for index in order[1:]:
         mixed = average([rows[i] for i in (*chosen, index)])
         if train is not None:
             mixed = recalibrate(recipe, mixed, train, batch_size=batch_size)
         found = accuracy(mixed)
-        history.append(Try(index, alone[index], found, found >= highest))
+        history.append(SoupStep(index, alone[index], found, found >= highest))
         if found >= highest:
             soup, highest = mixed, found
             chosen.append(index)

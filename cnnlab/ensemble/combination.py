@@ -56,8 +56,8 @@ def combine(
         logits that are not finite (whose), weights other than these.
     """
     term, finish = _rule(rule)
-    members = checked_logits(logits)
-    shares = checked_weights(weights, len(members))
+    members = check_logits(logits)
+    shares = check_weights(weights, len(members))
     mean = np.zeros(members[0].shape)
     for member, share in zip(members, shares, strict=True):
         if share:
@@ -65,7 +65,7 @@ def combine(
     return finish(mean)
 
 
-def by_count(logits: Logits, rule: str = "probabilities") -> list[np.ndarray]:
+def combine_by_count(logits: Logits, rule: str = "probabilities") -> list[np.ndarray]:
     """The probabilities of the first member alone, of the first two, … of all M together.
 
     Args:
@@ -79,7 +79,7 @@ def by_count(logits: Logits, rule: str = "probabilities") -> list[np.ndarray]:
       ValueError: as `combine`.
     """
     term, finish = _rule(rule)
-    members = checked_logits(logits)
+    members = check_logits(logits)
     total = np.zeros(members[0].shape)
     found = []
     for count, member in enumerate(members, start=1):
@@ -88,7 +88,7 @@ def by_count(logits: Logits, rule: str = "probabilities") -> list[np.ndarray]:
     return found
 
 
-def by_subsets(
+def score_subsets(
     logits: Logits,
     score: Callable[[np.ndarray], float],
     rule: str = "probabilities",
@@ -99,9 +99,9 @@ def by_subsets(
     """The score of subsets of the members, for each number of members.
 
     The mean over subsets of m members estimates the score of an ensemble of m without bias where
-    the members are alike (trained independently); it does not hang on their order as `by_count`
-    does. The subsets share members, so their spread is no standard error, and it shrinks to none
-    at M; for an uncertainty repeat whole ensembles.
+    the members are alike (trained independently); unlike `combine_by_count` it does not depend on
+    their order. The subsets share members, so their spread is no standard error, and it shrinks
+    to none at M; for an uncertainty repeat whole ensembles.
 
     Args:
       logits: as for `combine`.
@@ -120,7 +120,7 @@ def by_subsets(
     if most < 1:
         raise ValueError(f"most must be >= 1, got {most}.")
     term, finish = _rule(rule)
-    terms = np.array([term(member) for member in checked_logits(logits)])
+    terms = np.array([term(member) for member in check_logits(logits)])
     generator = np.random.default_rng(seed)
     found = []
     for size in range(1, len(terms) + 1):
@@ -142,7 +142,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.exp(log_softmax(logits))
 
 
-def checked_logits(logits: Logits) -> list[np.ndarray]:
+def check_logits(logits: Logits) -> list[np.ndarray]:
     """Checks the logits of an ensemble as `combine` says, and gives one array for each member."""
     if hasattr(logits, "ndim"):
         array = np.asarray(logits)
@@ -179,7 +179,7 @@ def checked_logits(logits: Logits) -> list[np.ndarray]:
     return members
 
 
-def checked_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+def check_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     """Checks that labels are integers [N] in [0, K) for the shape (N, K); gives int64."""
     array = np.asarray(labels)
     if array.shape != shape[:1] or array.dtype.kind not in "iu":
@@ -192,7 +192,7 @@ def checked_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def checked_weights(weights: ArrayLike | None, members: int) -> np.ndarray:
+def check_weights(weights: ArrayLike | None, members: int) -> np.ndarray:
     """Checks weights as `combine` says, and gives float64 [M] that adds up to 1."""
     if weights is None:
         return np.full(members, 1 / members)

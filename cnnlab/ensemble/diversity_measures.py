@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.ensemble.combination import Logits, checked_labels, checked_logits, log_softmax
+from cnnlab.ensemble.combination import Logits, check_labels, check_logits, log_softmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +96,8 @@ def diversity(logits: Logits, labels: ArrayLike) -> Diversity:
     Raises:
       ValueError: logits or labels other than these.
     """
-    members = checked_logits(logits)
-    y = checked_labels(labels, members[0].shape)
+    members = check_logits(logits)
+    y = check_labels(labels, members[0].shape)
     predictions = np.array([member.argmax(-1) for member in members])
     disagreement = np.array([(one != predictions).mean(1) for one in predictions])
     wrong = predictions != y

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.ensemble.combination import Logits, checked_labels, checked_logits, log_softmax
+from cnnlab.ensemble.combination import Logits, check_labels, check_logits, log_softmax
 from cnnlab.spelling import unknown
 
 METRICS = ("nll", "accuracy")
@@ -45,8 +45,8 @@ def validation_weights(
     """
     if steps < 1:
         raise ValueError(f"steps must be >= 1, got {steps}.")
-    members = checked_logits(logits)
-    y = checked_labels(labels, members[0].shape)
+    members = check_logits(logits)
+    y = check_labels(labels, members[0].shape)
     rows = np.arange(len(y))
     true = np.array([log_softmax(member)[rows, y] for member in members])
     # A factor of an example cancels in every step: with the largest 1, nothing is 0 / 0.
@@ -106,8 +106,8 @@ def greedy_selection(
             raise ValueError(f"{name} must be >= {least}, got {value}.")
     if not 0 < bag_fraction <= 1:
         raise ValueError(f"bag_fraction must lie in (0, 1], got {bag_fraction}.")
-    members = checked_logits(logits)
-    y = checked_labels(labels, members[0].shape)
+    members = check_logits(logits)
+    y = check_labels(labels, members[0].shape)
     p = np.array([np.exp(log_softmax(member)) for member in members])
     everyone = np.arange(len(members))
     if bags == 1:

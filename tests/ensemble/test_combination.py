@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from cnnlab.ensemble.combination import RULES, by_count, by_subsets, combine
+from cnnlab.ensemble.combination import RULES, combine, combine_by_count, score_subsets
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (4, 30, 5))
 
@@ -99,14 +99,14 @@ def test_single_and_half_precision_are_averaged_in_double():
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_first_m_members_are_what_combine_says_of_them(rule):
-    curve = by_count(list(LOGITS), rule)
+    curve = combine_by_count(list(LOGITS), rule)
     assert len(curve) == 4
     for count, p in enumerate(curve, start=1):
         np.testing.assert_allclose(p, combine(LOGITS[:count], rule))
 
 
 def test_all_subsets_are_taken_where_they_are_few():
-    found = by_subsets(LOGITS, lambda p: p[0, 0], "logits")
+    found = score_subsets(LOGITS, lambda p: p[0, 0], "logits")
     assert [len(scores) for scores in found] == [4, 6, 4, 1]
     pairs = [
         combine(LOGITS[list(pair)], "logits")[0, 0] for pair in itertools.combinations(range(4), 2)
@@ -116,12 +116,12 @@ def test_all_subsets_are_taken_where_they_are_few():
 
 def test_many_subsets_are_sampled_without_repetition_from_a_seed():
     logits = np.random.default_rng(2).normal(size=(12, 3, 2))
-    found = by_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
+    found = score_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
     assert [len(scores) for scores in found] == [12] + [50] * 9 + [12, 1]
     assert all(len(set(scores.tolist())) == len(scores) for scores in found)
-    again = by_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
+    again = score_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
     np.testing.assert_array_equal(found[5], again[5])
-    assert not np.array_equal(found[5], by_subsets(logits, lambda p: p[0, 0], most=50)[5])
+    assert not np.array_equal(found[5], score_subsets(logits, lambda p: p[0, 0], most=50)[5])
 
 
 def test_an_ensemble_must_have_a_member():
@@ -168,6 +168,6 @@ def test_an_unknown_rule_names_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'geometric'"):
         combine(LOGITS, "geometrical")
     with pytest.raises(ValueError, match="unknown rule"):
-        by_count(LOGITS, "mean")
+        combine_by_count(LOGITS, "mean")
     with pytest.raises(ValueError, match="most must be >= 1"):
-        by_subsets(LOGITS, lambda p: 0.0, most=0)
+        score_subsets(LOGITS, lambda p: 0.0, most=0)
