@@ -293,7 +293,7 @@ def _some(dataset: "Dataset", count: int) -> "Dataset":
 
 def _variables(states: "TrainState") -> dict[str, Any]:
     """What is grown: with a moving average, what was evaluated."""
-    network = states if states.average is None else states.average
+    network = states.evaluated
     return {"params": network.params, **network.model_state}
 
 

@@ -252,7 +252,7 @@ def _variables(states: "TrainState") -> dict[str, Any]:
     """What is copied of networks: with a moving average, what was evaluated."""
     from cnnlab.mesh import fetch
 
-    network = states if states.average is None else states.average
+    network = states.evaluated
     found: dict[str, Any] = fetch({"params": network.params, **network.model_state})
     return found
 

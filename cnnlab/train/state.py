@@ -43,6 +43,14 @@ class TrainState(NamedTuple):
     opt_state: Any  # optax, of the parameters that learn
     average: Average | None  # where the recipe asks for it
 
+    @property
+    def evaluated(self) -> Average:
+        """The parameters and statistics that are evaluated.
+
+        They are the moving average, or the network where there is none.
+        """
+        return Average(self.params, self.model_state) if self.average is None else self.average
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:

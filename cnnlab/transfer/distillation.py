@@ -279,7 +279,7 @@ def _together(logits: Any, rule: str, temperature: float) -> jax.Array:
 
 def _evaluated(states: TrainState) -> dict[str, Any]:
     """The variables that are evaluated: those of the moving average, where there is one."""
-    network = states if states.average is None else states.average
+    network = states.evaluated
     return {"params": network.params, **network.model_state}
 
 

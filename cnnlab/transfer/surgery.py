@@ -215,7 +215,7 @@ def transplant_each(
         raise ValueError(
             f"there must be a trained network for each fresh one, got {count} for {wanted}."
         )
-    trained = sources if sources.average is None else sources.average
+    trained = sources.evaluated
     theirs = fetch({"params": trained.params, **trained.model_state})
     own = {"params": fresh.params, **fresh.model_state}
     # All leaves have the leading axis [M] on both sides, so each member gets its own.

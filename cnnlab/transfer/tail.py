@@ -100,8 +100,8 @@ def join_front(recipe: Recipe, states: TrainState, tail: TrainState, up_to: str)
     model_state = _join_states(stages_of_state(states.model_state, names), tail.model_state)
     average = None
     if recipe.ema_decay is not None:
-        front = states if states.average is None else states.average
-        after = tail if tail.average is None else tail.average
+        front = states.evaluated
+        after = tail.evaluated
         average = Average(
             {**stages_of(front.params, names), **after.params},
             _join_states(stages_of_state(front.model_state, names), after.model_state),
