@@ -1,4 +1,4 @@
-"""What one network has learned, put to use in another.
+"""Transfer of what one network has learned to another: distillation, surgery, features, pruning.
 
 logits = transfer.teacher_logits([(recipe, states)], splits.train)
 student = dataclasses.replace(recipe, loss=losses.distillation(temperature=4.0))
@@ -8,9 +8,9 @@ for epoch in train.fit(student, transfer.with_teacher_targets(splits.train, logi
 recipe = dataclasses.replace(recipe, rates=transfer.freeze(network, up_to="stage2"))
 states, report = transfer.transplant(trained, recipe, splits.train, seeds=(0, 1, 2))
 
-found = transfer.features.features(recipe, states, splits.train, ("stage2",))
+outputs = transfer.features.features(recipe, states, splits.train, ("stage2",))
 
-sparse = transfer.pruning.prune(states.params, 0.8, members=True)  # and rewound
+sparse = transfer.pruning.prune(states.params, 0.8, members=True)
 """
 
 from cnnlab.transfer import (

@@ -107,7 +107,7 @@ def test_stages_without_features_and_wrong_files_are_refused(tmp_path, lenet):
     across = {"stage1": np.zeros((2, 11), np.float32)}
     cases = [
         (lambda: features(*lenet, DATASET, ("haed",)), "Did you mean 'head'"),
-        (lambda: features(*unet, DATASET, ("stem",)), "'stem' must give one array"),
+        (lambda: features(*unet, DATASET, ("stem",)), "'stem' must return one array"),
         (lambda: features(*lenet, DATASET, pool=0), "pool must be"),
         (lambda: save_features(tmp_path / "f.npy", {}, DATASET), "ends with .npz"),
         (lambda: save_features(tmp_path / "f.npz", one, DATASET), "11 examples of made"),
