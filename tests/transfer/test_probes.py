@@ -1,4 +1,4 @@
-"""Linear probes against scikit-learn's, and how a penalty is chosen."""
+"""Linear probes against scikit-learn's, and the choice of the penalty."""
 
 import numpy as np
 import pytest
@@ -51,16 +51,16 @@ def test_logistic_is_scikit_learn_s_and_leaves_out_classes_without_examples(clas
 def test_the_penalty_is_the_best_on_validation_and_the_scale_of_features_does_not_matter(kind):
     train, validation = make_features(60, 30), 4 * make_features(60, 30, seed=2) - 15
 
-    def chosen(*penalties, scale=1.0):
+    def fit(*penalties, scale=1.0):
         given = scale * train, LABELS, scale * validation, LABELS
         return probes.fit_probe(*given, 4, kind=kind, penalties=penalties)
 
     tried = (0.1, 10.0, 1e3)
-    alone = {penalty: chosen(penalty).validation for penalty in tried}
-    probe = chosen(*tried)
+    alone = {penalty: fit(penalty).validation for penalty in tried}
+    probe = fit(*tried)
     assert probe.validation == probe.linear.accuracy(validation, LABELS) == max(alone.values())
     assert probe.penalty == max(p for p in tried if alone[p] == probe.validation)
-    scaled = chosen(*tried, scale=10.0 ** np.linspace(-3, 3, 30))
+    scaled = fit(*tried, scale=10.0 ** np.linspace(-3, 3, 30))
     assert (scaled.penalty, scaled.validation) == (probe.penalty, probe.validation)
 
 
@@ -70,7 +70,7 @@ def test_a_feature_that_is_constant_has_no_weight():
     assert np.all(probe.linear.weights[-1] == 0)
 
 
-def test_what_cannot_be_probed_is_refused():
+def test_invalid_features_and_labels_are_refused():
     features = make_features(60, 5)
     broken = features.copy()
     broken[3, 2] = np.nan

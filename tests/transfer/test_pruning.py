@@ -1,4 +1,4 @@
-"""Magnitude pruning: which weights go, that they stay gone, and what the others begin from."""
+"""Magnitude pruning: pruned weights, which stay zero, and the initial values of the others."""
 
 import warnings
 
@@ -85,7 +85,7 @@ def test_kernels_of_two_dtypes_are_ranked_together_and_keep_them():
     assert jax.tree.map(jnp.dtype, pruned) == jax.tree.map(jnp.dtype, params)
 
 
-def test_pruning_goes_on_from_what_is_pruned():
+def test_pruning_in_rounds_prunes_further():
     once = pruning.prune(network(), 0.3)
     trained = jax.tree.map(lambda x: x * 1.01, once)
     np.testing.assert_array_equal(
@@ -107,7 +107,7 @@ def test_each_member_is_pruned_by_its_own_magnitudes(quick_jit):
     np.testing.assert_array_equal(left[1], [20, 20])
 
 
-def test_rewound_weights_begin_where_they_began_and_pruned_ones_at_zero():
+def test_rewound_weights_have_their_initial_values_and_pruned_ones_are_zero():
     pruned = pruning.prune(network(), 0.5)
     initial = jax.tree.map(lambda x: x + 100, network())
     ticket = pruning.rewind(pruned, initial)
@@ -147,12 +147,12 @@ def test_pruned_weights_stay_zero_through_training_and_the_others_move(recipe):
     assert (
         (pruned["head"]["dense"]["kernel"] == 0)[0] != (pruned["head"]["dense"]["kernel"] == 0)[1]
     ).any()
-    # The next round: what training left nearest to zero.
+    # The next round prunes the weights that training left nearest to zero.
     again = pruning.prune(last.states.params, 0.9, members=True)
     np.testing.assert_allclose(jax.vmap(pruning.sparsity)(again), round(0.9 * 152) / 152, rtol=1e-6)
 
 
-def test_a_restart_forgets_what_the_optimizer_knew(recipe):
+def test_a_restart_has_a_fresh_optimizer_state(recipe):
     params = jax.tree.map(lambda x: jnp.stack([x, x]), {"head": network()["head"]})
     state = restarted(recipe, params, {"batch_stats": {"mean": jnp.ones((2, 3))}})
     assert state.step.tolist() == [0, 0]
@@ -172,7 +172,7 @@ def test_the_sparsities_of_rounds():
     assert pruning.check_sparsities([0.5, 0.75]) == (0.5, 0.75)
 
 
-def test_a_layer_without_a_weight_left_is_said():
+def test_a_layer_without_a_weight_left_is_warned_of():
     small = network(np.where(np.arange(20) < 16, ranks + 10, ranks / 100))
     with pytest.warns(UserWarning, match="no weight in head/dense/kernel"):
         pruning.prune(small, 0.25)
@@ -208,6 +208,6 @@ def test_a_layer_without_a_weight_left_is_said():
         (lambda p: pruning.scale_pruning_rate([0.5], 1.5), r"factor must be in \[0, 1\]"),
     ],
 )
-def test_what_cannot_be_pruned_is_refused(call, message):
+def test_invalid_pruning_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(network())

@@ -187,7 +187,7 @@ def test_what_cannot_be_is_refused(machine):
         rbm.gibbs(key, machine, BATCH, 0)
     with pytest.raises(ValueError, match="at most 20 hidden units"):
         rbm.log_partition(rbm.Machine(np.zeros((2, 21)), np.zeros(2), np.zeros(21)))
-    with pytest.raises(ValueError, match="must be of draws"):
+    with pytest.raises(ValueError, match="must consist of draws"):
         rbm.contrastive_divergence(key, machine, BATCH, chain=BATCH, mean_last=True)
     with pytest.raises(ValueError, match="visible and hidden units"):
         rbm.init_machine(key, 3, 0)
