@@ -35,7 +35,7 @@ _LARGEST = float(np.log(1000 / 16))  # the log of the largest factor by which a 
 DetectionLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
-class Detections(NamedTuple):
+class ScoredBoxes(NamedTuple):
     """Detected objects, the best first; P candidates for each of K classes.
 
     Attributes:
@@ -281,7 +281,7 @@ def smooth_l1(x: jax.Array) -> jax.Array:
     return jnp.where(size < 1, 0.5 * jnp.square(x), size - 0.5)
 
 
-# Detections ----------------------------------------------------------------------------------
+# ScoredBoxes ----------------------------------------------------------------------------------
 
 
 def nms(boxes: jax.Array, scores: jax.Array, threshold: float) -> jax.Array:
@@ -319,7 +319,7 @@ def detect(
     smallest: float = 0.01,
     candidates: int = 100,
     corrected: bool = True,
-) -> Detections:
+) -> ScoredBoxes:
     """The objects that a network detects in images, with one box for each after suppression.
 
     Args:
@@ -348,7 +348,7 @@ def detect(
     count = min(candidates, len(proposals))
     options = (image_size, threshold, smallest, count, corrected)
     boxes, scores = jax.device_get(_detect(jnp.asarray(outputs), proposals, *options))
-    return Detections(boxes, scores)
+    return ScoredBoxes(boxes, scores)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))

@@ -129,8 +129,8 @@ def logistic(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: 
             f"a classifier needs examples of at least two classes, got {len(classes)} of class "
             f"{present[0]} only."
         )
-    # Its products are with thin matrices, where a second thread costs more than it saves. A fit that
-    # has not quite converged is compared on validation data like the others.
+    # Its products are with thin matrices, where a second thread costs more than it saves. A fit
+    # that has not quite converged is compared on validation data like the others.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=1 / penalty, max_iter=300).fit(x, classes)

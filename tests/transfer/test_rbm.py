@@ -63,7 +63,7 @@ def test_energies_and_probabilities_are_those_of_all_states(machine, table):
     np.testing.assert_allclose(down, given_h @ states(V), rtol=1e-5)
 
 
-def test_the_exact_gradient_is_what_the_model_expects_minus_what_the_data_say(machine, table):
+def test_the_exact_gradient_is_the_model_s_expectation_minus_the_data_s(machine, table):
     hidden = table / table.sum(1, keepdims=True) @ states(H)
     index = [int("".join(str(int(x)) for x in v), 2) for v in BATCH]
     data = np.mean([np.outer(v, hidden[i]) for v, i in zip(BATCH, index, strict=True)], 0)
@@ -112,7 +112,7 @@ def flat(gradient):
 
 
 @pytest.mark.parametrize(("kind", "batch"), [("bernoulli", BATCH), ("gaussian", REAL)])
-def test_many_steps_estimate_the_exact_gradient_and_one_goes_its_way(machine, kind, batch):
+def test_many_steps_estimate_the_exact_gradient_and_one_points_its_way(machine, kind, batch):
     exact, long, short = jax.device_get(estimates(jax.random.key(0), machine, batch, kind))
     error = long.std(0, ddof=1) / np.sqrt(DRAWS)
     assert (np.abs(long.mean(0) - exact) < 4.5 * error).all()
@@ -138,7 +138,7 @@ def test_descending_cd_1_raises_the_exact_likelihood(machine):
 
 
 def test_a_persistent_chain_comes_to_the_model_s_distribution(machine, table):
-    """Without learning: it goes on where it was, away from the batch that it began with."""
+    """Without learning: it continues from its own states, away from the initial batch."""
     chain = jnp.zeros((3000, V))
 
     def step(chain, key):
@@ -150,7 +150,7 @@ def test_a_persistent_chain_comes_to_the_model_s_distribution(machine, table):
     np.testing.assert_allclose(end.mean(0), wanted, atol=4.5 * 0.5 / np.sqrt(3000))
 
 
-def test_means_of_the_last_step_take_its_noise_away(machine):
+def test_means_of_the_last_step_remove_its_noise(machine):
     @jax.jit
     def look(machine, v):
         key = jax.random.key(0)
@@ -179,7 +179,7 @@ def test_reconstruction_is_scored_by_its_kind(machine):
     np.testing.assert_allclose(real, np.square(back - REAL).sum(1) / 2, rtol=1e-5)
 
 
-def test_what_cannot_be_is_refused(machine):
+def test_invalid_arguments_are_refused(machine):
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"unknown kind .*'gausian'\. Did you mean 'gaussian'"):
         rbm.free_energy(machine, BATCH, "gausian")

@@ -1,4 +1,4 @@
-"""Surgery: what is copied, what starts afresh, what is refused, and new input channels."""
+"""Surgery: copied and fresh arrays, arrays that do not fit, and new input channels."""
 
 import dataclasses
 
@@ -41,7 +41,7 @@ FRESH = variables(resnet(3), seed=2)
 
 
 def check(found, new):
-    """Every leaf is the source's or, where ``new`` says so, the fresh one's."""
+    """Every leaf is the source's or, where ``new`` is true, the fresh one's."""
     for path, leaf in flat(found).items():
         whence = FRESH if new(path.partition("/")[2]) else SOURCE
         np.testing.assert_array_equal(leaf, flat(whence)[path], err_msg=path)
@@ -73,7 +73,7 @@ def test_the_last_stages_are_counted_from_the_head():
             last_stages(resnet(), k)
 
 
-def test_what_starts_afresh_may_be_missing_on_either_side():
+def test_reinitialised_arrays_may_be_missing_on_either_side():
     other = {"params": {**SOURCE["params"], "head": {"conv": {"kernel": np.zeros((1, 1, 8, 5))}}}}
     found, report = copy_variables(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
     check(found, lambda path: path.startswith("head/"))
@@ -104,7 +104,7 @@ def test_values_take_the_dtype_of_the_fresh_ones():
         (variables(resnet(), (8, 8, 3)), {"channels": "mean"}, "unknown way .*Known: sum, adapt"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_listed(source, settings, message):
+def test_arrays_that_do_not_fit_are_refused_and_listed(source, settings, message):
     with pytest.raises(SurgeryError, match=f"(?s){message}"):
         copy_variables(source, FRESH, **settings)
 
@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused_and_listed(source, settings, message):
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (3, 4)])
-def test_summed_channels_say_the_same_of_grey_images(before, after):
+def test_summed_channels_have_the_same_output_for_grey_images(before, after):
     source = variables(resnet(5), (8, 8, before), seed=1)
     fresh = variables(resnet(3), (8, 8, after), seed=2)
     found, report = copy_variables(source, fresh, channels="sum")
@@ -171,7 +171,7 @@ def test_members_have_the_same_front_and_heads_of_their_own(begun):
     assert states.step.tolist() == [0, 0, 0]
 
 
-def test_the_optimizer_remembers_what_learns_only(begun):
+def test_the_optimizer_has_trainable_parameters_only(begun):
     _, states, report = begun
     shapes = {leaf.shape for leaf in jax.tree.leaves(states.opt_state) if leaf.ndim > 1}
     assert shapes == {(3, 4, 3), (3, 3)}  # of the head
