@@ -1,9 +1,9 @@
-"""Averages of weights: several networks of one architecture as one, at the cost of one.
+"""Averages of weights: several networks of one architecture averaged into one.
 
 A mean of checkpoints, the mean that stochastic weight averaging keeps while it trains (Izmailov et
 al., UAI 2018), and soups of separately trained networks, uniform and greedy (Wortsman et al., ICML
 2022). The statistics of batch normalisation of averaged weights are not the average of the
-statistics: take them anew with ``train.recalibrate``.
+statistics: compute them again with ``train.recalibrate``.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
     """The mean of states, such as of a run's last checkpoints.
 
     Averaged are the parameters and the inexact arrays of ``model_state``, on the host in float64,
-    and rounded once to their own dtype. It is the parameters themselves that are averaged: a moving
-    average that the states hold is left out, so that the mean is what is evaluated. Step, optimizer
-    state and all else are the last one's.
+    and rounded once to their own dtype. The parameters themselves are averaged: a moving average of
+    the states is left out, so that the mean is evaluated. Step, optimizer state and all else are
+    those of the last state.
 
     Args:
       states: one or more of the same network; with ``[M, ...]`` members, each member is averaged by
@@ -36,9 +36,9 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
       A state like each of them, with ``average=None``.
 
     Raises:
-      ValueError: if there is no state or no sequence of them, they are of different networks (it
-        says which one, and which of its arrays), or the weights are negative, not finite, all zero
-        or not as many.
+      ValueError: if there is no state or no sequence of them, they are of different networks (the
+        state and the array are named), or the weights are negative, not finite, all zero or not
+        one for each state.
     """
     if isinstance(states, TrainState):
         raise ValueError(
@@ -55,7 +55,7 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
             return leaves[-1]
         total = np.zeros(leaves[-1].shape, np.float64)
         for share, leaf in zip(shares, leaves, strict=True):
-            if share:  # what does not count may hold a NaN
+            if share:  # a state of weight 0 may hold a NaN
                 total += share * np.asarray(fetch(leaf), np.float64)
         return jnp.asarray(total.astype(leaves[-1].dtype))
 
@@ -65,10 +65,10 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
 
 
 def average_members(states: TrainState, weights: ArrayLike | None = None) -> TrainState:
-    """The mean over the members: of states ``[M, ...]`` one ``[1, ...]``, a uniform soup.
+    """The mean over the members of states ``[M, ...]``: one network ``[1, ...]``, a uniform soup.
 
-    Members that began at different weights rarely have anything between them: a soup is for
-    networks that were trained on from the same ones.
+    Averages of members with different initial weights are rarely accurate: a soup is for networks
+    that were fine-tuned from the same weights.
 
     Args and errors are those of ``average``.
 
@@ -78,7 +78,7 @@ def average_members(states: TrainState, weights: ArrayLike | None = None) -> Tra
 
 
 class RunningAverage(NamedTuple):
-    """The mean of weights so far, kept while training goes on: stochastic weight averaging.
+    """The mean of the weights so far, updated during training: stochastic weight averaging.
 
     A pytree, and its methods are pure: they may stand in compiled programs and be checkpointed.
 
@@ -95,12 +95,12 @@ class RunningAverage(NamedTuple):
     2018, algorithm 1.
     """
 
-    averaged: jax.Array  # int32 [], how many; with members [M]
+    averaged: jax.Array  # int32 [], the number of states; with members [M]
     params: Any  # at least float32, like the parameters
 
     @classmethod
     def start(cls, states: TrainState) -> "RunningAverage":
-        """The mean of this one alone."""
+        """The mean of one state."""
         params = jax.tree.map(lambda p: p.astype(_at_least_float32(p)), states.params)
         return cls(jnp.ones(states.step.shape, jnp.int32), params)
 
@@ -124,19 +124,19 @@ class RunningAverage(NamedTuple):
 
 
 class SoupStep(NamedTuple):
-    """One more candidate in the soup: what came of it."""
+    """A candidate that was tried in the soup, with the result."""
 
     candidate: int
-    alone: float  # its own accuracy on the validation part
-    accuracy: float  # of the soup with it
+    alone: float  # the candidate's own accuracy on the validation data
+    accuracy: float  # that of the soup with the candidate
     kept: bool
 
 
 class Soup(NamedTuple):
-    """What ``greedy_soup`` found."""
+    """The result of ``greedy_soup``."""
 
     states: TrainState  # [1, ...]
-    chosen: tuple[int, ...]  # candidates, in the order in which they came in
+    chosen: tuple[int, ...]  # candidates, in the order in which they were added
     history: tuple[SoupStep, ...]  # all candidates, the best one first
 
 
@@ -148,20 +148,20 @@ def greedy_soup(
     *,
     batch_size: int = 512,
 ) -> Soup:
-    """Averages candidates as long as that does no harm.
+    """Averages candidates as long as the validation accuracy does not fall.
 
-    Sorted by accuracy on the validation part (of equal ones the first), each joins the soup if the
-    soup's accuracy there does not fall. Where the network has statistics of batch normalisation,
-    they are taken anew for each soup of two or more; a soup of one is that network with its own.
-    So the soup is never worse than the best candidate, on that part. As in ``average``, moving
+    Sorted by validation accuracy (of equal ones the first), each candidate is added to the soup if
+    the soup's accuracy does not fall. Statistics of batch normalisation are computed again for each
+    soup of two or more; a soup of one is that network with its own. So on the validation data the
+    soup is never worse than the best candidate. As in ``average``, moving
     averages are left out.
 
     Args:
       recipe: how the candidates were trained.
       candidates: ``[M, ...]``, or a sequence of states with or without a leading axis, whose
         members are the candidates in turn.
-      validation: what decides.
-      train: what statistics are taken from, without augmentation; None leaves them averaged.
+      validation: the data that decide.
+      train: the data for statistics, without augmentation; None leaves the statistics averaged.
       batch_size: examples at a time.
 
     Raises:
@@ -174,8 +174,8 @@ def greedy_soup(
     _check_alike(rows)
 
     def accuracy(states: TrainState) -> float:
-        found = evaluate(recipe, states, validation, batch_size=batch_size)
-        return float(found["accuracy"][0])
+        metrics = evaluate(recipe, states, validation, batch_size=batch_size)
+        return float(metrics["accuracy"][0])
 
     alone = [accuracy(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: (-alone[index], index))
@@ -186,10 +186,10 @@ def greedy_soup(
         mixed = average([rows[i] for i in (*chosen, index)])
         if train is not None:
             mixed = recalibrate(recipe, mixed, train, batch_size=batch_size)
-        found = accuracy(mixed)
-        history.append(SoupStep(index, alone[index], found, found >= highest))
-        if found >= highest:
-            soup, highest = mixed, found
+        score = accuracy(mixed)
+        history.append(SoupStep(index, alone[index], score, score >= highest))
+        if score >= highest:
+            soup, highest = mixed, score
             chosen.append(index)
     return Soup(soup, tuple(chosen), tuple(history))
 
@@ -198,17 +198,17 @@ def _shares(count: int, weights: ArrayLike | None) -> np.ndarray:
     """The weights [count], which add up to one."""
     if not count:
         raise ValueError("there must be at least one network to average, got none.")
-    given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
-    if given.shape != (count,):
+    array = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    if array.shape != (count,):
         raise ValueError(
-            f"there must be one weight for each of the {count} networks, got shape {given.shape}."
+            f"there must be one weight for each of the {count} networks, got shape {array.shape}."
         )
-    if not np.isfinite(given).all() or (given < 0).any() or not given.any():
+    if not np.isfinite(array).all() or (array < 0).any() or not array.any():
         raise ValueError(
-            f"weights must be finite, at least 0 and not all 0, got {given.tolist()}. Leave them "
+            f"weights must be finite, at least 0 and not all 0, got {array.tolist()}. Leave them "
             "out for equal ones."
         )
-    return given / given.sum()
+    return array / array.sum()
 
 
 def _alone(states: Sequence[TrainState]) -> list[TrainState]:
@@ -227,7 +227,7 @@ def _alone(states: Sequence[TrainState]) -> list[TrainState]:
 
 
 def _check_alike(states: Sequence[TrainState]) -> None:
-    """Refuses to average what is not of one network and one number of members."""
+    """Checks that all states are of one network and one number of members."""
     wanted = _shapes(states[0])
     for number, state in enumerate(states[1:], start=1):
         found = _shapes(state)

@@ -1,4 +1,4 @@
-"""What the members of an ensemble predict together: means of probabilities, of logits, votes.
+"""Combined predictions of an ensemble: means of probabilities, means of logits, votes.
 
 Every rule is a weighted mean of one term for each member, and a last step on that mean. Pure
 functions on host arrays, in float64.
@@ -21,27 +21,27 @@ RULES = ("probabilities", "logits", "geometric", "vote")
 Logits = ArrayLike | Sequence[ArrayLike]
 """[M, N, K], or M arrays [N, K]."""
 
-# How much of a vote is the mean probability: enough to decide ties in spite of rounding.
+# The share of the mean probability in a vote: enough to decide ties in spite of rounding.
 _TIE = 1e-6
 
 
 def combine(
     logits: Logits, rule: str = "probabilities", weights: ArrayLike | None = None
 ) -> np.ndarray:
-    """The probabilities that an ensemble gives to the classes.
+    """The probabilities that an ensemble assigns to the classes.
 
     The rules:
       probabilities: the mean of the members' softmaxes; a mixture of the members.
       logits: the softmax of the mean logits.
-      geometric: the geometric mean of the members' softmaxes, normalised to add up to 1. It is
-        what "logits" is, since a softmax forgets what is added to all logits of an example; it is
-        computed from log-probabilities, so nothing underflows.
+      geometric: the geometric mean of the members' softmaxes, normalised to add up to 1. It equals
+        "logits", since a softmax does not change when a number is added to all logits of an
+        example; it is computed from log-probabilities, so nothing underflows.
       vote: the share of the members that predict the class (a member predicts its most probable
         one, the first on a tie). The class with the larger mean probability wins a tie: the first
         class would win too often, and two members tie whenever they differ. For that a millionth
-        of the mean probability is mixed in, so that the largest entry is the winner. How unlikely
-        a class without a vote is, it does not know (it has at most that millionth, and an exact
-        zero where every softmax is one): read its accuracy, not its negative log-likelihood.
+        of the mean probability is mixed in, so that the largest entry is the winner. The
+        probability of a class without a vote is at most that millionth (and 0 where all
+        softmaxes underflow): use the accuracy of a vote, not its negative log-likelihood.
 
     Args:
       logits: [M, N, K] or M arrays [N, K], finite; any float type.
@@ -52,8 +52,8 @@ def combine(
       float64 [N, K], each row adding up to 1.
 
     Raises:
-      ValueError: an unknown rule, an empty ensemble, members of different shapes (which one),
-        logits that are not finite (whose), weights other than these.
+      ValueError: for an unknown rule, an empty ensemble, members of different shapes or with logits
+        that are not finite (the member is named), or invalid weights.
     """
     term, finish = _rule(rule)
     members = check_logits(logits)
@@ -81,11 +81,11 @@ def combine_by_count(logits: Logits, rule: str = "probabilities") -> list[np.nda
     term, finish = _rule(rule)
     members = check_logits(logits)
     total = np.zeros(members[0].shape)
-    found = []
+    curve = []
     for count, member in enumerate(members, start=1):
         total += term(member)
-        found.append(finish(total / count))
-    return found
+        curve.append(finish(total / count))
+    return curve
 
 
 def score_subsets(
@@ -107,8 +107,8 @@ def score_subsets(
       logits: as for `combine`.
       score: probabilities [N, K] -> a number.
       rule: as for `combine`; the members count equally.
-      most: the most subsets of one size, >= 1. All are taken where there are no more, else so
-        many different ones at random.
+      most: the most subsets of one size, >= 1. All are scored where there are no more, else
+        ``most`` different ones at random.
       seed: of that choice.
 
     Returns:
@@ -122,13 +122,13 @@ def score_subsets(
     term, finish = _rule(rule)
     terms = np.array([term(member) for member in check_logits(logits)])
     generator = np.random.default_rng(seed)
-    found = []
+    scores = []
     for size in range(1, len(terms) + 1):
         chosen = _subsets(len(terms), size, most, generator)
-        found.append(
+        scores.append(
             np.array([float(score(finish(terms[list(subset)].mean(0)))) for subset in chosen])
         )
-    return found
+    return scores
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def check_logits(logits: Logits) -> list[np.ndarray]:
-    """Checks the logits of an ensemble as `combine` says, and gives one array for each member."""
+    """Checks the logits of an ensemble as `combine` describes; returns an array for each member."""
     if hasattr(logits, "ndim"):
         array = np.asarray(logits)
         if array.ndim != 3:
@@ -180,7 +180,7 @@ def check_logits(logits: Logits) -> list[np.ndarray]:
 
 
 def check_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Checks that labels are integers [N] in [0, K) for the shape (N, K); gives int64."""
+    """Checks that labels are integers [N] in [0, K) for the shape (N, K); returns int64."""
     array = np.asarray(labels)
     if array.shape != shape[:1] or array.dtype.kind not in "iu":
         raise ValueError(
@@ -193,7 +193,7 @@ def check_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def check_weights(weights: ArrayLike | None, members: int) -> np.ndarray:
-    """Checks weights as `combine` says, and gives float64 [M] that adds up to 1."""
+    """Checks weights as `combine` describes; returns float64 [M] that adds up to 1."""
     if weights is None:
         return np.full(members, 1 / members)
     array = np.asarray(weights, np.float64)
@@ -212,18 +212,18 @@ Step = Callable[[np.ndarray], np.ndarray]
 
 
 def _rule(name: str) -> tuple[Step, Step]:
-    """(a member's logits -> its term, the mean of the terms -> probabilities)."""
+    """The functions (a member's logits -> its term, the mean of the terms -> probabilities)."""
     if name not in RULES:
         raise ValueError(unknown("rule", name, RULES))
     return {
-        "probabilities": (softmax, _same),
+        "probabilities": (softmax, _identity),
         "logits": (_float64, softmax),
         "geometric": (log_softmax, softmax),
-        "vote": (_ballot, _same),
+        "vote": (_ballot, _identity),
     }[name]
 
 
-def _same(values: np.ndarray) -> np.ndarray:
+def _identity(values: np.ndarray) -> np.ndarray:
     return values
 
 

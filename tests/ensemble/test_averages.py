@@ -1,4 +1,4 @@
-"""Averages of weights, against NumPy in float64 and soups worked out by hand."""
+"""Averages of weights, against NumPy in float64 and soups computed by hand."""
 
 import dataclasses
 import functools
@@ -74,7 +74,7 @@ def test_an_average_is_the_mean_to_float_precision(states, weights):
             assert (np.abs(mean - wanted) <= 2.0**-24 * scale).all()
     same(found.step, states[-1].step)
     same(found.opt_state, states[-1].opt_state)
-    assert found.average is None  # what is averaged are the parameters, and they are evaluated
+    assert found.average is None  # the averaged parameters are evaluated
 
 
 def test_an_average_of_one_kind_of_network_is_that_network_bitwise(states):
@@ -133,7 +133,7 @@ def test_a_running_average_of_half_precision_loses_nothing():
         ((1, 1), "one weight for each of the 3"),
     ],
 )
-def test_weights_that_cannot_be_are_refused(states, weights, message):
+def test_invalid_weights_are_refused(states, weights, message):
     with pytest.raises(ValueError, match=message):
         average(states, weights)
 
@@ -235,13 +235,13 @@ def test_a_soup_of_copies_is_the_network(linear, candidates, splits):
 
 
 def test_a_soup_has_the_statistics_of_its_own_inputs(recipe, splits, quick_jit):
-    """The layer's inputs are a dense layer's outputs, which are worked out here."""
+    """The layer's inputs are a dense layer's outputs, which are computed here."""
     recipe = dataclasses.replace(recipe, ema_decay=None)
     one = quick_jit(lambda key: train.init_state(recipe, key, SHAPE))(run_key(0))
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), one)
     first, last = states.params["stage1"]["dense"], states.params["head"]["dense"]
     first["kernel"] = first["kernel"].at[1].add(0.5)
-    last["kernel"] = jnp.zeros_like(last["kernel"])  # it always says the same: no soup is worse
+    last["kernel"] = jnp.zeros_like(last["kernel"])  # it always predicts the same: no soup is worse
     found = greedy_soup(recipe, states, splits.validation, splits.train, batch_size=10_000)
     assert found.chosen == (0, 1)
     same(found.states.params, average_members(states).params)

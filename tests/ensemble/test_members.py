@@ -1,4 +1,4 @@
-"""What members differ by, and states of several trainings as one ensemble."""
+"""Bootstraps and subsets of members, and states of several trainings as one ensemble."""
 
 import dataclasses
 
@@ -12,7 +12,7 @@ from cnnlab.ensemble.members import bootstrap, concatenate_members, subsets
 from cnnlab.train import Average, predict, states_of
 
 
-def test_a_bootstrap_draws_with_replacement_and_shows_two_thirds():
+def test_a_bootstrap_draws_with_replacement_and_holds_two_thirds():
     """1 - 1/e of the examples on average, each 0, 1, 2 … times as a Poisson variable of mean 1."""
     drawn = bootstrap(20_000, 3, seed=5)
     assert drawn.shape == (3, 20_000) and drawn.dtype == np.int32
@@ -66,7 +66,7 @@ def networks(quick_jit, tiny):
     return recipe, one(), one()
 
 
-def test_concatenated_states_predict_what_each_did(networks):
+def test_concatenated_states_predict_as_each_did(networks):
     recipe, left, right = networks
     part = data.load("synthetic:30:8x8x1:3").test
     both = predict(recipe, concatenate_members([left, right]), part)
@@ -85,7 +85,7 @@ def test_an_empty_ensemble_and_members_of_other_shapes_are_refused(networks):
         concatenate_members([left, other])
 
 
-def test_other_optimizers_are_left_out_and_other_averages_are_said(networks):
+def test_other_optimizers_are_left_out_and_other_averages_are_named(networks):
     recipe, left, right = networks
     adam = dataclasses.replace(recipe, optimizer=optim.create("adam", 0.1))
     other = states_of(adam, {"params": jax.tree.map(lambda x: x[0], right.params)})
