@@ -230,12 +230,12 @@ def _check_alike(states: Sequence[TrainState]) -> None:
     """Checks that all states are of one network and one number of members."""
     wanted = _shapes(states[0])
     for number, state in enumerate(states[1:], start=1):
-        found = _shapes(state)
-        for path in (*wanted, *found):
-            if wanted.get(path) != found.get(path):
+        shapes = _shapes(state)
+        for path in (*wanted, *shapes):
+            if wanted.get(path) != shapes.get(path):
                 ours, theirs = (
-                    f"shape {shapes[path]}" if path in shapes else "no such array"
-                    for shapes in (wanted, found)
+                    f"shape {each[path]}" if path in each else "no such array"
+                    for each in (wanted, shapes)
                 )
                 raise ValueError(
                     "only networks of one architecture, with the same members, can be averaged: "

@@ -89,7 +89,7 @@ def front_features(
       Features ``[N, ...]`` with the labels, class names, targets and annotations of the data set.
 
     Raises:
-      ValueError: for an unknown stage, one that gives a tuple, members with different fronts,
+      ValueError: for an unknown stage, one that returns a tuple, members with different fronts,
         features that are not finite, augmentation that would move annotated objects, or a directory
         with damaged features or those of other weights, data or another stage (the differences are
         named).

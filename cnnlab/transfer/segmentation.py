@@ -85,7 +85,8 @@ def with_encoders(
     Args:
       classifiers: states ``[M, ...]`` of ``encoder_classifier``; their moving averages where they
         have some.
-      recipe: how the U-Nets will be trained; with ``rates``, the optimizer knows what learns only.
+      recipe: how the U-Nets will be trained; with ``rates``, the optimizer has trainable parameters
+        only.
       fresh: states ``[M, ...]`` of newly initialised U-Nets, whose other stages are kept.
       mesh: ``make_mesh(M)`` by default.
 

@@ -100,7 +100,7 @@ def denoising_autoencoders(
       inputs: float32 ``[N, D]``, as the network will see the images; in [0, 1] for "bernoulli".
       widths: of the layers.
       corrupt: ``(key, x [n, D]) -> x``, such as ``masking(0.25)``; of each layer's input. A new
-        function is compiled anew.
+        function is compiled again.
       activation: of the layers, a kind of ``models.activations.activation``.
       visible: the kind of the inputs, see ``rbm``.
       epochs: of each layer, >= 1.
@@ -233,16 +233,16 @@ def _denoising(
     def std(inputs: int, width: int) -> float:
         return float(((4.0 if activation == "relu" else 2.0) / (inputs + width)) ** 0.5)
 
-    def error(machine: Machine, x: jax.Array, seen: jax.Array | None = None) -> jax.Array:
-        h = encode([machine], x if seen is None else seen, activation=activation)
+    def error(machine: Machine, x: jax.Array, corrupted: jax.Array | None = None) -> jax.Array:
+        h = encode([machine], x if corrupted is None else corrupted, activation=activation)
         y = h @ machine.kernel.T + machine.visible
         if kind == "bernoulli":
             return jnp.sum(jax.nn.softplus(y) - x * y, -1)
         return jnp.sum(jnp.square(x - y), -1) / 2
 
     def gradient(key: jax.Array, machine: Machine, batch: jax.Array, chain: Any) -> Any:
-        seen = batch if corrupt is None else corrupt(key, batch)
-        return jax.grad(lambda machine: jnp.mean(error(machine, batch, seen)))(machine), chain
+        corrupted = batch if corrupt is None else corrupt(key, batch)
+        return jax.grad(lambda machine: jnp.mean(error(machine, batch, corrupted)))(machine), chain
 
     return _Rule(kind, std, gradient, optax.adam(learning_rate), error, activation)
 

@@ -55,9 +55,9 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"copied {len(self.copied)} of {len(self.copied) + len(self.fresh)} arrays"]
-        for what, names in (("fresh", self.fresh), ("not used of the source", self.left)):
+        for kind, names in (("fresh", self.fresh), ("not used of the source", self.left)):
             if names:
-                lines.append(f"{what}: {some(names)}")
+                lines.append(f"{kind}: {some(names)}")
         if self.adapted is not None:
             lines.append(f"adapted: {self.adapted}")
         return "\n".join(lines)
@@ -109,15 +109,15 @@ def copy_variables(
     if kernel is not None:
         other = _with_channels(theirs[kernel], shapes.pop(kernel)[1][2], channels)
         theirs = {**theirs, kernel: other}
-    taken = {path: None for path in ours if path in theirs and path not in again}
+    shared = [path for path in ours if path in theirs and path not in again]
     problems = {
         "missing from the source": [p for p in ours if p not in theirs and p not in again],
         "only in the source": [p for p in theirs if p not in ours and p not in again],
     }
     advice = _advice(problems, shapes, stage if channels is None else None, reinitialise)
-    _check(problems, shapes, len(taken), len(ours), advice)
+    _check(problems, shapes, len(shared), len(ours), advice)
     values = {
-        path: _as(theirs[path], leaf.dtype) if path in taken else leaf
+        path: _as(theirs[path], leaf.dtype) if path in shared else leaf
         for path, leaf in ours.items()
     }
     adapted = None
@@ -125,7 +125,7 @@ def copy_variables(
         old, new = np.shape(_flat(source)[kernel])[2], np.shape(values[kernel])[2]
         adapted = f"{_name(kernel)} from {old} to {new} input channels ({channels})"
     report = Report(
-        copied=_names(taken),
+        copied=_names(shared),
         fresh=_names(path for path in ours if path in again),
         left=_names(path for path in theirs if path not in ours),
         adapted=adapted,
