@@ -231,7 +231,7 @@ def fine_tuned(
         settings: dict[str, Any] = {"subsets": subsets}
         if layers is not None:
             fresh = fresh_states(config, recipe, train, config.all_seeds)
-            params = stacking.placed(fresh.params, layers)
+            params = stacking.with_hidden_layers(fresh.params, layers)
             settings["initial"] = restarted(recipe, params, fresh.model_state)
         study.say(f"\n{METHODS[method]}, {count} labels a class, {config.seeds} seeds:")
         name = f"{method}-{count}"

@@ -210,7 +210,7 @@ def _measure(
     for stage, given in train.items():
         known = (given, labels, validation[stage], study.splits.validation.labels)
         for kind in config.probes:
-            probe = probes.chosen(*known, classes, kind=kind)
+            probe = probes.fit_probe(*known, classes, kind=kind)
             found[f"correct/{kind}/{stage}"] = probe.linear.correct(test[stage], test_labels)
             found[f"penalty/{kind}/{stage}"] = np.asarray(probe.penalty)
         most = max(config.neighbours, config.shown)

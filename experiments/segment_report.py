@@ -50,9 +50,9 @@ def judged(recipe: "Recipe", states: "TrainState", test: Any) -> dict[str, Any]:
     from cnnlab.losses.dense import centred
     from cnnlab.report import overlap
     from cnnlab.report.statistics import over_seeds, with_interval
-    from cnnlab.transfer.segmentation import predicted_masks
+    from cnnlab.transfer.segmentation import predict_masks
 
-    found = predicted_masks(recipe, states, test)
+    found = predict_masks(recipe, states, test)
     truth = centred(np.asarray(test.annotations), found[0])
     counts = np.stack([overlap.confusion(truth, each, test.num_classes) for each in found])
     iou, dice = overlap.intersection_over_union(counts), overlap.dice(counts)
@@ -209,12 +209,12 @@ def _overlays(study: Study, networks: Mapping[str, Trained], file: str, title: s
 
     from cnnlab.losses.dense import centred
     from cnnlab.report import drawing, segment_figures
-    from cnnlab.transfer.segmentation import predicted_masks
+    from cnnlab.transfer.segmentation import predict_masks
 
     some = study.scenes.test.take(np.arange(min(6, len(study.scenes.test))))
     recipe = study.recipes[study.config.start_loss]  # the network is the same for all
     found = {
-        label: predicted_masks(recipe, jax.tree.map(lambda x: x[:1], each.states), some)[0]
+        label: predict_masks(recipe, jax.tree.map(lambda x: x[:1], each.states), some)[0]
         for label, each in networks.items()
     }
     like = next(iter(found.values()))

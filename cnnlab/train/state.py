@@ -47,7 +47,7 @@ class TrainState(NamedTuple):
     def evaluated(self) -> Average:
         """The parameters and statistics that are evaluated.
 
-        The moving average, or the network itself where there is none.
+        They are the moving average, or the network where there is none.
         """
         return Average(self.params, self.model_state) if self.average is None else self.average
 

@@ -53,7 +53,7 @@ def check_networks(config: Config, train: Dataset) -> None:
             network = phases[method].network
             image = jax.ShapeDtypeStruct((1, *train.image_shape), "float32")
             jax.eval_shape(
-                lambda *trees, network=network: deepening.unchanged(network, *trees),
+                lambda *trees, network=network: deepening.deepen_with_identity(network, *trees),
                 shallow,
                 deep,
                 image,
@@ -117,11 +117,11 @@ def guessing_error(labels: np.ndarray) -> float:
 
 def _grown_variables(method: str, recipe: Recipe, old: Any, fresh: Any, train: Dataset) -> Any:
     if method == "grown":
-        return deepening.deepened(old, fresh)
+        return deepening.deepen(old, fresh)
     images = recipe.prepare(jax.random.key(0), jnp.asarray(np.asarray(train.images[:256])))
 
     def one(old: Any, fresh: Any) -> Any:
-        return deepening.unchanged(recipe.network, old, fresh, images)
+        return deepening.deepen_with_identity(recipe.network, old, fresh, images)
 
     return jax.jit(jax.vmap(one))(old, fresh)
 
