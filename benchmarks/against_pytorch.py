@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from experiments import launch
+from experiments import cli
 
 RESULT = pathlib.Path(__file__).parent / "results" / "against_pytorch.json"
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -120,7 +120,7 @@ def torch_turns(model: str, steps: int) -> dict[str, Turn]:
 
 def work(side: str, model: str) -> None:
     """A process of one side: a turn for every line, whose milliseconds a step it answers."""
-    launch.prepare()
+    cli.prepare()
     turns = (cnnlab_turns if side == "cnnlab" else torch_turns)(model, STEPS[model])
     for turn in turns.values():
         turn()
@@ -233,7 +233,7 @@ def main() -> None:
     if arguments.worker:
         work(*arguments.worker)
         return
-    launch.prepare()
+    cli.prepare()
     found = []
     print("                 milliseconds: median (smallest - largest)            speed of cnnlab")
     for row in rows(arguments.rounds):

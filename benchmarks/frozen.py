@@ -19,7 +19,7 @@ import time
 from typing import Any, NamedTuple
 
 from benchmarks import programs
-from experiments import launch
+from experiments import cli
 
 RESULT = pathlib.Path(__file__).parent / "results" / "frozen.json"
 # Model, image, batch, steps in a call, and the stages up to which it is frozen in turn.
@@ -103,7 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
-    launch.prepare()
+    cli.prepare()
     import jax
 
     from cnnlab.train.environment import environment

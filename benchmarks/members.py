@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from benchmarks import programs
-from experiments import launch
+from experiments import cli
 
 RESULT = pathlib.Path(__file__).parent / "results" / "members.json"
 MEMBERS = (1, 2, 4, 8, 16)
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    launch.prepare()
+    cli.prepare()
     from cnnlab.train.environment import environment
     from cnnlab.train.records import write_json
 

@@ -7,12 +7,11 @@ import contextlib
 import dataclasses
 import errno
 import json
+import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
-
-import numpy as np
 
 PathLike = str | os.PathLike[str]
 
@@ -81,7 +80,7 @@ def to_plain(value: Any, where: str = "value") -> Any:
     if isinstance(value, int):
         return int(value)
     if isinstance(value, float):
-        return float(value) if np.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -95,9 +94,9 @@ def to_plain(value: Any, where: str = "value") -> Any:
     if isinstance(value, list | tuple):
         return [to_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
     if hasattr(value, "__array__"):
-        array = np.asarray(value)
+        array = value.__array__()  # NumPy itself is not imported here: it takes a tenth of a second
         if array.dtype.kind == "V":  # bfloat16 and the other small floats
-            array = array.astype(np.float64)
+            array = array.astype("float64")
         if array.dtype.kind in "biufU":
             return to_plain(array.tolist(), where)
     raise TypeError(

@@ -256,8 +256,8 @@ def door(arguments: Sequence[str] | None = None) -> None:
     Args:
       arguments: of the command line; the process's own by default.
     """
-    name, *others = [*(sys.argv[1:] if arguments is None else arguments), ""]
-    others = others[:-1]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    name, others = (given[0], given[1:]) if given else ("", [])
     names = [each for group in grouped_experiments().values() for each in group]
     if name in ("", "-h", "--help"):
         print(list_experiments())
@@ -273,9 +273,10 @@ def door(arguments: Sequence[str] | None = None) -> None:
 def grouped_experiments() -> dict[str, tuple[str, ...]]:
     """The names of all experiments by group."""
     there = sorted(path.parent.name for path in FOLDER.glob("*/__main__.py"))
-    known = {name for names in GROUPS.values() for name in names}
-    rest = tuple(name for name in there if name not in known)
-    return {**GROUPS, "Others": rest} if rest else GROUPS
+    groups = {group: tuple(n for n in names if n in there) for group, names in GROUPS.items()}
+    listed = {name for names in groups.values() for name in names}
+    groups["Others"] = tuple(name for name in there if name not in listed)
+    return {group: names for group, names in groups.items() if names}
 
 
 def list_experiments() -> str:

@@ -93,7 +93,7 @@ def run(config: Config) -> dict[str, Any]:
     import jax
     import numpy as np
 
-    from cnnlab.report import calibration, figures
+    from cnnlab.report import calibration, drawing, figures
     from cnnlab.train.environment import environment
     from cnnlab.train.records import write_json
 
@@ -114,16 +114,15 @@ def run(config: Config) -> dict[str, Any]:
         name += "-" + "-".join(kinds).replace(":", "").replace(",", "+")
     labels, classes = dataset.labels, dataset.num_classes
     counts = [calibration.confusion(labels, each.argmax(axis=-1), classes) for each in logits]
-    figures.confusion_matrix(
-        np.sum(counts, axis=0),
-        dataset.class_names,
-        folder / f"confusion-{name}.png",
-        title=subject.title,
+    matrix = figures.confusion_matrix(
+        np.sum(counts, axis=0), dataset.class_names, title=subject.title
     )
+    drawing.save(matrix, folder / f"confusion-{name}.png")
     together = calibration.expected_calibration_error(
         probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
     )
-    figures.reliability(together, folder / f"reliability-{name}.png", title=subject.title)
+    diagram = figures.reliability(together, title=subject.title)
+    drawing.save(diagram, folder / f"reliability-{name}.png")
     result = {
         "experiment": "evaluate",
         "dataset": dataset.name,

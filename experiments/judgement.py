@@ -102,7 +102,7 @@ def combined(
 def by_count(
     logits: "np.ndarray", labels: "np.ndarray", rule: str = "probabilities"
 ) -> dict[str, list[float]]:
-    """Accuracy of the first 1, 2 … M members together, as ``ensemble_figures.by_members`` takes it.
+    """Accuracy of the first 1, 2 … M members together, as ``method_figures.by_members`` takes it.
 
     Args:
       logits: [M, R, N, K].
@@ -261,7 +261,7 @@ def claims(
 
 
 def rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The methods for ``ensemble_figures.comparison``: 95 % intervals over repetitions."""
+    """The methods for ``method_figures.comparison``: 95 % intervals over repetitions."""
     return [
         {
             "name": name,
@@ -346,15 +346,17 @@ def draw(
     """
     import jax
 
-    from cnnlab.report import ensemble_figures
+    from cnnlab.report import drawing, method_figures
 
     if jax.process_index() > 0:
         return
     repetitions = len(methods[0].probabilities)
     intervals = f"; 95 % intervals, {repetitions} repetitions" if repetitions > 1 else ""
     band = "; ± standard error" if repetitions > 1 else ""
-    ensemble_figures.comparison(rows(found), folder / "comparison.png", title=title + intervals)
-    ensemble_figures.by_members(curves, folder / "by_count.png", title=title + band)
+    compared = method_figures.comparison(rows(found), title=title + intervals)
+    drawing.save(compared, folder / "comparison.png")
+    by_count = method_figures.by_members(curves, title=title + band)
+    drawing.save(by_count, folder / "by_count.png")
     for method in methods:
         if method.name in calibrated:
             draw_reliability(folder, method, labels)
@@ -364,13 +366,14 @@ def draw_reliability(folder: pathlib.Path, method: Method, labels: "np.ndarray")
     """Draws the reliability diagram of a method, of all repetitions together."""
     import numpy as np
 
-    from cnnlab.report import figures
+    from cnnlab.report import drawing, figures
     from cnnlab.report.calibration import expected_calibration_error
 
     together = method.probabilities.reshape(-1, method.probabilities.shape[-1])
     diagram = expected_calibration_error(together, np.tile(labels, len(together) // len(labels)))
     name = re.sub(r"\W+", "-", method.name).strip("-")
-    figures.reliability(diagram, folder / f"reliability-{name}.png", title=method.name)
+    figure = figures.reliability(diagram, title=method.name)
+    drawing.save(figure, folder / f"reliability-{name}.png")
 
 
 def _interval(figure: Mapping[str, Any], *, error: bool = False) -> dict[str, float | None]:

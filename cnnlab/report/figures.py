@@ -1,63 +1,36 @@
 """The figures of a run: training curves, confusion matrix, reliability diagram.
 
-Each ``draw_*`` gives a matplotlib Figure (a notebook shows it); the function without the prefix
-draws and saves it as a PNG. No pyplot, so no global state and no window. Colours are from Okabe
-and Ito's palette, which colour-blind readers can tell apart; lines differ in dashes too.
+Each function returns a matplotlib Figure, which a notebook shows and ``drawing.save`` saves.
 """
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import calibration as calibration_lib
-from cnnlab.report.drawing import (
-    PathLike,
-    epoch_ticks,
-    log_scale,
-    over_seeds,
-    save,
-    spans,
-    tidy,
-)
+from cnnlab.report import drawing, plots, scales
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BLUE, _VERMILLION, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#595959"
-_PARTS = (
-    ("train", "training", _BLUE, "-", "o"),
-    ("validation", "validation", _VERMILLION, "--", "s"),
-)
+_BLUE, _VERMILLION, _GREEN, _GREY = *drawing.COLOURS[:3], "#595959"
+_PARTS = {"train": "training", "validation": "validation"}  # in the order of their looks
 _BANDS = ("standard error", "range")
 # Up to so many classes each count is printed, and so many ticks stay legible.
 _PRINTED_CLASSES, _MOST_TICKS = 20, 25
+
+Series = tuple[np.ndarray, np.ndarray]  # epochs [E], values [E, M]
 
 
 # Curves --------------------------------------------------------------------------------------
 
 
 def curves(
-    records: Sequence[Mapping[str, Any]],
-    path: PathLike,
-    *,
-    title: str = "",
-    band: str = "standard error",
-) -> pathlib.Path:
-    """Saves the curves of loss, accuracy and learning rate as a PNG; see `draw_curves`.
-
-    Returns:
-      The path.
-    """
-    return save(draw_curves(records, title=title, band=band), path)
-
-
-def draw_curves(
     records: Sequence[Mapping[str, Any]], *, title: str = "", band: str = "standard error"
 ) -> Figure:
     """Draws loss, accuracy and learning rate over the epochs.
@@ -76,42 +49,33 @@ def draw_curves(
       ValueError: nothing to draw, an accuracy outside [0, 1], a number of seeds that changes,
         or an unknown band.
     """
-    from matplotlib.figure import Figure
-
     if band not in _BANDS:
         raise ValueError(f"band must be one of {', '.join(map(repr, _BANDS))}, got {band!r}.")
     rows = sorted((r for r in records if r.get("epoch") is not None), key=lambda r: r["epoch"])
-    panels = []
-    for name, draw in (("loss", _loss_panel), ("accuracy", _accuracy_panel)):
-        found: dict[str, Series] = {}
-        for part, *_ in _PARTS:
-            series = _series(rows, f"{part}/{name}")
-            if series is not None:
-                found[part] = series
-        if found:
-            panels.append((draw, found))
+    loss, accuracy = (
+        {part: found for part in _PARTS if (found := _series(rows, f"{part}/{name}")) is not None}
+        for name in ("loss", "accuracy")
+    )
     rate = _series(rows, "learning_rate")
-    if rate is not None:
-        panels.append((_rate_panel, {"learning_rate": rate}))
-    if not panels:
+    count = bool(loss) + bool(accuracy) + (rate is not None)
+    if not count:
         raise ValueError(
             'records must hold "epoch" and at least one of "train/loss", "validation/loss", '
             f'"train/accuracy", "validation/accuracy", "learning_rate"; none of {len(records)} '
             "does."
         )
-    figure = Figure(figsize=(4.6 * len(panels), 3.9), dpi=120, layout="constrained")
-    if title:
-        figure.suptitle(title, fontsize=12, parse_math=False)
-    for i, (draw, found) in enumerate(panels, start=1):
-        axes = figure.add_subplot(1, len(panels), i)
-        draw(axes, found, band)
-        axes.set_xlabel("epoch")
-        epoch_ticks(axes, float(rows[0]["epoch"]), float(rows[-1]["epoch"]))
-        tidy(axes)
+    figure, [panels] = drawing.figure(count, size=(4.6 * count, 3.9), title=title)
+    remaining = iter(panels)
+    if loss:
+        _loss_panel(next(remaining), loss, band)
+    if accuracy:
+        _accuracy_panel(next(remaining), accuracy, band)
+    if rate is not None:
+        _rate_panel(next(remaining), *rate)
+    for axes in panels:
+        drawing.set_labels(axes, x="epoch")
+        scales.epochs(axes, float(rows[0]["epoch"]), float(rows[-1]["epoch"]))
     return figure
-
-
-Series = tuple[np.ndarray, np.ndarray]  # epochs [E], values [E, M]
 
 
 def _series(rows: Sequence[Mapping[str, Any]], key: str) -> Series | None:
@@ -133,99 +97,70 @@ def _series(rows: Sequence[Mapping[str, Any]], key: str) -> Series | None:
     return np.array(epochs), np.array(values)
 
 
-def _loss_panel(axes: Axes, found: Mapping[str, Series], band: str) -> None:
-    _lines(axes, found, band, "{:.3g}")
-    values = np.concatenate([series[1].ravel() for series in found.values()])
-    log = spans(values, 30)
+def _loss_panel(axes: Axes, parts: Mapping[str, Series], band: str) -> None:
+    _lines(axes, parts, band, 1, "{:.3g}")
+    values = np.concatenate([values.ravel() for _, values in parts.values()])
+    log = scales.spans(values, 30)
     if log:
-        log_scale(axes, values)
-    axes.set_ylabel("loss, mean over examples" + (" (log scale)" if log else ""))
-    axes.set_title("Loss", fontsize=11)
+        scales.log(axes, values)
+    label = "loss, mean over examples" + (" (log scale)" if log else "")
+    drawing.set_labels(axes, title="Loss", y=label)
 
 
-def _accuracy_panel(axes: Axes, found: Mapping[str, Series], band: str) -> None:
-    for part, (_, values) in found.items():
+def _accuracy_panel(axes: Axes, parts: Mapping[str, Series], band: str) -> None:
+    for part, (_, values) in parts.items():
         known = values[np.isfinite(values)]
         if np.any(known < 0) or np.any(known > 1):
             raise ValueError(
                 f'"{part}/accuracy" must lie in [0, 1], got {known.min():.4g} to '
                 f"{known.max():.4g}. Divide percentages by 100."
             )
-    percent = {part: (epochs, 100 * values) for part, (epochs, values) in found.items()}
-    _lines(axes, percent, band, "{:.2f}", " %")
-    axes.set_ylabel("accuracy (%)")
-    axes.set_title("Accuracy", fontsize=11)
+    _lines(axes, parts, band, 100, "{:.2f}", " %")
+    drawing.set_labels(axes, title="Accuracy", y="accuracy (%)")
 
 
-def _rate_panel(axes: Axes, found: Mapping[str, Series], band: str) -> None:
-    epochs, values = found["learning_rate"]
-    for seed in range(values.shape[1]):
-        axes.plot(epochs, values[:, seed], color=_GREEN, linewidth=1.6, **_markers(epochs, "o"))
+def _rate_panel(axes: Axes, epochs: np.ndarray, values: np.ndarray) -> None:
+    look = drawing.Look(_GREEN, "o", "-")
+    seeds = {f"_{m}": plots.Curve(epochs, each, look=look) for m, each in enumerate(values.T)}
+    plots.series(axes, seeds)
     steps = 2 * len(np.unique(values)) <= len(values)
-    if steps and spans(values, 5):
-        log_scale(axes, values)
-        axes.set_ylabel("learning rate (log scale)")
+    log = steps and scales.spans(values, 5)
+    if log:
+        scales.log(axes, values)
     else:
         axes.set_ylim(bottom=0)
-        axes.set_ylabel("learning rate")
-    axes.set_title("Learning rate", fontsize=11)
+    label = "learning rate" + (" (log scale)" if log else "")
+    drawing.set_labels(axes, title="Learning rate", y=label)
 
 
-def _lines(axes: Axes, found: Mapping[str, Series], band: str, number: str, unit: str = "") -> None:
+def _lines(
+    axes: Axes,
+    parts: Mapping[str, Series],
+    band: str,
+    scale: float,
+    number: str,
+    unit: str = "",
+) -> None:
     """A line for each part, with its band over the seeds and its last value in the legend."""
-    several = 1
-    for part, label, colour, dashes, marker in _PARTS:
-        if part not in found:
-            continue
-        epochs, values = found[part]
-        several = max(several, values.shape[1])
-        mean, low, high = over_seeds(values, band)
-        shown = np.flatnonzero(np.isfinite(mean))
-        last = ""
-        if shown.size:
-            last = f", last {number.format(mean[shown[-1]])}"
-            if values.shape[1] > 1 and band == "standard error":
-                last += f" ± {(high - mean)[shown[-1]]:.2g}"
-            last += unit
-        axes.plot(
-            epochs,
-            mean,
-            dashes,
-            color=colour,
-            linewidth=1.8,
-            label=label + last,
-            **_markers(epochs, marker),
-        )
-        if values.shape[1] > 1:
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.22, linewidth=0)
-    title = None
-    if several > 1:
-        what = "± standard error" if band == "standard error" else "smallest to largest"
-        title = f"mean of {several} seeds, band {what}"
-    axes.legend(fontsize=8.5, title=title, title_fontsize=8.5, framealpha=0.85, alignment="left")
-
-
-def _markers(epochs: np.ndarray, marker: str) -> dict[str, Any]:
-    return {"marker": marker, "markersize": 4} if len(epochs) <= 15 else {}
+    drawn = {}
+    for index, (part, label) in enumerate(_PARTS.items()):
+        if part in parts:
+            epochs, values = parts[part]
+            interval = cast(drawing.Interval, band)
+            look = drawing.look(index)
+            curve = plots.mean_curve(values, epochs, interval, scale=scale, look=look)
+            error = band == "standard error"
+            drawn[f"{label}, last {curve.last(number, unit, error=error)}"] = curve
+    seeds = max(values.shape[1] for _, values in parts.values())
+    what = "± standard error" if band == "standard error" else "smallest to largest"
+    plots.series(axes, drawn)
+    drawing.legend(axes, "inside", f"mean of {seeds} seeds, band {what}" if seeds > 1 else "")
 
 
 # Confusion matrix ----------------------------------------------------------------------------
 
 
-def confusion_matrix(
-    counts: ArrayLike, class_names: Sequence[str], path: PathLike, *, title: str = ""
-) -> pathlib.Path:
-    """Saves a confusion matrix as a PNG; see `draw_confusion_matrix`.
-
-    Returns:
-      The path.
-    """
-    return save(draw_confusion_matrix(counts, class_names, title=title), path)
-
-
-def draw_confusion_matrix(
-    counts: ArrayLike, class_names: Sequence[str], *, title: str = ""
-) -> Figure:
+def confusion_matrix(counts: ArrayLike, class_names: Sequence[str], *, title: str = "") -> Figure:
     """Draws a confusion matrix, each row shaded by its percentages on a root scale.
 
     The counts are printed up to 20 classes; above 25 not every class has a tick. The row of a
@@ -237,10 +172,9 @@ def draw_confusion_matrix(
       title: above the figure.
 
     Raises:
-      ValueError: ``counts`` or the number of names is not as said.
+      ValueError: ``counts`` is no square of counts, or names are not as many.
     """
-    from matplotlib.colors import PowerNorm
-    from matplotlib.figure import Figure
+    from matplotlib.colors import PowerNorm  # noqa: PLC0415 matplotlib is slow to import
 
     table = calibration_lib.square_counts(counts)
     k = len(table)
@@ -251,8 +185,7 @@ def draw_confusion_matrix(
     totals = table.sum(1, keepdims=True)
     percent = 100 * table / np.maximum(totals, 1)
     side = float(np.clip(2.2 + 0.52 * k, 4.2, 11.0))
-    figure = Figure(figsize=(side + 1.4, side), dpi=120, layout="constrained")
-    axes = figure.add_subplot()
+    figure, [[axes]] = drawing.figure(size=(side + 1.4, side))
     # A root scale: confusions of 1 % can be seen beside a diagonal of 90 %.
     norm = PowerNorm(0.5, vmin=0, vmax=100)
     image = axes.imshow(percent, cmap="Blues", norm=norm, interpolation="nearest")
@@ -260,10 +193,13 @@ def draw_confusion_matrix(
     bar.set_label("% of the true class (square-root scale)")
     correct = table.trace() / max(table.sum(), 1)
     default = f"{100 * correct:.2f} % of {table.sum():,} correct"
-    axes.set_title(f"{title}\n{default}" if title else default, fontsize=11, parse_math=False)
+    drawing.set_labels(
+        axes,
+        title=f"{title}\n{default}" if title else default,
+        x="predicted class",
+        y="true class",
+    )
     _class_ticks(axes, class_names)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
     if k <= _PRINTED_CLASSES:
         digits = len(str(table.max()))
         cell = 72 * 0.7 * side / k  # points, about
@@ -295,18 +231,7 @@ def _short(name: str) -> str:
 # Reliability ---------------------------------------------------------------------------------
 
 
-def reliability(
-    calibration: calibration_lib.Calibration, path: PathLike, *, title: str = ""
-) -> pathlib.Path:
-    """Saves a reliability diagram as a PNG; see `draw_reliability`.
-
-    Returns:
-      The path.
-    """
-    return save(draw_reliability(calibration, title=title), path)
-
-
-def draw_reliability(calibration: calibration_lib.Calibration, *, title: str = "") -> Figure:
+def reliability(calibration: calibration_lib.Calibration, *, title: str = "") -> Figure:
     """Draws accuracy against confidence, over a histogram of the confidence.
 
     Bars under the diagonal are too confident, bars over it not confident enough.
@@ -320,8 +245,6 @@ def draw_reliability(calibration: calibration_lib.Calibration, *, title: str = "
 
     Source: Guo et al., ICML 2017, figure 1.
     """
-    from matplotlib.figure import Figure
-
     if not isinstance(calibration, calibration_lib.Calibration):
         raise TypeError(
             f"calibration must be a Calibration, got {type(calibration).__name__}. "
@@ -332,8 +255,7 @@ def draw_reliability(calibration: calibration_lib.Calibration, *, title: str = "
     filled = calibration.counts > 0
     accuracy, confidence = 100 * calibration.accuracy, 100 * calibration.confidence
     total = int(calibration.counts.sum())
-    figure = Figure(figsize=(4.8, 5.6), dpi=120, layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    figure, [[upper], [lower]] = drawing.figure(1, 2, size=(4.8, 5.6), share_x=True, heights=(3, 1))
     upper.bar(
         left[filled],
         accuracy[filled],
@@ -359,10 +281,10 @@ def draw_reliability(calibration: calibration_lib.Calibration, *, title: str = "
     )
     upper.plot([0, 100], [0, 100], "--", color=_GREY, linewidth=1.2, label="perfectly calibrated")
     upper.set_ylim(0, 100)
-    upper.set_ylabel("accuracy (%)")
-    upper.legend(fontsize=8.5, loc="upper left", framealpha=0.85)
+    drawing.legend(upper, "inside")
     measured = f"ECE {100 * calibration.ece:.2f} % ({len(left)} bins, {total:,} examples)"
-    upper.set_title(f"{title}\n{measured}" if title else measured, fontsize=11, parse_math=False)
+    text = f"{title}\n{measured}" if title else measured
+    drawing.set_labels(upper, title=text, y="accuracy (%)")
     lower.bar(
         left,
         100 * calibration.counts / max(total, 1),
@@ -373,8 +295,7 @@ def draw_reliability(calibration: calibration_lib.Calibration, *, title: str = "
         linewidth=0.8,
     )
     lower.set_xlim(0, 100)
-    lower.set_ylabel("examples (%)")
-    lower.set_xlabel("confidence (%)")
+    drawing.set_labels(lower, x="confidence (%)", y="examples (%)")
     for axes in (upper, lower):
-        tidy(axes)
+        drawing.tidy(axes)
     return figure

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import scales
-from cnnlab.report.drawing import COLOURS, PathLike, epoch_ticks, over_seeds, save, tidy
+from cnnlab.report.drawing import COLOURS, PathLike, over_seeds, save, tidy
 
 if TYPE_CHECKING:
     import pathlib
@@ -282,7 +282,7 @@ def draw_growth(
         axes.set_title(f"{name} error{some} (dotted: networks grow)", fontsize=10.5)
         axes.set_xlabel("epoch")
         axes.tick_params(labelleft=True)
-        epoch_ticks(axes, 1, int(epochs))
+        scales.epochs(axes, 1, int(epochs))
         tidy(axes)
         axes.legend(
             fontsize=8.5,

@@ -1,7 +1,8 @@
-"""Scales of figures on which 1 % can be read off beside 50 %: the root of the error."""
+"""Scales and ticks of axes: errors by their roots, logarithms, epochs and names."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ _ERRORS = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100)
 
 def accuracies(axes: Axes, *, lines: int = 22) -> None:
     """Accuracies in percent on the y axis: 99 % can be told from 98 %, and 50 % is there, too.
+
+    The scale is the square root of the error.
 
     Args:
       axes: with everything drawn: its limits stay.
@@ -37,7 +40,67 @@ def accuracies(axes: Axes, *, lines: int = 22) -> None:
 
 
 def errors(axes: Axes, *, label: str = "error (%), square-root scale") -> None:
-    """Errors in percent on the y axis, whose limits are still to be set."""
+    """Errors in percent on the y axis, by their square roots; limits are set after."""
     axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), np.square))
     axes.set_yticks(_ERRORS)
     axes.set_ylabel(label)
+
+
+def spans(values: np.ndarray, factor: float) -> bool:
+    """Whether the finite values are positive and span so large a factor."""
+    known = values[np.isfinite(values)]
+    return bool(known.size and known.min() > 0 and known.max() / known.min() > factor)
+
+
+def log(axes: Axes, values: np.ndarray) -> None:
+    """A logarithmic y axis with plain numbers, at 1, 2 and 5 unless that would crowd it."""
+    from matplotlib import ticker  # noqa: PLC0415 matplotlib is slow to import
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(
+        ticker.LogLocator(subs=(1.0,) if spans(values, 3e3) else (1, 2, 5))
+    )
+    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+
+
+def log_counts(axes: Axes, counts: Iterable[float]) -> None:
+    """A logarithmic x axis with a tick at each of these numbers, and no others."""
+    ticks = sorted({int(count) for count in counts})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, [f"{count:,}" for count in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def epochs(axes: Axes, first: float, last: float) -> None:
+    """Whole numbers on the x axis, from the first epoch to the last."""
+    if first == last:
+        axes.set_xlim(first - 0.5, last + 0.5)
+        axes.set_xticks([first], [f"{first:g}"])
+    elif last - first >= 1:
+        integers(axes, "x", 8)
+
+
+def integers(axes: Axes, which: str = "x", most: int = 10) -> None:
+    """Whole numbers on the x or y axis, at most so many."""
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 matplotlib is slow to import
+
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+
+
+def names(axes: Axes, labels: Sequence[str], *, most: int = 25) -> None:
+    """Names at 0, 1, ... on the x axis; of more than ``most``, some; long ones are slanted."""
+    shown = spread(len(labels), most)
+    letters = sum(len(labels[i]) + 1 for i in shown)
+    room = axes.get_window_extent().width / 9  # letters of 8.5 points at 120 dots an inch
+    axes.set_xticks(shown, [labels[i] for i in shown], fontsize=8.5)
+    for tick in axes.get_xticklabels():
+        tick.set_parse_math(False)
+        if letters > room:
+            tick.set(rotation=40, ha="right", rotation_mode="anchor")
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` places, evenly, the first and the last among them."""
+    return sorted({round(x) for x in np.linspace(0, count - 1, min(count, most))})

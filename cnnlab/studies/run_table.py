@@ -9,8 +9,6 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from cnnlab.files import read_json
 from cnnlab.run_directory import METRICS, RESULT, find_runs, read_config
 
@@ -87,5 +85,9 @@ def _progress(directory: pathlib.Path) -> tuple[str, str]:
             accuracy = record.get("validation/accuracy")
             if accuracy is None:
                 return state, ""
-            return state, f"{100 * float(np.mean(accuracy)):.2f} % validation accuracy"
+            return state, f"{100 * _mean(accuracy):.2f} % validation accuracy"
     return "not finished", ""
+
+
+def _mean(values: float | list[float]) -> float:
+    return sum(values) / len(values) if isinstance(values, list) else values

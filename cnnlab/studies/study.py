@@ -112,7 +112,7 @@ class Study(Generic[AnyConfig]):
     def begin(self, name: str, notes: str, *, keep_steps: Collection[int] = ()) -> None:
         """Makes the run directory, or opens the one that is resumed, and says where it is.
 
-        Settings are to be checked before.
+        What a study adds to the settings of every training is to be checked before.
 
         Args:
           name: of the directory, which gets a number, such as "ensemble-digits".
@@ -120,6 +120,7 @@ class Study(Generic[AnyConfig]):
           keep_steps: as of ``Run.create``, where the study is one training itself.
         """
         config, host = self.config, self.host
+        fit_options(config)  # refuses what is out of range before anything is written
         now = environment(host.project, host.xla_flags)
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": host.say}
         if config.resume is not None:

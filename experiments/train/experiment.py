@@ -61,4 +61,4 @@ def _draw(s: study.Study[Config]) -> None:
     metrics = s.directory / METRICS
     if metrics.exists() and (records := read_metrics(metrics)):
         title = f"{s.config.model} on {s.config.dataset}"
-        s.save_figure("curves", lambda: figures.draw_curves(records, title=title))
+        s.save_figure("curves", lambda: figures.curves(records, title=title))

@@ -1,7 +1,9 @@
 """Evaluating a run in other ways: views, masks of dropout, weights from a file."""
 
 import json
+import pathlib
 
+import numpy as np
 import pytest
 
 from cnnlab.models import weights
@@ -63,3 +65,25 @@ def test_schedules_that_are_offered_exist():
 
     offered = typing.get_args(typing.get_type_hints(Training)["schedule"])
     assert offered == schedules.NAMES
+
+
+def test_evaluation_agrees_with_the_training_and_with_scikit_learn(finished, capsys):
+    directory, result = finished
+    found = evaluate.run(evaluate.Config(directory))
+    for name in ("accuracy", "loss"):
+        wanted = result["test"][name]["values"]
+        np.testing.assert_allclose(found[name]["values"], wanted, rtol=1e-5)
+    assert "calibration error" in capsys.readouterr().out
+    by_class = np.mean([figure["mean"] for figure in found["per_class"].values()])
+    assert by_class == pytest.approx(found["accuracy"]["mean"], abs=0.15)
+    for path in found["figures"]:
+        assert pathlib.Path(path).read_bytes().startswith(b"\x89PNG")
+    best = evaluate.run(evaluate.Config(directory, part="validation", best=True))
+    assert best["step"] == result["best_step"] and best["part"] == "validation"
+
+
+def test_evaluation_on_other_data_must_fit(finished, tmp_path):
+    images = np.zeros((20, 5, 5, 1), np.uint8)
+    np.savez(tmp_path / "other.npz", images=images, labels=np.arange(20) % 3)
+    with pytest.raises(ValueError, match=r"shape \(6, 6, 1\).*\(5, 5, 1\)"):
+        evaluate.run(evaluate.Config(finished[0], dataset="npz", data_dir=tmp_path / "other.npz"))

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from cnnlab.report import calibration, figures
+from cnnlab.report import calibration, drawing, figures
 
 EPOCHS = [
     {"step": 10, "epoch": 1, "train/loss": [2.0, 4.0], "train/accuracy": [0.2, 0.4]},
@@ -24,13 +24,13 @@ def line(axes, label):
 
 
 def test_the_line_is_the_mean_over_seeds_at_the_epochs():
-    x, y = line(panels(figures.draw_curves(EPOCHS))["Loss"], "training")
+    x, y = line(panels(figures.curves(EPOCHS))["Loss"], "training")
     np.testing.assert_array_equal(x, [1, 2])
     np.testing.assert_allclose(y, [3.0, 1.5])
 
 
 def test_accuracy_is_in_percent():
-    axes = panels(figures.draw_curves(EPOCHS))["Accuracy"]
+    axes = panels(figures.curves(EPOCHS))["Accuracy"]
     np.testing.assert_allclose(line(axes, "training")[1], [30, 60])
     assert axes.get_ylabel() == "accuracy (%)"
 
@@ -48,7 +48,7 @@ ERROR = np.std(FOUR, ddof=1) / 2  # over the root of four
 )
 def test_the_band_over_the_seeds_and_the_legend_that_names_it(band, low, high, said):
     records = [{"epoch": e, "train/loss": FOUR} for e in (1, 2)]
-    axes = panels(figures.draw_curves(records, band=band))["Loss"]
+    axes = panels(figures.curves(records, band=band))["Loss"]
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (pytest.approx(low), pytest.approx(high))
     assert axes.get_legend().get_title().get_text() == f"mean of 4 seeds, band {said}"
@@ -56,56 +56,56 @@ def test_the_band_over_the_seeds_and_the_legend_that_names_it(band, low, high, s
 
 def test_one_seed_has_no_band_and_no_word_of_seeds():
     records = [{"epoch": e, "train/loss": 1 / e} for e in (1, 2)]
-    axes = panels(figures.draw_curves(records))["Loss"]
+    axes = panels(figures.curves(records))["Loss"]
     assert not axes.collections
     assert axes.get_legend().get_title().get_text() in ("", "None")
 
 
 def test_a_list_of_one_seed_is_one_seed():
     records = [{"epoch": e, "train/loss": [1 / e]} for e in (1, 2)]
-    assert not panels(figures.draw_curves(records))["Loss"].collections
+    assert not panels(figures.curves(records))["Loss"].collections
 
 
 def test_the_legend_tells_the_last_value():
-    axes = panels(figures.draw_curves(EPOCHS))["Accuracy"]
+    axes = panels(figures.curves(EPOCHS))["Accuracy"]
     (text,) = [t.get_text() for t in axes.get_legend().get_texts()]
     assert text == "training, last 60.00 ± 10 %"
 
 
 def test_a_diverged_seed_leaves_a_gap_rather_than_a_better_mean():
     records = [{"epoch": 1, "train/loss": [1.0, 3.0]}, {"epoch": 2, "train/loss": [0.5, None]}]
-    y = line(panels(figures.draw_curves(records))["Loss"], "training")[1]
+    y = line(panels(figures.curves(records))["Loss"], "training")[1]
     np.testing.assert_array_equal(y, [2.0, np.nan])
 
 
 def test_panels_without_data_are_left_out():
-    assert set(panels(figures.draw_curves(RATE))) == {"Learning rate"}
-    assert set(panels(figures.draw_curves(EPOCHS))) == {"Loss", "Accuracy"}
+    assert set(panels(figures.curves(RATE))) == {"Learning rate"}
+    assert set(panels(figures.curves(EPOCHS))) == {"Loss", "Accuracy"}
 
 
 def test_training_and_validation_may_come_in_records_of_their_own():
     records = [*EPOCHS, {"step": 20, "epoch": 2, "validation/loss": [3.0, 3.0]}, {"step": 5}]
-    axes = panels(figures.draw_curves(records))["Loss"]
+    axes = panels(figures.curves(records))["Loss"]
     np.testing.assert_array_equal(line(axes, "validation")[0], [2])
     assert len(line(axes, "training")[0]) == 2
 
 
 def test_records_out_of_order_are_drawn_in_order():
-    x, y = line(panels(figures.draw_curves(EPOCHS[::-1]))["Loss"], "training")
+    x, y = line(panels(figures.curves(EPOCHS[::-1]))["Loss"], "training")
     np.testing.assert_array_equal(x, [1, 2])
     np.testing.assert_allclose(y, [3.0, 1.5])
 
 
 def test_a_loss_over_decades_has_a_log_axis_that_says_so():
     records = [{"epoch": e, "train/loss": 10.0**-e} for e in range(4)]
-    axes = panels(figures.draw_curves(records))["Loss"]
+    axes = panels(figures.curves(records))["Loss"]
     assert axes.get_yscale() == "log" and "log" in axes.get_ylabel()
-    assert panels(figures.draw_curves(EPOCHS))["Loss"].get_yscale() == "linear"
+    assert panels(figures.curves(EPOCHS))["Loss"].get_yscale() == "linear"
 
 
 def test_few_epochs_have_markers_and_many_have_none():
-    few = panels(figures.draw_curves(EPOCHS))["Loss"].get_lines()[0]
-    many = panels(figures.draw_curves([{"epoch": e, "train/loss": 1.0} for e in range(50)]))
+    few = panels(figures.curves(EPOCHS))["Loss"].get_lines()[0]
+    many = panels(figures.curves([{"epoch": e, "train/loss": 1.0} for e in range(50)]))
     assert few.get_marker() == "o"
     assert many["Loss"].get_lines()[0].get_marker() == "None"
 
@@ -113,67 +113,67 @@ def test_few_epochs_have_markers_and_many_have_none():
 def test_records_that_hold_nothing_to_draw_are_refused():
     for records in ([], [{"step": 1, "epoch": 1}], [{"step": 1, "train/loss": 2.0}]):
         with pytest.raises(ValueError, match="at least one of"):
-            figures.draw_curves(records)
+            figures.curves(records)
 
 
 def test_an_accuracy_in_percent_is_refused():
     with pytest.raises(ValueError, match=r'"train/accuracy" must lie in \[0, 1\].*100'):
-        figures.draw_curves([{"epoch": 1, "train/accuracy": 98.0}])
+        figures.curves([{"epoch": 1, "train/accuracy": 98.0}])
 
 
 def test_a_number_of_seeds_that_changes_is_refused():
     records = [{"epoch": 1, "train/loss": [1.0, 2.0]}, {"epoch": 2, "train/loss": [1.0]}]
     with pytest.raises(ValueError, match=r"same number of seeds.*\[1, 2\]"):
-        figures.draw_curves(records)
+        figures.curves(records)
 
 
 def test_an_unknown_band_is_refused():
     with pytest.raises(ValueError, match="'standard error', 'range', got 'std'"):
-        figures.draw_curves(EPOCHS, band="std")
+        figures.curves(EPOCHS, band="std")
 
 
 COUNTS = np.array([[8, 2, 0], [1, 3, 0], [0, 0, 0]])
 
 
 def test_confusion_rows_are_percentages_of_the_true_class():
-    axes = figures.draw_confusion_matrix(COUNTS, ["a", "b", "c"]).axes[0]
+    axes = figures.confusion_matrix(COUNTS, ["a", "b", "c"]).axes[0]
     shown = np.asarray(axes.get_images()[0].get_array())
     np.testing.assert_allclose(shown, [[80, 20, 0], [25, 75, 0], [0, 0, 0]])
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("true class", "predicted class")
 
 
 def test_confusion_prints_each_count_in_its_cell():
-    axes = figures.draw_confusion_matrix(COUNTS, ["a", "b", "c"]).axes[0]
+    axes = figures.confusion_matrix(COUNTS, ["a", "b", "c"]).axes[0]
     printed = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
     assert printed == {(0, 0): "8", (0, 1): "2", (1, 0): "1", (1, 1): "3"}
 
 
 def test_confusion_says_what_fraction_is_correct():
-    axes = figures.draw_confusion_matrix(COUNTS, ["a", "b", "c"], title="test").axes[0]
+    axes = figures.confusion_matrix(COUNTS, ["a", "b", "c"], title="test").axes[0]
     assert axes.get_title() == "test\n78.57 % of 14 correct"
 
 
 @pytest.mark.parametrize(("k", "printed"), [(20, True), (21, False)])
 def test_counts_are_printed_up_to_twenty_classes(k, printed):
-    axes = figures.draw_confusion_matrix(np.eye(k, dtype=int), [str(i) for i in range(k)]).axes[0]
+    axes = figures.confusion_matrix(np.eye(k, dtype=int), [str(i) for i in range(k)]).axes[0]
     assert bool(axes.texts) is printed
 
 
 def test_a_hundred_classes_have_every_fourth_tick_with_its_own_name():
     names = [f"class {i}" for i in range(100)]
-    axes = figures.draw_confusion_matrix(np.eye(100, dtype=int), names).axes[0]
+    axes = figures.confusion_matrix(np.eye(100, dtype=int), names).axes[0]
     np.testing.assert_array_equal(axes.get_xticks(), np.arange(0, 100, 4))
     assert axes.get_yticklabels()[3].get_text() == "class 12"
 
 
 def test_confusion_needs_a_name_for_each_class():
     with pytest.raises(ValueError, match="3, got 2"):
-        figures.draw_confusion_matrix(COUNTS, ["a", "b"])
+        figures.confusion_matrix(COUNTS, ["a", "b"])
 
 
 def test_names_with_dollar_signs_are_drawn_as_they_are(tmp_path):
-    path = figures.confusion_matrix(COUNTS, ["$", "$x_", "c"], tmp_path / "c.png", title="$a")
-    assert path.exists()
+    figure = figures.confusion_matrix(COUNTS, ["$", "$x_", "c"], title="$a")
+    assert drawing.save(figure, tmp_path / "c.png").exists()
 
 
 def reliable():
@@ -182,7 +182,7 @@ def reliable():
 
 
 def test_reliability_draws_accuracy_confidence_gap_and_histogram():
-    upper, lower = figures.draw_reliability(reliable()).axes
+    upper, lower = figures.reliability(reliable()).axes
     accuracy, gap = upper.containers
     # (0.5, 0.6] is always wrong, (0.8, 0.9] always right: drawn at their left edges.
     np.testing.assert_allclose([b.get_x() for b in accuracy], [50, 80])
@@ -195,15 +195,15 @@ def test_reliability_draws_accuracy_confidence_gap_and_histogram():
 
 def test_reliability_takes_a_calibration_only():
     with pytest.raises(TypeError, match="expected_calibration_error makes one"):
-        figures.draw_reliability({"ece": 0.1})
+        figures.reliability({"ece": 0.1})
 
 
 def test_each_figure_is_saved_as_a_png_and_its_path_returned(tmp_path):
     paths = (tmp_path / "figures" / "curves.png", tmp_path / "c.png", tmp_path / "r.png")
     got = (
-        figures.curves(EPOCHS + RATE, paths[0], title="run"),
-        figures.confusion_matrix(COUNTS, ["a", "b", "c"], str(paths[1])),
-        figures.reliability(reliable(), paths[2]),
+        drawing.save(figures.curves(EPOCHS + RATE, title="run"), paths[0]),
+        drawing.save(figures.confusion_matrix(COUNTS, ["a", "b", "c"]), str(paths[1])),
+        drawing.save(figures.reliability(reliable()), paths[2]),
     )
     assert got == paths
     for path in paths:
@@ -212,7 +212,7 @@ def test_each_figure_is_saved_as_a_png_and_its_path_returned(tmp_path):
 
 def test_a_path_that_is_no_png_is_refused_before_anything_is_written(tmp_path):
     with pytest.raises(ValueError, match=r"must end in \.png"):
-        figures.curves(EPOCHS, tmp_path / "curves.jpg")
+        drawing.save(figures.curves(EPOCHS), tmp_path / "curves.jpg")
     assert not list(tmp_path.iterdir())
 
 
@@ -222,6 +222,6 @@ def test_pyplot_stays_unloaded(tmp_path):
     code = (
         "import sys; from cnnlab.report import figures; "
         "assert 'matplotlib' not in sys.modules; "
-        f"figures.draw_curves({RATE!r}); assert 'matplotlib.pyplot' not in sys.modules"
+        f"figures.curves({RATE!r}); assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnlab.report import depth_figures
+from experiments.depth import figures
 
 TRAIN, TEST = [[0.5, 0.7], [0.1, 0.3]], [[0.6, 0.8], [0.2, 0.5]]
 PANELS = {
@@ -13,7 +13,7 @@ PANELS = {
 
 
 def test_a_panel_shows_mean_errors_in_percent_test_bold_training_thin():
-    plain, residual = depth_figures.draw_errors(PANELS).axes
+    plain, residual = figures.errors(PANELS).axes
     train, test = plain.get_lines()
     np.testing.assert_allclose(train.get_ydata(), [60, 20])
     np.testing.assert_allclose(test.get_ydata(), [70, 35])
@@ -24,7 +24,7 @@ def test_a_panel_shows_mean_errors_in_percent_test_bold_training_thin():
 
 
 def test_the_band_is_the_standard_error_and_the_legend_says_it():
-    plain = depth_figures.draw_errors(PANELS).axes[0]
+    plain = figures.errors(PANELS).axes[0]
     heights = plain.collections[1].get_paths()[0].vertices[:, 1]
     error = 100 * np.std([0.2, 0.5], ddof=1) / np.sqrt(2)
     assert heights.min() == pytest.approx(35 - error)
@@ -33,8 +33,8 @@ def test_the_band_is_the_standard_error_and_the_legend_says_it():
     assert "2 seeds" in plain.get_legend().get_title().get_text()
 
 
-def test_a_network_without_an_epoch_is_refused(tmp_path):
+def test_a_network_without_an_epoch_is_refused():
     with pytest.raises(ValueError, match="must have an epoch"):
-        depth_figures.errors({"plain": {"8": {"train": [], "test": []}}}, tmp_path / "x.png")
+        figures.errors({"plain": {"8": {"train": [], "test": []}}})
     with pytest.raises(ValueError, match="must have an epoch"):
-        depth_figures.draw_errors({})
+        figures.errors({})

@@ -1,0 +1,66 @@
+"""Settings of a training: options as text, JSON, options that would not be used."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cnnlab.studies import settings
+from cnnlab.studies.settings import Training
+
+
+def test_a_config_survives_json():
+    config = Training(classes=("0", "2"), clip=1.5, run_dir="x", milestones=(0.3, 0.6))
+    stored = json.loads(json.dumps(settings.to_json(config)))
+    back = settings.from_json(Training, stored)
+    assert settings.to_json(back) == settings.to_json(config) and back.milestones == (0.3, 0.6)
+
+
+def test_a_config_of_before_a_field_was_there_has_its_default():
+    config = Training(model="mlp")
+    fields = {name: value for name, value in settings.to_json(config).items() if "init" not in name}
+    assert settings.from_json(Training, {**fields, "of_another_version": 3}) == config
+
+
+def test_options_are_numbers_tuples_or_text():
+    texts = ("width=32", "widths=(8,4)", "shortcut=B")
+    assert settings.parse_options(texts) == {"width": 32, "widths": (8, 4), "shortcut": "B"}
+    with pytest.raises(ValueError, match="NAME=VALUE"):
+        settings.parse_options(("width",))
+
+
+def test_options_that_would_not_be_used_are_refused_by_name():
+    config = Training(epochs=3, crop=2)
+    settings.refuse_unused(config, ("flip", "cutout"), "only with images")
+    with pytest.raises(ValueError, match=r"^--crop: only with images. Leave it out.$"):
+        settings.refuse_unused(config, ("flip", "crop"), "only with images")
+    with pytest.raises(ValueError, match=r"^--epochs, --crop: not here. Leave them out.$"):
+        settings.refuse_unused(config, ("epochs", "crop"), "not here")
+
+
+def test_default_model_options_go_with_the_default_model():
+    @dataclasses.dataclass(frozen=True)
+    class Config(Training):
+        model: str = "mlp"
+        model_options: tuple[str, ...] = ("widths=(8,)",)
+
+    kept = (Config(), Config(model="resnet8", model_options=("width=4",)))
+    assert all(settings.drop_default_model_options(each) is each for each in kept)
+    assert settings.drop_default_model_options(Config(model="resnet8")).model_options == ()
+
+
+def test_seeds_are_consecutive_and_at_least_one():
+    assert Training(seed=3, seeds=2).all_seeds == (3, 4)
+    with pytest.raises(ValueError, match="at least 1"):
+        _ = Training(seeds=0).all_seeds
+
+
+def test_settings_resume_and_host_import_no_jax():
+    code = (
+        "import sys, cnnlab.studies.settings, cnnlab.studies.resume, cnnlab.studies.host\n"
+        "import cnnlab.studies.run_table; print('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
