@@ -43,7 +43,7 @@ def compare(
             source = f"{_PAPER}: 25 points for natural against man-made things, 8 for random halves"
         claims.append(
             Claim(
-                "it is still worse where the halves differ more",
+                "the loss is larger where the halves differ more",
                 f"(base - AnB) at n = {depths[-1]}: of dissimilar halves - of random ones",
                 paired(unlike, alike),
                 at="both",
@@ -77,26 +77,31 @@ def _of_cut(
         _GAIN if cut == RANDOM else None,
     )
     add(
-        "and not because training is longer",
+        "the gain is not from longer training alone",
         *("AnB+ - BnB+, mean over n", anb_plus.mean(0), bnb_plus.mean(0)),
     )
     if len(depths) > 2:
         middle = f"n = {', '.join(map(str, depths[1:-1]))}"
         add(
-            "stages of the same half, frozen, are worst parted in the middle",
+            "frozen stages of the same half are worst when parted in the middle",
             f"BnB at the ends - at {middle}",
             *(bnb[[0, -1]].mean(0), bnb[1:-1].mean(0)),
         )
         add(
-            "and fine-tuning recovers it",
+            "fine-tuning recovers the loss in the middle",
             f"BnB+ - BnB at {middle}",
             *(bnb_plus[1:-1].mean(0), bnb[1:-1].mean(0)),
         )
     at = f"at n = {depths[-1]}"
     add(
-        "the last stages are specific: frozen ones of the other half are worse than the base",
+        "the last stages are specific: the other half's, frozen, are worse than the base",
         *(f"base - AnB {at}", base, anb[-1]),
         _LOSS.get(cut) if all_stages else None,
     )
-    add("and worse than those of the same half", f"BnB - AnB {at}", bnb[-1], anb[-1])
+    add(
+        "the other half's last stages, frozen, are worse than those of the same half",
+        f"BnB - AnB {at}",
+        bnb[-1],
+        anb[-1],
+    )
     return claims

@@ -178,11 +178,11 @@ def test_claims_are_tested_on_the_means_that_they_are_about():
     np.testing.assert_allclose(gained["interval"], wanted)
     assert gained["verdict"] == UNDECIDED and gained["published"] == 0.016
     assert gained["source"].endswith("+1.6 points")
-    dip = by_claim["stages of the same half, frozen, are worst parted in the middle", RANDOM]
+    dip = by_claim["frozen stages of the same half are worst when parted in the middle", RANDOM]
     assert dip["mean"] == pytest.approx(-0.01 + 0.15) and dip["verdict"] == "reproduced"
-    further = by_claim["it is still worse where the halves differ more", "both"]
+    further = by_claim["the loss is larger where the halves differ more", "both"]
     np.testing.assert_allclose(further["values"], 0.1)
-    specific = "the last stages are specific: frozen ones of the other half are worse than the base"
+    specific = "the last stages are specific: the other half's, frozen, are worse than the base"
     assert by_claim[specific, "given"]["mean"] == pytest.approx(0.4)
     assert by_claim[specific, RANDOM]["published"] == 0.08  # not of other cuts, nor in the middle
     assert by_claim[specific, "given"]["published"] is further["published"] is None
