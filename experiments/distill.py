@@ -301,7 +301,7 @@ def lesson(room: Classroom, kind: Kind) -> tuple["Recipe", "Dataset"]:
     """How and on what students of a kind are trained."""
     import numpy as np
 
-    from cnnlab.transfer import live_teacher, taught, without_classes
+    from cnnlab.transfer import live_teacher, with_teacher_targets, without_classes
 
     config, train = room.config, room.splits.train
     if kind.temperature is None:
@@ -311,7 +311,9 @@ def lesson(room: Classroom, kind: Kind) -> tuple["Recipe", "Dataset"]:
     voice: dict[str, Any] = {"rule": config.rule, "temperature": kind.temperature}
     live = config.teaching == "live"
     if not live:
-        train = taught(train, teachers.says(room.teacher, room.whole, "train", train, **voice))
+        train = with_teacher_targets(
+            train, teachers.says(room.teacher, room.whole, "train", train, **voice)
+        )
     if kind.lacking:
         train = without_classes(train, room.missing)
     if config.unlabelled:

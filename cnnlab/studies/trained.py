@@ -19,7 +19,7 @@ from jax import numpy as jnp
 from cnnlab import augment, models
 from cnnlab.augment import Transform
 from cnnlab.data import Dataset, Splits
-from cnnlab.data.dataset import Statistics
+from cnnlab.data.dataset import Part, Statistics
 from cnnlab.files import write_bytes
 from cnnlab.models import Network
 from cnnlab.models.weights import HeadError
@@ -38,9 +38,6 @@ from cnnlab.train.run import Run
 STATISTICS = "statistics.npz"
 """In a run directory: the statistics that its networks normalise images by, where they are not
 those of the run's own data."""
-
-Part = Literal["test", "validation", "train"]
-"""Of a data set."""
 
 # Mean and deviation of red, green and blue, in pixel units.
 _FOREIGN_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {

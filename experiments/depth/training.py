@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnlab.data import Splits
-from cnnlab.files import read_json, write_json
 from cnnlab.run_directory import METRICS, RESULT
 from cnnlab.studies import build
 from cnnlab.studies.study import Study
@@ -28,21 +27,18 @@ def train_or_read(s: Study[Config], config: Config, name: str, splits: Splits) -
       ``errors`` ("train", "test" -> [M], at the end), ``curves`` (the same -> [E][M], those of the
       training with augmentation, while it went on), ``diverged`` (seeds) and ``seconds``.
     """
-    path = s.directory / name / RESULT
-    if path.is_file():
-        kept: dict[str, Any] = read_json(path)
-        return kept
-    try:
-        errors = train(s, config, name, splits)
-    except DivergedError as error:
-        s.host.say(f"{config.model}, seeds {', '.join(map(str, config.all_seeds))}: {error}")
+
+    def compute() -> dict[str, Any]:
+        try:
+            return train(s, config, name, splits)
+        except DivergedError as error:
+            s.host.say(f"{config.model}, seeds {', '.join(map(str, config.all_seeds))}: {error}")
         if config.seeds == 1:
-            errors = guessing_errors(config, splits.train.num_classes)
-        else:
-            alone = [dataclasses.replace(config, seed=n, seeds=1) for n in config.all_seeds]
-            each = [train_or_read(s, c, f"{name}-seed{c.seed}", splits) for c in alone]
-            errors = join_seeds(each)
-    write_json(path, errors)
+            return guessing_errors(config, splits.train.num_classes)
+        alone = [dataclasses.replace(config, seed=seed, seeds=1) for seed in config.all_seeds]
+        return join_seeds([train_or_read(s, c, f"{name}-seed{c.seed}", splits) for c in alone])
+
+    errors: dict[str, Any] = s.cached_json(f"{name}/{RESULT}", compute)
     return errors
 
 

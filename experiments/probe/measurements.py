@@ -89,7 +89,7 @@ def measure(
     result: Measurement = {}
     for stage, known in train.items():
         for kind in config.probes:
-            probe = probes.chosen(
+            probe = probes.fit_probe(
                 known, labels, validation[stage], images.validation.labels, classes, kind=kind
             )
             result[f"correct/{kind}/{stage}"] = probe.linear.correct(test[stage], test_labels)

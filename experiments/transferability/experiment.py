@@ -16,7 +16,7 @@ from cnnlab.studies.settings import drop_default_model_options
 from cnnlab.train import Recipe, TrainState, check_fits, predict
 from cnnlab.train.state import restarted, state_shapes
 from cnnlab.transfer.freezing import freeze
-from cnnlab.transfer.surgery import copied
+from cnnlab.transfer.surgery import copy_variables
 
 from ..cli import host
 from . import figures
@@ -188,7 +188,7 @@ def copy_stages(
     """
     names = recipe.network.names
     others = [name for name in names[names.index(stage) + 1 :] if name in fresh["params"]]
-    variables, _ = copied(source, fresh, reinitialise=others)
+    variables, _ = copy_variables(source, fresh, reinitialise=others)
     return restarted(recipe, variables.pop("params"), variables)
 
 

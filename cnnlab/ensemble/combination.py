@@ -1,4 +1,4 @@
-"""What the members of an ensemble predict together: means of probabilities, of logits, votes.
+"""Combined predictions of an ensemble: means of probabilities, means of logits, votes.
 
 Every rule is a weighted mean of one term for each member, and a last step on that mean. Pure
 functions on host arrays, in float64.
@@ -21,27 +21,27 @@ RULES = ("probabilities", "logits", "geometric", "vote")
 Logits = ArrayLike | Sequence[ArrayLike]
 """[M, N, K], or M arrays [N, K]."""
 
-# How much of a vote is the mean probability: enough to decide ties in spite of rounding.
+# The share of the mean probability in a vote: enough to decide ties in spite of rounding.
 _TIE = 1e-6
 
 
 def combine(
     logits: Logits, rule: str = "probabilities", weights: ArrayLike | None = None
 ) -> np.ndarray:
-    """The probabilities that an ensemble gives to the classes.
+    """The probabilities that an ensemble assigns to the classes.
 
     The rules:
       probabilities: the mean of the members' softmaxes; a mixture of the members.
       logits: the softmax of the mean logits.
-      geometric: the geometric mean of the members' softmaxes, normalised to add up to 1. It is
-        what "logits" is, since a softmax forgets what is added to all logits of an example; it is
-        computed from log-probabilities, so nothing underflows.
+      geometric: the geometric mean of the members' softmaxes, normalised to add up to 1. It equals
+        "logits", since a softmax does not change when a number is added to all logits of an
+        example; it is computed from log-probabilities, so nothing underflows.
       vote: the share of the members that predict the class (a member predicts its most probable
         one, the first on a tie). The class with the larger mean probability wins a tie: the first
         class would win too often, and two members tie whenever they differ. For that a millionth
-        of the mean probability is mixed in, so that the largest entry is the winner. How unlikely
-        a class without a vote is, it does not know (it has at most that millionth, and an exact
-        zero where every softmax is one): read its accuracy, not its negative log-likelihood.
+        of the mean probability is mixed in, so that the largest entry is the winner. The
+        probability of a class without a vote is at most that millionth (and 0 where all
+        softmaxes underflow): use the accuracy of a vote, not its negative log-likelihood.
 
     Args:
       logits: [M, N, K] or M arrays [N, K], finite; any float type.
@@ -52,12 +52,12 @@ def combine(
       float64 [N, K], each row adding up to 1.
 
     Raises:
-      ValueError: an unknown rule, an empty ensemble, members of different shapes (which one),
-        logits that are not finite (whose), weights other than these.
+      ValueError: for an unknown rule, an empty ensemble, members of different shapes or with logits
+        that are not finite (the member is named), or invalid weights.
     """
     term, finish = _rule(rule)
-    members = checked_logits(logits)
-    shares = checked_weights(weights, len(members))
+    members = check_logits(logits)
+    shares = check_weights(weights, len(members))
     mean = np.zeros(members[0].shape)
     for member, share in zip(members, shares, strict=True):
         if share:
@@ -65,7 +65,7 @@ def combine(
     return finish(mean)
 
 
-def by_count(logits: Logits, rule: str = "probabilities") -> list[np.ndarray]:
+def combine_by_count(logits: Logits, rule: str = "probabilities") -> list[np.ndarray]:
     """The probabilities of the first member alone, of the first two, … of all M together.
 
     Args:
@@ -79,16 +79,16 @@ def by_count(logits: Logits, rule: str = "probabilities") -> list[np.ndarray]:
       ValueError: as `combine`.
     """
     term, finish = _rule(rule)
-    members = checked_logits(logits)
+    members = check_logits(logits)
     total = np.zeros(members[0].shape)
-    found = []
+    curve = []
     for count, member in enumerate(members, start=1):
         total += term(member)
-        found.append(finish(total / count))
-    return found
+        curve.append(finish(total / count))
+    return curve
 
 
-def by_subsets(
+def score_subsets(
     logits: Logits,
     score: Callable[[np.ndarray], float],
     rule: str = "probabilities",
@@ -99,16 +99,16 @@ def by_subsets(
     """The score of subsets of the members, for each number of members.
 
     The mean over subsets of m members estimates the score of an ensemble of m without bias where
-    the members are alike (trained independently); it does not hang on their order as `by_count`
-    does. The subsets share members, so their spread is no standard error, and it shrinks to none
-    at M; for an uncertainty repeat whole ensembles.
+    the members are alike (trained independently); unlike `combine_by_count` it does not depend on
+    their order. The subsets share members, so their spread is no standard error, and it shrinks
+    to none at M; for an uncertainty repeat whole ensembles.
 
     Args:
       logits: as for `combine`.
       score: probabilities [N, K] -> a number.
       rule: as for `combine`; the members count equally.
-      most: the most subsets of one size, >= 1. All are taken where there are no more, else so
-        many different ones at random.
+      most: the most subsets of one size, >= 1. All are scored where there are no more, else
+        ``most`` different ones at random.
       seed: of that choice.
 
     Returns:
@@ -120,15 +120,15 @@ def by_subsets(
     if most < 1:
         raise ValueError(f"most must be >= 1, got {most}.")
     term, finish = _rule(rule)
-    terms = np.array([term(member) for member in checked_logits(logits)])
+    terms = np.array([term(member) for member in check_logits(logits)])
     generator = np.random.default_rng(seed)
-    found = []
+    scores = []
     for size in range(1, len(terms) + 1):
         chosen = _subsets(len(terms), size, most, generator)
-        found.append(
+        scores.append(
             np.array([float(score(finish(terms[list(subset)].mean(0)))) for subset in chosen])
         )
-    return found
+    return scores
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -142,8 +142,8 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.exp(log_softmax(logits))
 
 
-def checked_logits(logits: Logits) -> list[np.ndarray]:
-    """Checks the logits of an ensemble as `combine` says, and gives one array for each member."""
+def check_logits(logits: Logits) -> list[np.ndarray]:
+    """Checks the logits of an ensemble as `combine` describes; returns an array for each member."""
     if hasattr(logits, "ndim"):
         array = np.asarray(logits)
         if array.ndim != 3:
@@ -179,8 +179,8 @@ def checked_logits(logits: Logits) -> list[np.ndarray]:
     return members
 
 
-def checked_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
-    """Checks that labels are integers [N] in [0, K) for the shape (N, K); gives int64."""
+def check_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
+    """Checks that labels are integers [N] in [0, K) for the shape (N, K); returns int64."""
     array = np.asarray(labels)
     if array.shape != shape[:1] or array.dtype.kind not in "iu":
         raise ValueError(
@@ -192,8 +192,8 @@ def checked_labels(labels: ArrayLike, shape: tuple[int, ...]) -> np.ndarray:
     return array.astype(np.int64)
 
 
-def checked_weights(weights: ArrayLike | None, members: int) -> np.ndarray:
-    """Checks weights as `combine` says, and gives float64 [M] that adds up to 1."""
+def check_weights(weights: ArrayLike | None, members: int) -> np.ndarray:
+    """Checks weights as `combine` describes; returns float64 [M] that adds up to 1."""
     if weights is None:
         return np.full(members, 1 / members)
     array = np.asarray(weights, np.float64)
@@ -212,18 +212,18 @@ Step = Callable[[np.ndarray], np.ndarray]
 
 
 def _rule(name: str) -> tuple[Step, Step]:
-    """(a member's logits -> its term, the mean of the terms -> probabilities)."""
+    """The functions (a member's logits -> its term, the mean of the terms -> probabilities)."""
     if name not in RULES:
         raise ValueError(unknown("rule", name, RULES))
     return {
-        "probabilities": (softmax, _same),
+        "probabilities": (softmax, _identity),
         "logits": (_float64, softmax),
         "geometric": (log_softmax, softmax),
-        "vote": (_ballot, _same),
+        "vote": (_ballot, _identity),
     }[name]
 
 
-def _same(values: np.ndarray) -> np.ndarray:
+def _identity(values: np.ndarray) -> np.ndarray:
     return values
 
 

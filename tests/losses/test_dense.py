@@ -8,8 +8,8 @@ import pytest
 from jax import numpy as jnp
 from sklearn.metrics import f1_score, log_loss
 
-from cnnlab import losses_dense
-from cnnlab.losses_dense import dice_coefficient, segmentation, soft_dice
+from cnnlab.losses import dense
+from cnnlab.losses.dense import dice_coefficient, segmentation, soft_dice
 
 LABELS = jnp.zeros(2, jnp.int32)
 
@@ -100,22 +100,22 @@ def test_the_mix_is_of_both_and_weights_are_of_classes(example):
 def test_masks_are_cropped_to_the_middle_where_logits_are_fewer(example):
     logits, masks = example
     wide = jnp.pad(masks, ((0, 0), (2, 3), (1, 1)), constant_values=2)
-    for loss in (segmentation(0.5), losses_dense.pixel_accuracy):
+    for loss in (segmentation(0.5), dense.pixel_accuracy):
         wanted = loss(logits, LABELS, masks)
         np.testing.assert_array_equal(loss(logits, LABELS, wide), wanted)
     # U-Net as published: 388 of 572 pixels, 92 lost on each side.
     row = np.broadcast_to(np.arange(572), (1, 572, 572))
-    middle = losses_dense.centred(row, np.empty((1, 388, 388, 2)))
+    middle = dense.centred(row, np.empty((1, 388, 388, 2)))
     assert middle.shape == (1, 388, 388)
     assert (middle[0, 0, 0], middle[0, 0, -1]) == (92, 479)
     with pytest.raises(ValueError, match="at least the logits' 4 x 5 pixels, got 3 x 5"):
-        losses_dense.centred(masks[:, :3], logits)
+        dense.centred(masks[:, :3], logits)
 
 
 def test_pixel_accuracy_is_the_part_that_is_right(example):
     logits, masks = example
     wanted = (np.asarray(logits).argmax(-1) == np.asarray(masks)).mean((1, 2))
-    np.testing.assert_allclose(losses_dense.pixel_accuracy(logits, LABELS, masks), wanted)
+    np.testing.assert_allclose(dense.pixel_accuracy(logits, LABELS, masks), wanted)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_shapes_that_do_not_fit_and_masks_of_other_classes_are_refused(example):
     with pytest.raises(ValueError, match=r"got shapes \(2,\)"):
         segmentation()(logits, LABELS, LABELS)
     with pytest.raises(ValueError, match=r"in 0\.\.1, one of 2 classes for each pixel, got 2"):
-        losses_dense.check_masks(np.asarray(masks), 2)
+        dense.check_masks(np.asarray(masks), 2)
     with pytest.raises(ValueError, match=r"got float32 of shape \(2, 4, 5\)"):
-        losses_dense.check_masks(np.asarray(masks, np.float32), 3)
-    losses_dense.check_masks(np.asarray(masks), 3)
+        dense.check_masks(np.asarray(masks, np.float32), 3)
+    dense.check_masks(np.asarray(masks), 3)

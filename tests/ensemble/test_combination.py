@@ -1,11 +1,12 @@
-"""How members' predictions become one."""
+"""Combined predictions of members."""
 
 import itertools
 
+import ml_dtypes
 import numpy as np
 import pytest
 
-from cnnlab.ensemble.combine import RULES, by_count, by_subsets, combine
+from cnnlab.ensemble.combination import RULES, combine, combine_by_count, score_subsets
 
 LOGITS = np.random.default_rng(0).normal(0, 2, (4, 30, 5))
 
@@ -39,7 +40,7 @@ def test_each_rule_is_the_average_written_out():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_rows_add_up_to_one_and_what_is_added_to_an_examples_logits_is_forgotten(rule):
+def test_rows_add_up_to_one_and_a_constant_added_to_an_examples_logits_changes_nothing(rule):
     got = combine(LOGITS, rule, [1, 0, 2, 5])
     np.testing.assert_allclose(got.sum(-1), 1)
     shifted = LOGITS + np.random.default_rng(1).normal(0, 9, (4, 30, 1))
@@ -88,8 +89,6 @@ def test_large_logits_do_not_overflow():
 
 
 def test_single_and_half_precision_are_averaged_in_double():
-    import ml_dtypes
-
     for dtype in (np.float32, np.float16, ml_dtypes.bfloat16):
         low = LOGITS.astype(dtype)
         got = combine(low)
@@ -98,15 +97,15 @@ def test_single_and_half_precision_are_averaged_in_double():
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_the_first_m_members_are_what_combine_says_of_them(rule):
-    curve = by_count(list(LOGITS), rule)
+def test_the_first_m_members_are_combined_as_by_combine(rule):
+    curve = combine_by_count(list(LOGITS), rule)
     assert len(curve) == 4
     for count, p in enumerate(curve, start=1):
         np.testing.assert_allclose(p, combine(LOGITS[:count], rule))
 
 
-def test_all_subsets_are_taken_where_they_are_few():
-    found = by_subsets(LOGITS, lambda p: p[0, 0], "logits")
+def test_all_subsets_are_scored_where_they_are_few():
+    found = score_subsets(LOGITS, lambda p: p[0, 0], "logits")
     assert [len(scores) for scores in found] == [4, 6, 4, 1]
     pairs = [
         combine(LOGITS[list(pair)], "logits")[0, 0] for pair in itertools.combinations(range(4), 2)
@@ -116,12 +115,12 @@ def test_all_subsets_are_taken_where_they_are_few():
 
 def test_many_subsets_are_sampled_without_repetition_from_a_seed():
     logits = np.random.default_rng(2).normal(size=(12, 3, 2))
-    found = by_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
+    found = score_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
     assert [len(scores) for scores in found] == [12] + [50] * 9 + [12, 1]
     assert all(len(set(scores.tolist())) == len(scores) for scores in found)
-    again = by_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
+    again = score_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
     np.testing.assert_array_equal(found[5], again[5])
-    assert not np.array_equal(found[5], by_subsets(logits, lambda p: p[0, 0], most=50)[5])
+    assert not np.array_equal(found[5], score_subsets(logits, lambda p: p[0, 0], most=50)[5])
 
 
 def test_an_ensemble_must_have_a_member():
@@ -130,7 +129,7 @@ def test_an_ensemble_must_have_a_member():
             combine(nothing)
 
 
-def test_one_network_without_its_axis_is_told_how_to_add_it():
+def test_the_error_for_one_network_without_its_axis_shows_how_to_add_it():
     with pytest.raises(ValueError, match=r"\[M, N, K\], got shape \(30, 5\).*logits\[None\]"):
         combine(LOGITS[0])
     with pytest.raises(ValueError, match=r"logits.reshape\(-1, 30, 5\)"):
@@ -156,7 +155,7 @@ def test_a_member_that_diverged_is_named(bad):
         combine(logits)
 
 
-def test_weights_that_are_none_are_refused():
+def test_invalid_weights_are_refused():
     with pytest.raises(ValueError, match=r"each of the 4 members, got shape \(3,\)"):
         combine(LOGITS, weights=[1, 1, 1])
     for bad in ([0, 0, 0, 0], [1, 1, 1, -1], [1, 1, 1, np.nan]):
@@ -168,6 +167,6 @@ def test_an_unknown_rule_names_the_nearest():
     with pytest.raises(ValueError, match="Did you mean 'geometric'"):
         combine(LOGITS, "geometrical")
     with pytest.raises(ValueError, match="unknown rule"):
-        by_count(LOGITS, "mean")
+        combine_by_count(LOGITS, "mean")
     with pytest.raises(ValueError, match="most must be >= 1"):
-        by_subsets(LOGITS, lambda p: 0.0, most=0)
+        score_subsets(LOGITS, lambda p: 0.0, most=0)

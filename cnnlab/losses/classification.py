@@ -7,7 +7,7 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
-TaughtLoss = Callable[..., jax.Array]
+TargetLoss = Callable[..., jax.Array]
 """``(logits [N, K], labels [N], targets [N, K] | None = None) -> losses [N]``."""
 
 
@@ -45,7 +45,7 @@ def softmax_cross_entropy(
 
 def distillation(
     temperature: float = 4.0, weight: float = 0.9, *, label_smoothing: float = 0.0
-) -> TaughtLoss:
+) -> TargetLoss:
     """A student learns what a teacher thinks of every class, and the labels besides.
 
     The loss is ``weight * T^2 * KL(softmax(targets / T) || softmax(logits / T))`` and
@@ -95,7 +95,7 @@ def logits_matching(
     centred: bool = False,
     scale: float | np.ndarray = 1.0,
     label_smoothing: float = 0.0,
-) -> TaughtLoss:
+) -> TargetLoss:
     """A student regresses on its teacher's logits: half the mean over classes of squared errors.
 
     Args:
@@ -131,7 +131,7 @@ def logits_matching(
 
 def _mixed(
     soft: Callable[[jax.Array, jax.Array], jax.Array], weight: float, label_smoothing: float
-) -> TaughtLoss:
+) -> TargetLoss:
     """The teacher's loss ``soft(logits, targets)`` and the labels' with the rest of the weight."""
     if not 0 <= weight <= 1:
         raise ValueError(

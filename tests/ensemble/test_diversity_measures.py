@@ -1,4 +1,4 @@
-"""How members differ, and the identities that say what it is worth."""
+"""Measures of diversity, and the identities of the decomposed losses."""
 
 import dataclasses
 import json
@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from cnnlab.ensemble.combine import combine
-from cnnlab.ensemble.diversity import diversity
+from cnnlab.ensemble.combination import combine
+from cnnlab.ensemble.diversity_measures import diversity
 
 RNG = np.random.default_rng(0)
 M, N, K = 5, 300, 4
@@ -116,7 +116,7 @@ def test_a_member_without_an_error_has_no_correlation_and_the_mean_is_of_the_oth
     assert found.summary()["error_correlation"] == pytest.approx(rest.mean())
 
 
-def test_members_that_always_say_the_same_class_have_no_kappa():
+def test_members_that_always_predict_the_same_class_have_no_kappa():
     logits = np.tile([3.0, 0.0], (2, 5, 1))
     found = diversity(logits, [0, 0, 0, 0, 1])
     assert np.isnan(found.kappa).all() and found.summary()["kappa"] is None

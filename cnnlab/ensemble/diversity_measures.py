@@ -1,4 +1,4 @@
-"""How much the members of an ensemble differ, and what their differing is worth.
+"""Measures of how much the members of an ensemble differ, and of its effect on the loss.
 
 Pairwise measures of predictions and errors (Kuncheva and Whitaker, Machine Learning 2003), and
 the exact decompositions: the ensemble's loss is the mean loss of its members less their ambiguity.
@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.ensemble.combine import Logits, checked_labels, checked_logits, log_softmax
+from cnnlab.ensemble.combination import Logits, check_labels, check_logits, log_softmax
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Decomposition:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diversity:
-    """How M members differ; what cannot be said (no pair, no error) is NaN.
+    """Measures of how M members differ; undefined ones (no pair, no error) are NaN.
 
     The matrices are float64 [M, M] and symmetric; `mean` takes their mean over pairs.
 
@@ -47,11 +47,11 @@ class Diversity:
         by chance; NaN where both predict one same class always.
       brier: of the mean of the probabilities; the ambiguity is the members' mean variance round
         it, summed over the classes (Krogh and Vedelsby, NIPS 1995).
-      nll: of the mean of the probabilities, in nats; the ambiguity is Jensen's gap, which hangs
+      nll: of the mean of the probabilities, in nats; the ambiguity is Jensen's gap, which depends
         on the labels.
       nll_geometric: of the normalised geometric mean (rules "geometric" and "logits"); the
         ambiguity is the mean Kullback-Leibler divergence of the members from it, KL(geometric
-        mean || member), which does not hang on the labels (Heskes, NIPS 1997).
+        mean || member), which does not depend on the labels (Heskes, NIPS 1997).
       error: 1 - accuracy of the mean of the probabilities. The ambiguity is
         ``good_diversity - bad_diversity``.
       good_diversity: the share of members that are wrong where the ensemble is right, over all
@@ -94,10 +94,10 @@ def diversity(logits: Logits, labels: ArrayLike) -> Diversity:
       labels: integers [N] in [0, K).
 
     Raises:
-      ValueError: logits or labels other than these.
+      ValueError: for invalid logits or labels.
     """
-    members = checked_logits(logits)
-    y = checked_labels(labels, members[0].shape)
+    members = check_logits(logits)
+    y = check_labels(labels, members[0].shape)
     predictions = np.array([member.argmax(-1) for member in members])
     disagreement = np.array([(one != predictions).mean(1) for one in predictions])
     wrong = predictions != y

@@ -1,4 +1,4 @@
-"""What is left of a network behind a frozen front, trained on features in the place of images."""
+"""The tail of a network: the stages after a frozen front, trained on features, not images."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from cnnlab.augment import compose
 from cnnlab.rates import Rates
 from cnnlab.train.state import Average, Recipe, TrainState
 
-_AS_IT_IS = compose()  # one function, so that programs of equal recipes are compiled once
+_NO_AUGMENTATION = compose()  # one function, so that programs of equal recipes are compiled once
 
 
-def rest_recipe(recipe: Recipe, up_to: str) -> Recipe:
-    """How the stages behind ``up_to`` are trained on features.
+def tail_recipe(recipe: Recipe, up_to: str) -> Recipe:
+    """The recipe by which the stages after ``up_to`` are trained on features.
 
-    The recipe's own optimiser, loss and score; no augmentation, which has been done. Its rates are
-    kept, and their rules for the front match nothing any more.
+    The optimiser, loss and score of the recipe; no augmentation, which the features already have.
+    Its rates are kept; their rules for the front match nothing any more.
 
     Raises:
-      ValueError: if there is no such stage or none behind it; for a recipe with a teacher or
+      ValueError: if there is no such stage or none after it; for a recipe with a teacher or
         ``corrupt``, which would be shown images.
     """
     for name in ("teacher", "corrupt"):
         if getattr(recipe, name) is not None:
             raise ValueError(
-                f"features are in the place of images, which the recipe's {name} must be shown: "
+                f"features take the place of images, which the recipe's {name} needs: "
                 f"leave it out, dataclasses.replace(recipe, {name}=None), or train without a cache."
             )
     rates = recipe.rates
@@ -37,13 +37,13 @@ def rest_recipe(recipe: Recipe, up_to: str) -> Recipe:
         recipe,
         network=recipe.network.rest(up_to),
         prepare=as_float32,
-        augment=_AS_IT_IS,
+        augment=_NO_AUGMENTATION,
         rates=rates,
     )
 
 
-def rest_states(recipe: Recipe, states: TrainState, up_to: str) -> TrainState:
-    """The states of the stages behind ``up_to``, to begin a training of ``rest_recipe`` from.
+def tail_states(recipe: Recipe, states: TrainState, up_to: str) -> TrainState:
+    """The states of the stages after ``up_to``: initial states for training by ``tail_recipe``.
 
     The optimiser's state is kept where it is of these stages alone: where the recipe's rates freeze
     the front. Otherwise it is a fresh one.
@@ -54,7 +54,7 @@ def rest_states(recipe: Recipe, states: TrainState, up_to: str) -> TrainState:
       up_to: the last stage of the front.
 
     Raises:
-      ValueError: for an unknown stage, none behind it, or rates by which a part of the front would
+      ValueError: for an unknown stage, none after it, or rates by which a part of the front would
         learn.
     """
     names = recipe.network.rest(up_to).names
@@ -69,50 +69,50 @@ def rest_states(recipe: Recipe, states: TrainState, up_to: str) -> TrainState:
             stages_of(states.average.params, names),
             stages_of_state(states.average.model_state, names),
         )
-    rest = rest_recipe(dataclasses.replace(recipe, teacher=None, corrupt=None), up_to)
-    opt_state = _opt_state((recipe, states.params), (rest, params), states.opt_state, states.step)
+    tail = tail_recipe(dataclasses.replace(recipe, teacher=None, corrupt=None), up_to)
+    opt_state = _opt_state((recipe, states.params), (tail, params), states.opt_state, states.step)
     return TrainState(states.step, params, model_state, opt_state, average)
 
 
-def rejoined(recipe: Recipe, states: TrainState, rest: TrainState, up_to: str) -> TrainState:
-    """The whole network's states: the front of ``states``, bit for bit, and the trained ``rest``.
+def join_front(recipe: Recipe, states: TrainState, tail: TrainState, up_to: str) -> TrainState:
+    """The whole network's states: the front of ``states``, bit for bit, and the trained ``tail``.
 
     Args:
       recipe: of the whole network.
       states: ``[M, ...]`` of the whole network, whose front the features were made with.
-      rest: ``[M, ...]``, what a training of ``rest_recipe`` gave; the step is its step.
+      tail: ``[M, ...]``, trained by ``tail_recipe``; its step is that of the result.
       up_to: the last stage of the front.
 
     Returns:
-      States of ``recipe``. The optimiser's state is that of ``rest`` where the recipe's rates
+      States of ``recipe``. The optimiser's state is that of ``tail`` where the recipe's rates
       freeze the front, and otherwise a fresh one.
 
     Raises:
       ValueError: for an unknown stage, or another number of members.
     """
-    if jnp.shape(states.step) != jnp.shape(rest.step):
+    if jnp.shape(states.step) != jnp.shape(tail.step):
         raise ValueError(
-            f"the rest must have as many members as the whole, got {jnp.shape(rest.step)} and "
+            f"the tail must have as many members as the whole, got {jnp.shape(tail.step)} and "
             f"{jnp.shape(states.step)}."
         )
     names = recipe.network.front(up_to).names
-    params = {**stages_of(states.params, names), **rest.params}
-    model_state = _joined(stages_of_state(states.model_state, names), rest.model_state)
+    params = {**stages_of(states.params, names), **tail.params}
+    model_state = _join_states(stages_of_state(states.model_state, names), tail.model_state)
     average = None
     if recipe.ema_decay is not None:
-        front = states if states.average is None else states.average
-        behind = rest if rest.average is None else rest.average
+        front = states.evaluated
+        after = tail.evaluated
         average = Average(
-            {**stages_of(front.params, names), **behind.params},
-            _joined(stages_of_state(front.model_state, names), behind.model_state),
+            {**stages_of(front.params, names), **after.params},
+            _join_states(stages_of_state(front.model_state, names), after.model_state),
         )
-    ours = rest_recipe(dataclasses.replace(recipe, teacher=None, corrupt=None), up_to)
-    opt_state = _opt_state((ours, rest.params), (recipe, params), rest.opt_state, rest.step)
-    return TrainState(rest.step, params, model_state, opt_state, average)
+    ours = tail_recipe(dataclasses.replace(recipe, teacher=None, corrupt=None), up_to)
+    opt_state = _opt_state((ours, tail.params), (recipe, params), tail.opt_state, tail.step)
+    return TrainState(tail.step, params, model_state, opt_state, average)
 
 
 def as_float32(key: jax.Array, features: jax.Array) -> jax.Array:
-    """The ``prepare`` of recipes that are shown features."""
+    """The ``prepare`` of recipes that are trained on features."""
     del key
     return features.astype(jnp.float32)
 
@@ -131,15 +131,15 @@ def stages_of_state(model_state: Mapping[str, Any], names: tuple[str, ...]) -> d
     return {name: part for name, part in parts.items() if part}
 
 
-def _joined(front: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
-    names = [*front, *(name for name in rest if name not in front)]
-    return {name: {**front.get(name, {}), **rest.get(name, {})} for name in names}
+def _join_states(front: Mapping[str, Any], tail: Mapping[str, Any]) -> dict[str, Any]:
+    names = [*front, *(name for name in tail if name not in front)]
+    return {name: {**front.get(name, {}), **tail.get(name, {})} for name in names}
 
 
-def _check_frozen(recipe: Recipe, params: Any, rest: tuple[str, ...]) -> None:
+def _check_frozen(recipe: Recipe, params: Any, tail: tuple[str, ...]) -> None:
     if recipe.rates is None:
         return
-    learning = [name for name in recipe.rates.trainable(params) if name not in rest]
+    learning = [name for name in recipe.rates.trainable(params) if name not in tail]
     if learning:
         raise ValueError(
             "the front must be frozen for its features to be computed once, but by the recipe's "

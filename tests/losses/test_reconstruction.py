@@ -6,7 +6,7 @@ import pytest
 from jax import numpy as jnp
 from scipy import optimize
 
-from cnnlab.losses_reconstruction import images_of, reconstruction
+from cnnlab.losses.reconstruction import images_of, reconstruction
 
 LABELS = jnp.zeros(2, jnp.int32)
 
