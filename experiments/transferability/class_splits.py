@@ -1,23 +1,20 @@
-"""Classes cut into halves, at random or by what they have in common, and who learns which.
-
-Importing this module imports no jax.
-"""
+"""Classes cut into halves, at random or by what they have in common, for members to learn."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from cnnlab.data import Dataset
+from cnnlab.data import Dataset
+from cnnlab.data.splits import class_index
 
-# What the classes of one half have in common that those of the other have not.
-HALVES = {
+DISSIMILAR = {
     "cifar10": ("vehicles against animals", ("airplane", "automobile", "ship", "truck")),
     "fashion_mnist": ("footwear and bags against clothes", ("5", "7", "8", "9")),
     "digits": ("digits with loops against those without", ("0", "6", "8", "9")),
     "mnist": ("digits with loops against those without", ("0", "6", "8", "9")),
 }
+"""Data set -> a name, and classes that have something in common which the others have not."""
 
 RANDOM = "random halves"
 
@@ -40,40 +37,38 @@ class Member(NamedTuple):
     partner: int
 
 
-def given_half(
-    dataset: str, train: "Dataset", half: Sequence[str] | None
+def dissimilar_half(
+    dataset: str, train: Dataset, half: Sequence[str] | None
 ) -> tuple[str, tuple[int, ...]] | None:
-    """What the cut of dissimilar halves is called, and the classes of its first half.
+    """The name of the cut into dissimilar halves, and the classes of its first half.
 
     Args:
       dataset: the name of the data set, which may have such a cut of its own.
       train: the training part, with all classes that are to be cut.
-      half: classes by name or number; None for those of ``HALVES``, and none for no such cut.
+      half: classes by name or number; None for those of ``DISSIMILAR``, empty for no such cut.
 
     Returns:
       None where there is no such cut.
 
     Raises:
-      ValueError: for a half that is none.
+      ValueError: for classes that are not a half.
     """
-    from cnnlab.data.splits import class_index
-
     name = "given halves"
     if half is None:
-        name, half = HALVES.get(dataset, ("", ()))
+        name, half = DISSIMILAR.get(dataset, ("", ()))
     if not half:
         return None
-    given = [class_index(train, each) for each in half]
-    if len(set(given)) < len(given) or not 2 <= len(given) <= train.num_classes - 2:
+    classes = [class_index(train, each) for each in half]
+    if len(set(classes)) < len(classes) or not 2 <= len(classes) <= train.num_classes - 2:
         raise ValueError(
             f"both halves must have at least 2 of the {train.num_classes} classes, each named "
             f"once, got the half {', '.join(half)}."
         )
-    return name, tuple(given)
+    return name, tuple(classes)
 
 
 def make_members(
-    classes: int, seeds: Sequence[int], given: tuple[str, tuple[int, ...]] | None = None
+    classes: int, seeds: Sequence[int], dissimilar: tuple[str, tuple[int, ...]] | None = None
 ) -> list[Member]:
     """A member for each cut, repetition and half: those of random cuts first.
 
@@ -82,14 +77,14 @@ def make_members(
     Args:
       classes: how many there are, >= 4.
       seeds: of the repetitions.
-      given: of ``given_half``. Random halves have its sizes, or half of the classes each.
+      dissimilar: of ``dissimilar_half``. Random halves have its sizes, or half of the classes each.
 
     Raises:
       ValueError: if there are too few classes.
     """
     if classes < 4:
         raise ValueError(f"two halves of the classes need 4 of them or more, got {classes}.")
-    name, fixed = given or (None, tuple(range(classes // 2)))
+    name, fixed = dissimilar or (None, tuple(range(classes // 2)))
     members: list[Member] = []
     for cut in filter(None, (RANDOM, name)):
         for repetition, seed in enumerate(seeds):
@@ -101,7 +96,7 @@ def make_members(
     return members
 
 
-def images_of(members: Sequence[Member], train: "Dataset") -> np.ndarray:
+def member_images(members: Sequence[Member], train: Dataset) -> np.ndarray:
     """The images that each member trains on: int32 ``[M, n]``, as many of each of its classes.
 
     n is the largest number that every half can give; where it does not divide by the classes of a
@@ -121,18 +116,20 @@ def images_of(members: Sequence[Member], train: "Dataset") -> np.ndarray:
     return np.stack(rows).astype(np.int32)
 
 
-def within_halves(logits: np.ndarray, labels: np.ndarray, members: Sequence[Member]) -> np.ndarray:
-    """The accuracy of each member on the images of its half, among the classes of its half.
+def accuracy_within_halves(
+    logits: np.ndarray, labels: np.ndarray, members: Sequence[Member]
+) -> np.ndarray:
+    """The accuracy [M] of each member on the images of its half, among the classes of its half.
 
     Args:
       logits: ``[M, N, K]``.
       labels: ``[N]``.
       members: M of them.
     """
-    found = []
+    accuracies = []
     for own, member in zip(logits, members, strict=True):
         classes = np.asarray(member.classes)
         inside = np.isin(labels, classes)
-        answers = classes[own[inside][:, classes].argmax(-1)]
-        found.append(float((answers == labels[inside]).mean()))
-    return np.asarray(found)
+        predicted = classes[own[inside][:, classes].argmax(-1)]
+        accuracies.append(float((predicted == labels[inside]).mean()))
+    return np.asarray(accuracies)

@@ -1,4 +1,4 @@
-"""Figures of features: accuracy of classifiers on each stage, and nearest neighbours there."""
+"""The accuracy of probes and neighbours at each stage, and the nearest neighbours of images."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 
 from cnnlab.report import drawing, mosaics, plots, scales
 
+from .config import METHODS, NETWORKS, PIXELS
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -17,6 +19,27 @@ if TYPE_CHECKING:
 Curve = Mapping[str, Sequence[Any]]
 
 RIGHT, WRONG = "#009E73", "#D55E00"
+
+
+def accuracy_panels(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """The panels of ``accuracy_by_stage``, of ``claims.accuracies``."""
+    panels: dict[str, dict[str, Curve]] = {}
+    for panel, methods in (
+        ("linear probes", ("ridge", "logistic")),
+        ("nearest neighbours", ("l2", "cosine")),
+    ):
+        for network, label in NETWORKS.items():
+            for method in methods:
+                own = [each for each in points if each["method"] == method]
+                stages = [each for each in own if each["network"] == network]
+                if stages:
+                    row = [*(each for each in own if each["network"] == PIXELS), *stages]
+                    panels.setdefault(panel, {})[f"{label}, {METHODS[method]}"] = {
+                        "mean": [each["mean"] for each in row],
+                        "low": [each["interval"][0] for each in row],
+                        "high": [each["interval"][1] for each in row],
+                    }
+    return panels
 
 
 def accuracy_by_stage(

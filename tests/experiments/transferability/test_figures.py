@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnnlab.report import drawing
-from cnnlab.report import transferability_figures as figures
+from experiments.transferability import figures
 
 BASE = [0.5, 0.7]
 KEPT = figures.Treatment([2, 1], [[0.4, 0.5], [0.5, 0.8]])

@@ -1,4 +1,4 @@
-"""Which half learns what, whose front each network has, and what is said of it."""
+"""Halves of the classes, the stages that each network starts with, and the claims."""
 
 import dataclasses
 import json
@@ -8,12 +8,21 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cnnlab.studies import study
+from cnnlab.studies.build import load_data
+from cnnlab.studies.claims import UNDECIDED, difference
 from cnnlab.train.state import state_shapes
 from experiments import transferability
-from experiments.config import load_data
-from experiments.halves import RANDOM, Member, given_half, images_of, make_members, within_halves
-from experiments.parts import Part
-from experiments.transferability_claims import TREATMENTS, compare, line
+from experiments.transferability.claims import compare
+from experiments.transferability.class_splits import (
+    RANDOM,
+    Member,
+    accuracy_within_halves,
+    dissimilar_half,
+    make_members,
+    member_images,
+)
+from experiments.transferability.config import TREATMENTS
 
 TINY = transferability.Config(
     dataset="synthetic:60:4x4x1:6",
@@ -26,14 +35,14 @@ TINY = transferability.Config(
     seeds=2,
     quiet=True,
 )
-GIVEN = ("loops", (0, 2))
+DISSIMILAR = ("loops", (0, 2))
 
 
 # Halves --------------------------------------------------------------------------------------
 
 
 def test_the_halves_of_a_repetition_are_each_other_s_partners_and_have_the_given_sizes():
-    members = make_members(6, (3, 4), GIVEN)
+    members = make_members(6, (3, 4), DISSIMILAR)
     assert [m.cut for m in members] == [RANDOM] * 4 + ["loops"] * 4
     for place, member in enumerate(members):
         other = members[member.partner]
@@ -53,16 +62,16 @@ def test_without_a_given_cut_half_of_the_classes_are_drawn_anew_for_each_repetit
 
 def test_known_data_sets_have_a_dissimilar_cut_unless_none_is_wanted():
     train = load_data(dataclasses.replace(TINY, dataset="digits")).train
-    assert given_half("digits", train, None)[1] == (0, 6, 8, 9)
-    assert given_half("digits", train, ()) is None
-    assert given_half("synthetic", train, None) is None
-    assert given_half("digits", train, ("3", "1")) == ("given halves", (3, 1))
+    assert dissimilar_half("digits", train, None)[1] == (0, 6, 8, 9)
+    assert dissimilar_half("digits", train, ()) is None
+    assert dissimilar_half("synthetic", train, None) is None
+    assert dissimilar_half("digits", train, ("3", "1")) == ("given halves", (3, 1))
 
 
 def test_all_members_train_on_as_many_images_of_their_own_classes():
     train = load_data(TINY).train.take(np.r_[0:55])  # some classes have fewer than others
-    members = make_members(6, (0, 1), GIVEN)
-    rows = images_of(members, train)
+    members = make_members(6, (0, 1), DISSIMILAR)
+    rows = member_images(members, train)
     least = np.bincount(train.labels).min()
     assert rows.dtype == np.int32 and rows.shape[1] >= 2 * least
     for row, member in zip(rows, members, strict=True):
@@ -79,15 +88,15 @@ def test_a_network_is_asked_about_its_half_only():
     logits = np.zeros((2, 4, 4))
     logits[:, :, 1] = 9  # the answer of all, if class 1 may be one
     logits[0, :, 0] = 1
-    np.testing.assert_allclose(within_halves(logits, labels, members), [0.5, 0.5])
+    np.testing.assert_allclose(accuracy_within_halves(logits, labels, members), [0.5, 0.5])
     logits[0, 2, 2] = 2
-    np.testing.assert_allclose(within_halves(logits, labels, members), [1.0, 0.5])
+    np.testing.assert_allclose(accuracy_within_halves(logits, labels, members), [1.0, 0.5])
 
 
 # The experiment ------------------------------------------------------------------------------
 
 
-def test_what_begins_where(finished):
+def test_every_network_starts_with_the_stages_of_its_source(finished):
     _, _, asked = finished
     base, members = asked["base"], make_members(6, (0, 1), ("given halves", (1, 2)))
     trained = answer("base", base["recipe"])
@@ -101,7 +110,7 @@ def test_what_begins_where(finished):
             for sign in ("", "-tuned"):
                 given = asked[f"{letter}{depth}B{sign}"]
                 np.testing.assert_array_equal(given["subsets"], base["subsets"])
-                assert given["seeds"] == base["seeds"] == [member.seed for member in members]
+                assert given["seeds"] == base["seeds"] == tuple(member.seed for member in members)
                 params = given["initial"].params
                 for stage in ("stage1", "stage2", "head"):
                     own = np.asarray(params[stage]["dense"]["kernel"])
@@ -119,13 +128,13 @@ def test_a_run_leaves_the_figure_every_treatment_and_claims_with_verdicts(finish
     assert (directory / "figures/transferability.png").read_bytes().startswith(b"\x89PNG")
     assert result["stages"] == ["stage1", "stage2"] and result["images"] == 2 * 10
     for cut in (RANDOM, "given halves"):
-        found = result["cuts"][cut]
-        places = [(each["treatment"], each["depth"]) for each in found["treatments"]]
+        rows = result["cuts"][cut]["treatments"]
+        places = [(each["treatment"], each["depth"]) for each in rows]
         assert places == [(name, depth) for name in TREATMENTS for depth in (1, 2)]
-        assert all(len(each["difference"]["values"]) == 2 for each in found["treatments"])
+        assert all(len(each["difference"]["values"]) == 2 for each in rows)
     assert result["cuts"]["given halves"]["halves"][0] == ["class1", "class2"]
     stored = json.loads((directory / "result.json").read_text())
-    assert stored["claims"] == result["claims"] and stored["claims"][-1]["cut"] == "both"
+    assert stored["claims"] == result["claims"] and stored["claims"][-1]["at"] == "both"
 
 
 @pytest.mark.parametrize(
@@ -140,47 +149,63 @@ def test_a_run_leaves_the_figure_every_treatment_and_claims_with_verdicts(finish
         ({"model": "linear", "model_options": ()}, "nothing to keep"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(settings, message, tmp_path):
+def test_invalid_settings_are_refused_before_anything_is_written(settings, message, tmp_path):
     config = dataclasses.replace(TINY, run_dir=tmp_path / "run", **settings)
     with pytest.raises(ValueError, match=message):
         transferability.run(config)
     assert not (tmp_path / "run").exists()
 
 
-# What is said --------------------------------------------------------------------------------
+# Claims --------------------------------------------------------------------------------------
 
 
 def test_claims_are_tested_on_the_means_that_they_are_about():
     base = np.array([0.5, 0.6, 0.7])
     noise = np.array([-0.01, 0.0, 0.01])
     bnb = np.stack([base, base - 0.1, base - 0.2 + noise, base - 0.02])
-    found = {
+    accuracies = {
         "base": base,
         "BnB": bnb,
         "BnB+": np.stack([base] * 4),
         "AnB": np.stack([base, base - 0.1, base - 0.2, base - 0.3 + noise]),
         "AnB+": np.stack([base + 0.02 + noise, base, base, base]),
     }
-    cuts = {RANDOM: found, "given": {**found, "AnB": found["AnB"] - 0.1}}
-    rows = compare(cuts, [1, 2, 3, 4], whole=True)
-    by_claim = {(row["claim"], row["cut"]): row for row in rows}
-    gained = by_claim["a transferred front, fine-tuned, beats the base network", RANDOM]
+    cuts = {RANDOM: accuracies, "given": {**accuracies, "AnB": accuracies["AnB"] - 0.1}}
+    rows = [claim.to_row() for claim in compare(cuts, [1, 2, 3, 4], all_stages=True)]
+    by_claim = {(row["claim"], row["at"]): row for row in rows}
+    gained = by_claim["transferred stages, fine-tuned, beat the base network", RANDOM]
     wanted = 0.005 + 0.0025 * stats.t.ppf(0.975, 2) / np.sqrt(3) * np.array([-1, 1])
     np.testing.assert_allclose(gained["interval"], wanted)
-    assert gained["verdict"].startswith("not reproduced") and gained["published"] == 0.016
-    dip = by_claim["a frozen front of its own is worst parted in the middle", RANDOM]
+    assert gained["verdict"] == UNDECIDED and gained["published"] == 0.016
+    assert gained["source"].endswith("+1.6 points")
+    dip = by_claim["frozen stages of the same half are worst when parted in the middle", RANDOM]
     assert dip["mean"] == pytest.approx(-0.01 + 0.15) and dip["verdict"] == "reproduced"
-    further = by_claim["it falls further behind where the halves differ more", "both"]
+    further = by_claim["the loss is larger where the halves differ more", "both"]
     np.testing.assert_allclose(further["values"], 0.1)
-    specific = "the last stages are specific: the other half's frozen front falls behind"
+    specific = "the last stages are specific: the other half's, frozen, are worse than the base"
     assert by_claim[specific, "given"]["mean"] == pytest.approx(0.4)
     assert by_claim[specific, RANDOM]["published"] == 0.08  # not of other cuts, nor in the middle
     assert by_claim[specific, "given"]["published"] is further["published"] is None
-    shorter = compare(cuts, [1, 2, 3, 4], whole=False)
-    assert {row["published"] for row in shorter} == {None, 0.016}
-    assert "-0.10 points" not in line(further) and "+10.00 points" in line(further)
-    two = {name: values[:2] if name != "base" else values for name, values in found.items()}
-    assert not any("middle" in row["claim"] for row in compare({RANDOM: two}, [1, 2], whole=True))
+    shorter = compare(cuts, [1, 2, 3, 4], all_stages=False)
+    assert {claim.published for claim in shorter} == {None, 0.016}
+    assert difference(further).startswith("+10.00 points")
+    two = {name: values[:2] if name != "base" else values for name, values in accuracies.items()}
+    fewer = compare({RANDOM: two}, [1, 2], all_stages=True)
+    assert not any("middle" in claim.text for claim in fewer)
+
+
+def test_published_losses_are_those_of_the_same_cut_only():
+    loops = {
+        name: np.full((2, 3) if name != "base" else 3, 0.5) + 0.01 * np.arange(3)
+        for name in ("base", *TREATMENTS)
+    }
+    cuts = {RANDOM: loops, "vehicles against animals": loops}
+    claims = compare(cuts, [1, 2], all_stages=True)
+    losses = {
+        claim.at: claim.published for claim in claims if claim.difference[:10] == "base - AnB"
+    }
+    assert losses == {RANDOM: 0.08, "vehicles against animals": 0.25}
+    assert claims[-1].at == "both" and claims[-1].published == 0.17
 
 
 # Helpers -------------------------------------------------------------------------------------
@@ -198,13 +223,15 @@ def finished(tmp_path_factory):
     """The experiment with made networks in the place of trainings; and what was asked of these."""
     asked = {}
 
-    def train_part(config, whole, name, recipe, train, validation=None, **settings):
-        asked[name] = {**settings, "recipe": recipe}
-        return Part(answer(name, dataclasses.replace(recipe, rates=None)), {}, 2, 3.0)
+    def train(s, name, recipe, part, *, options):
+        fields = ("seeds", "subsets", "initial")
+        asked[name] = {field: getattr(options, field) for field in fields} | {"recipe": recipe}
+        states = answer(name, dataclasses.replace(recipe, rates=None))
+        return study.Trained(states, {}, 2, 3.0)
 
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transferability, "train_part", train_part)
+        patch.setattr(study.Study, "train", train)
         result = transferability.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result, asked
 

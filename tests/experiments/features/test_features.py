@@ -1,4 +1,4 @@
-"""Features of a finished run, on the command line's way to a file."""
+"""Features of a finished run, in a file."""
 
 import dataclasses
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from cnnlab.models.weights import save_safetensors
+from cnnlab.studies.build import load_data
+from cnnlab.studies.trained import load_run
 from cnnlab.train import predict
 from cnnlab.transfer.features import load_features
 from experiments import features
-from experiments.config import load_data
-from experiments.finished import networks_of
 
 
 def test_the_head_s_features_of_a_run_are_its_logits(finished, tiny_config, capsys):
@@ -19,7 +19,7 @@ def test_the_head_s_features_of_a_run_are_its_logits(finished, tiny_config, caps
     assert path == directory / "features-test-synthetic-90-6x6x1-3.npz"
     found, labels, names = load_features(path)
     splits = load_data(tiny_config)
-    networks = networks_of(directory, tiny_config, splits.train)
+    networks = load_run(directory)
     logits = predict(networks.recipe, networks.states, splits.test)
     assert found["stage1"].shape == (2, len(splits.test), 8)
     np.testing.assert_allclose(found["head"], logits, rtol=1e-5, atol=1e-5)
@@ -30,8 +30,7 @@ def test_the_head_s_features_of_a_run_are_its_logits(finished, tiny_config, caps
 
 def test_weights_from_a_file_and_a_part_of_the_stages(tmp_path, finished, tiny_config):
     directory, _ = finished
-    splits = load_data(tiny_config)
-    networks = networks_of(directory, tiny_config, splits.train)
+    networks = load_run(directory)
     params = {"params": {stage: {**each} for stage, each in networks.states.params.items()}}
     alone = {"params": _first(params["params"])}
     save_safetensors(alone, tmp_path / "mlp.safetensors", {})
@@ -63,9 +62,11 @@ def test_weights_from_a_file_and_a_part_of_the_stages(tmp_path, finished, tiny_c
         ({"dataset": "digits"}, r"images of shape \(6, 6, 1\)"),
         ({"run": None}, "give a run directory or --weights"),
         ({"run": None, "weights": "x.npz"}, "--to FILE.npz"),
+        ({"run": None, "weights": "x.npz", "to": "f.npz"}, "needs --dataset as well"),
+        ({"mapping": "vgg"}, "--mapping: only with --weights FILE"),
     ],
 )
-def test_what_cannot_be_is_refused(finished, settings, message):
+def test_invalid_settings_are_refused(finished, settings, message):
     directory, _ = finished
     given = {"run": directory, **settings}
     for name in ("to", "weights"):
