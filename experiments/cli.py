@@ -34,7 +34,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 
 GROUPS = {
     "Train and use networks": ("train", "evaluate", "classify", "export", "features", "average"),
-    "Initialisation and depth": ("init_study", "depth", "deepening"),
+    "Initialisation, depth, dropout": ("init_study", "depth", "deepening", "dropout"),
     "Ensembles and students": (
         *("ensemble", "snapshot", "ensemble_study", "distill", "redundancy"),
     ),

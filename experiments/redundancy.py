@@ -87,8 +87,8 @@ class Config(Training):
         from cnnlab.transfer import pruning
 
         if self.sparsities:
-            return pruning.rising(self.sparsities)
-        return pruning.geometric(self.rate, self.rounds)
+            return pruning.check_sparsities(self.sparsities)
+        return pruning.geometric_sparsities(self.rate, self.rounds)
 
     def small_ones(self) -> dict[str, "Config"]:
         """What a smaller network is called -> the config that trains it."""
@@ -170,7 +170,7 @@ def _check(config: Config, splits: "Splits") -> None:
     from cnnlab.train import check_fits
     from cnnlab.transfer import pruning
 
-    pruning.slower(config.all_sparsities(), config.head_factor)
+    pruning.scale_pruning_rate(config.all_sparsities(), config.head_factor)
     losses.distillation(config.temperature, config.teacher_weight)
     if not 0 <= config.margin < 1:
         raise ValueError(
@@ -218,7 +218,7 @@ def prune_in_rounds(
         recipe, optimizer=optax.chain(recipe.optimizer, optim.keep_zeros())
     )
     sparsities = config.all_sparsities()
-    heads = pruning.slower(sparsities, config.head_factor)
+    heads = pruning.scale_pruning_rate(sparsities, config.head_factor)
     if float(pruning.sparsity(initial.params)):
         study.say("note: weights that start at exactly zero are as good as pruned, and stay zero")
     last = _last_stage(recipe, initial.params)
@@ -230,8 +230,8 @@ def prune_in_rounds(
         further = pruning.prune(continued.params, sparsity, **how)
         found = {}
         for method, params, state in (
-            ("rewound", pruning.rewound(mask, initial.params), initial),
-            ("reinitialised", pruning.rewound(mask, fresh.params), fresh),
+            ("rewound", pruning.rewind(mask, initial.params), initial),
+            ("reinitialised", pruning.rewind(mask, fresh.params), fresh),
             ("continued", further, continued),
         ):
             found[method] = _train(
@@ -257,7 +257,7 @@ def distilled(
 ) -> Trained:
     """A small network taught by the large one, live where images are augmented."""
     from cnnlab import losses
-    from cnnlab.transfer.distillation import live_teacher, taught, teacher_logits
+    from cnnlab.transfer.distillation import live_teacher, teacher_logits, with_teacher_targets
 
     train = study.splits.train
     loss = losses.distillation(
@@ -267,7 +267,7 @@ def distilled(
     if config.crop or config.flip or config.cutout:
         recipe = dataclasses.replace(recipe, teacher=live_teacher([teacher], recipe, train))
     else:
-        train = taught(train, teacher_logits([teacher], train))
+        train = with_teacher_targets(train, teacher_logits([teacher], train))
     before = config.epochs  # of the teacher
     return _train(study, "distilled", config, recipe, name, train=train, epochs_before=before)
 
@@ -345,7 +345,7 @@ def _last_stage(recipe: "Recipe", params: Any) -> str:
 def _draw(config: Config, points: Sequence[Mapping[str, Any]], whole: Whole) -> None:
     import jax
 
-    from cnnlab.report import redundancy_figures
+    from cnnlab.report import drawing, redundancy_figures
 
     if jax.process_index() > 0:
         return
@@ -358,13 +358,13 @@ def _draw(config: Config, points: Sequence[Mapping[str, Any]], whole: Whole) -> 
         }
 
     drawn = {label: networks(method) for method, label in METHODS.items() if method != "dense"}
-    redundancy_figures.redundancy(
+    figure = redundancy_figures.redundancy(
         {label: found for label, found in drawn.items() if found["parameters"]},
         networks("dense"),
-        whole.directory / "figures" / "redundancy.png",
         margin=config.margin,
         title=f"{config.model} on {config.dataset}",
     )
+    drawing.save(figure, whole.directory / "figures" / "redundancy.png")
 
 
 # The command line ----------------------------------------------------------------------------

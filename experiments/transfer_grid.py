@@ -304,7 +304,7 @@ def _source(
     from cnnlab.train import evaluate
 
     part = train_part(config, whole, "source", recipe, splits.train, seeds=(config.seed,))
-    network = part.states if part.states.average is None else part.states.average
+    network = part.states.evaluated
     everything = fetch({"params": network.params, **network.model_state})
     about = {
         "classes": splits.train.class_names,
@@ -366,7 +366,8 @@ def _check(
 def _draw(config: Config, cells: Sequence[Mapping[str, Any]], whole: Whole) -> None:
     import jax
 
-    from cnnlab.report import transfer_figures as figures
+    from cnnlab.report import drawing
+    from cnnlab.report import transfer_grid_figures as figures
 
     if jax.process_index() > 0:
         return
@@ -379,8 +380,8 @@ def _draw(config: Config, cells: Sequence[Mapping[str, Any]], whole: Whole) -> N
         for cell in cells
     }
     title = f"{config.model}: half of {config.dataset}, transferred; different: {config.other}"
-    path = whole.directory / "figures" / "transfer_grid.png"
-    figures.transfer_grid(drawn, labels["scratch"], path, title=title)
+    figure = figures.transfer_grid(drawn, labels["scratch"], title=title)
+    drawing.save(figure, whole.directory / "figures" / "transfer_grid.png")
 
 
 # The command line ----------------------------------------------------------------------------

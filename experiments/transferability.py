@@ -233,11 +233,11 @@ def with_front(
       stage: the last one that is kept.
     """
     from cnnlab.train.state import restarted
-    from cnnlab.transfer.surgery import copied
+    from cnnlab.transfer.surgery import copy_variables
 
     names = recipe.network.names
     rest = [name for name in names[names.index(stage) + 1 :] if name in fresh["params"]]
-    variables, _ = copied(source, fresh, reinitialise=rest)
+    variables, _ = copy_variables(source, fresh, reinitialise=rest)
     return restarted(recipe, variables.pop("params"), variables)
 
 
@@ -252,7 +252,7 @@ def _variables(states: "TrainState") -> dict[str, Any]:
     """What is copied of networks: with a moving average, what was evaluated."""
     from cnnlab.mesh import fetch
 
-    network = states if states.average is None else states.average
+    network = states.evaluated
     found: dict[str, Any] = fetch({"params": network.params, **network.model_state})
     return found
 
@@ -323,7 +323,8 @@ def _draw(
 ) -> None:
     import jax
 
-    from cnnlab.report import transfer_figures as figures
+    from cnnlab.report import drawing
+    from cnnlab.report import transferability_figures as figures
 
     if jax.process_index() > 0:
         return
@@ -337,12 +338,9 @@ def _draw(
         )
         for cut, found in cuts.items()
     }
-    figures.transferability(
-        panels,
-        depths,
-        whole.directory / "figures" / "transferability.png",
-        title=f"{config.model} on halves of {config.dataset}",
-    )
+    title = f"{config.model} on halves of {config.dataset}"
+    figure = figures.transferability(panels, depths, title=title)
+    drawing.save(figure, whole.directory / "figures" / "transferability.png")
 
 
 # The command line ----------------------------------------------------------------------------

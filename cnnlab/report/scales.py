@@ -52,16 +52,19 @@ def spans(values: np.ndarray, factor: float) -> bool:
     return bool(known.size and known.min() > 0 and known.max() / known.min() > factor)
 
 
-def log(axes: Axes, values: np.ndarray) -> None:
-    """A logarithmic y axis with plain numbers, at 1, 2 and 5 unless that would crowd it."""
+def log(axes: Axes, values: np.ndarray, which: str = "y") -> None:
+    """A logarithmic axis with plain numbers, at 1, 2 and 5 unless that would crowd it."""
     from matplotlib import ticker  # noqa: PLC0415 matplotlib is slow to import
 
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(
-        ticker.LogLocator(subs=(1.0,) if spans(values, 3e3) else (1, 2, 5))
-    )
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log"})
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0,) if spans(values, 3e3) else (1, 2, 5)))
+    axis.set_major_formatter(ticker.FuncFormatter(_number))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _number(value: float, _: object) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
 def log_counts(axes: Axes, counts: Iterable[float]) -> None:
@@ -89,12 +92,18 @@ def integers(axes: Axes, which: str = "x", most: int = 10) -> None:
     axis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
-def names(axes: Axes, labels: Sequence[str], *, most: int = 25) -> None:
-    """Names at 0, 1, ... on the x axis; of more than ``most``, some; long ones are slanted."""
+def names(
+    axes: Axes, labels: Sequence[str], at: Sequence[float] | None = None, *, most: int = 25
+) -> None:
+    """Names on the x axis, at 0, 1, ... by default; of more than ``most`` names, some of them.
+
+    They are slanted where they would touch.
+    """
+    at = range(len(labels)) if at is None else at
     shown = spread(len(labels), most)
     letters = sum(len(labels[i]) + 1 for i in shown)
     room = axes.get_window_extent().width / 9  # letters of 8.5 points at 120 dots an inch
-    axes.set_xticks(shown, [labels[i] for i in shown], fontsize=8.5)
+    axes.set_xticks([at[i] for i in shown], [labels[i] for i in shown], fontsize=8.5)
     for tick in axes.get_xticklabels():
         tick.set_parse_math(False)
         if letters > room:

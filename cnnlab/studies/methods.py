@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 
 from cnnlab import ensemble
 from cnnlab.data import Dataset
-from cnnlab.ensemble.combine import softmax
+from cnnlab.ensemble.combination import softmax
 from cnnlab.report import figures, method_figures
 from cnnlab.report.calibration import expected_calibration_error
 from cnnlab.report.scores import example_scores
@@ -120,7 +120,7 @@ def predict_logits(
       dataset: the part of the data.
       members: M, where it is not the number of pieces.
     """
-    logits = predict(recipe, ensemble.joined(states), dataset)
+    logits = predict(recipe, ensemble.concatenate_members(states), dataset)
     return logits.reshape(members or len(states), -1, *logits.shape[1:])
 
 
@@ -212,7 +212,7 @@ def accuracy_by_count(
         [
             [
                 float((together.argmax(-1) == labels).mean())
-                for together in ensemble.by_count(logits[:, repetition], rule)
+                for together in ensemble.combine_by_count(logits[:, repetition], rule)
             ]
             for repetition in range(logits.shape[1])
         ]

@@ -23,7 +23,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cnnlab.data import Dataset
-from cnnlab.files import read_json, write_bytes
+from cnnlab.files import read_json, write_bytes, write_json
 from cnnlab.mesh import MEMBER, make_mesh, place, sharding
 from cnnlab.processes import any_process, first_process
 from cnnlab.report import drawing
@@ -35,6 +35,7 @@ from cnnlab.studies.claims import Claim
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import resumed_config
 from cnnlab.studies.settings import AnyConfig, Training, experiment_name, to_json
+from cnnlab.studies.summary import summary_lines
 from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.environment import differences, environment
@@ -120,7 +121,8 @@ class Study(Generic[AnyConfig]):
           keep_steps: as of ``Run.create``, where the study is one training itself.
         """
         config, host = self.config, self.host
-        fit_options(config)  # refuses what is out of range before anything is written
+        # Refuses seeds … out of range before anything is written; no epochs are for some studies.
+        fit_options(dataclasses.replace(config, epochs=max(config.epochs, 1)))
         now = environment(host.project, host.xla_flags)
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": host.say}
         if config.resume is not None:
@@ -276,6 +278,22 @@ class Study(Generic[AnyConfig]):
             write_bytes(file, buffer.getvalue())
         return arrays
 
+    def cached_json(self, path: str, compute: Callable[[], Any]) -> Any:
+        """A JSON document that is computed once and kept in the study's directory for a resume.
+
+        Args:
+          path: of the file within the directory, such as "plain20/result.json".
+          compute: gives the document; called only where the file is missing.
+        """
+        file = self.directory / path
+        if not file.is_file():
+            document = compute()
+            if first_process():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_json(file, document)
+            return document
+        return read_json(file)
+
     def save_figure(self, name: str, draw: Callable[[], Any]) -> None:
         """Saves a figure as ``figures/NAME.png``.
 
@@ -290,14 +308,14 @@ class Study(Generic[AnyConfig]):
         self,
         about: Mapping[str, Any],
         claims: Sequence[Claim] = (),
-        summary: Callable[[Mapping[str, Any]], Sequence[str]] | None = None,
+        summary: Callable[[Mapping[str, Any]], Sequence[str]] = summary_lines,
     ) -> dict[str, Any]:
         """Writes result.json, prints what it holds, and returns it.
 
         Args:
           about: what was measured; a key of the header that it has, too, counts.
           claims: what the study says about claims.
-          summary: of the result, as lines.
+          summary: of the result, as lines; by default one for each figure over seeds.
         """
         config = self.config
         header = {
@@ -316,7 +334,7 @@ class Study(Generic[AnyConfig]):
             "run_dir": str(self.directory),
         }
         self.run.finish(result)
-        lines = [] if summary is None else ["", *summary(result)]
+        lines = ["", *summary(result)]
         if claims:
             lines += ["", *claim_rows.lines(result["claims"])]
         self.host.say("\n".join([*lines, f"see {self.directory}"]))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnlab.ensemble import joined
+from cnnlab.ensemble import concatenate_members
 from cnnlab.train import evaluate, predict, states_of
 from cnnlab.train.run import ResumeError
 from cnnlab.transfer import class_bias
@@ -50,7 +50,7 @@ def finished(tmp_path_factory):
             for _ in config.all_seeds
         ]
         states = [states_of(recipe, {"params": {"head": {"dense": dense}}}) for dense in seeds]
-        return parts.Part(joined(states), {}, 10, 6.0)
+        return parts.Part(concatenate_members(states), {}, 10, 6.0)
 
     def predict_alike(recipe, states, part):
         return predict(networks.setdefault(recipe.network, recipe), states, part)

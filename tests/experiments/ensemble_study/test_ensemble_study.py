@@ -9,7 +9,7 @@ import pytest
 from jax import numpy as jnp
 from scipy.special import softmax
 
-from cnnlab.ensemble import joined
+from cnnlab.ensemble import concatenate_members
 from cnnlab.studies import claims, study
 from cnnlab.train import states_of
 from experiments import cli, ensemble_study
@@ -41,7 +41,7 @@ def constant_networks(recipe, seeds):
         dense = {"kernel": jnp.zeros((36, 3)), "bias": jnp.asarray(constant_logits(seed))}
         return states_of(recipe, {"params": {"head": {"dense": dense}}})
 
-    return joined([one(seed) for seed in seeds])
+    return concatenate_members([one(seed) for seed in seeds])
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab.data.batches import steps_per_epoch
-from cnnlab.ensemble import joined
+from cnnlab.ensemble import concatenate_members
 from cnnlab.studies import study
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.train import states_of
@@ -205,7 +205,7 @@ def test_fresh_starts_have_as_many_networks_for_the_same_epochs(monkeypatch):
         starts = [
             {"kernel": jnp.zeros((36, 3)), "bias": seed * jnp.eye(3)[0]} for seed in options.seeds
         ]
-        states = joined(
+        states = concatenate_members(
             [states_of(recipe, {"params": {"head": {"dense": each}}}) for each in starts]
         )
         return study.Trained(states, {}, 3, 1.0)

@@ -1,0 +1,43 @@
+"""One training for each rate, and the differences from the first."""
+
+import dataclasses
+from typing import Any
+
+from cnnlab.report import drawing, plots
+from cnnlab.report.statistics import over_seeds, paired
+from cnnlab.studies import build, study
+from cnnlab.studies.claims import Claim
+from cnnlab.train import evaluate
+
+from ..cli import host
+from .config import Config
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Trains with each rate, and writes the run directory."""
+    with study.open(config, host()) as s:
+        splits = build.load_data(s.config)
+        options = {rate: (f"dropout={rate}",) for rate in s.config.rates}
+        configs = {r: dataclasses.replace(s.config, model_options=o) for r, o in options.items()}
+        recipes = {rate: build.make_recipe(c, splits.train) for rate, c in configs.items()}
+        s.begin(f"dropout-{s.config.dataset}", splits.notes)
+        accuracy = {}
+        for rate, recipe in recipes.items():
+            trained = s.train(f"rate-{rate:g}", recipe, splits.train, splits.validation)
+            accuracy[f"{rate:g}"] = evaluate(recipe, trained.states, splits.test)["accuracy"]
+        s.save_figure("accuracy", lambda: draw(accuracy))
+        (first, without), *others = accuracy.items()
+        claims = [
+            Claim(f"dropout {rate} beats {first}", "test accuracy", paired(ours, without))
+            for rate, ours in others
+        ]
+        means = {rate: over_seeds(values) for rate, values in accuracy.items()}
+        return s.finish({"model": s.config.model, "accuracy by rate": means}, claims)
+
+
+def draw(accuracy: dict[str, Any]) -> Any:
+    """Draws a dot with its interval for each rate."""
+    figure, [[axes]] = drawing.figure(size=(7, 3), title="Dropout at several rates")
+    plots.dots(axes, [plots.mean_dot(rate, each, scale=100) for rate, each in accuracy.items()])
+    drawing.set_labels(axes, x="test accuracy (%), mean and 95 % interval", y="rate")
+    return figure
