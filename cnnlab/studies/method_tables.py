@@ -44,7 +44,7 @@ def points_with_interval(figure: Mapping[str, Any]) -> str:
     return f"{text} ({low} to {high})"
 
 
-def accuracy_line(accuracies: Mapping[str, Mapping[str, Any]]) -> str:
+def member_error_line(accuracies: Mapping[str, Mapping[str, Any]]) -> str:
     """The members' errors alone, of ``methods.member_accuracies``."""
     errors = (f"{name} {100 * (1 - each['mean']):.2f}" for name, each in accuracies.items())
     return f"test error of each alone, %: {', '.join(errors)}"

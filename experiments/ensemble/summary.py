@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cnnlab.studies.method_tables import accuracy_line, diversity_table, method_table
+from cnnlab.studies.method_tables import member_error_line, diversity_table, method_table
 from cnnlab.studies.run_table import align_columns
 
 
@@ -12,7 +12,7 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
     return [
         *align_columns(method_table(result["methods"])),
         "",
-        accuracy_line(result["alone"]),
+        member_error_line(result["alone"]),
         "",
         *align_columns(diversity_table({"the members": result["diversity"]})),
     ]
