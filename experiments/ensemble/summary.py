@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cnnlab.studies.method_tables import member_error_line, diversity_table, method_table
+from cnnlab.studies.method_tables import diversity_table, member_error_line, method_table
 from cnnlab.studies.run_table import align_columns
 
 
