@@ -106,8 +106,8 @@ def main() -> None:
     cli.prepare()
     import jax
 
+    from cnnlab.files import write_json
     from cnnlab.train.environment import environment
-    from cnnlab.train.records import write_json
 
     rows = []
     for model, shape, batch, steps, stages in CASES:

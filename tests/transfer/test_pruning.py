@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from cnnlab import augment, data, models, optim
 from cnnlab.mesh import make_mesh
 from cnnlab.train import Recipe, fit
-from cnnlab.train.program import initialise, no_sums
+from cnnlab.train.program import initialise
 from cnnlab.train.state import restarted
 from cnnlab.transfer import pruning
 
@@ -134,8 +134,7 @@ def test_pruned_weights_stay_zero_through_training_and_the_others_move(recipe):
     jax.tree.map(
         lambda x, y: np.testing.assert_equal((x.shape, x.dtype), (y.shape, y.dtype)), start, fresh
     )
-    begin = start, no_sums(2, mesh)
-    *_, last = fit(recipe, train, epochs=2, batch_size=20, seeds=seeds, mesh=mesh, begin=begin)
+    *_, last = fit(recipe, train, epochs=2, batch_size=20, seeds=seeds, mesh=mesh, initial=start)
     assert last.step == 6
     for end in (last.states.params, last.states.average.params):
         for stage in ("stage1", "head"):
