@@ -147,11 +147,6 @@ def test_images_that_are_too_small_are_refused_with_the_stage():
         models.summary(models.create("alexnet"), (59, 67, 3))
 
 
-def test_images_in_several_parts_have_the_same_fields(monkeypatch, resnet8):
-    monkeypatch.setattr(summary, "PIXELS", 40 * 32 * 7)
-    assert models.summary(models.create("resnet8", width=2), (40, 32, 3)) == resnet8
-
-
 # Receptive fields of single stages
 
 
