@@ -19,8 +19,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from cnnlab.processes import first_process
 from cnnlab.files import read_json, write_json
+from cnnlab.processes import first_process
 
 FEATURES, ABOUT = "features.npy", "cache.json"
 
@@ -64,7 +64,7 @@ def write(
         for _ in parts:  # computed by all processes together
             pass
     if jax.process_count() > 1:
-        from jax.experimental import multihost_utils  # noqa: PLC0415 for several hosts only
+        from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices("features")
 
@@ -122,7 +122,7 @@ def exists(directory: pathlib.Path) -> bool:
     complete = (directory / ABOUT).is_file()
     if jax.process_count() == 1:
         return complete
-    from jax.experimental import multihost_utils  # noqa: PLC0415 for several hosts only
+    from jax.experimental import multihost_utils
 
     # Another run may be writing: each process on its own might see something else.
     return bool(multihost_utils.broadcast_one_to_all(np.asarray(complete)))
