@@ -340,7 +340,7 @@ def _loss(config: Config, temperature: float) -> "TaughtLoss":
 def _draw(config: Config, whole: Whole, result: Mapping[str, Any], class_names: Any) -> None:
     import jax
 
-    from cnnlab.report import distill_figures
+    from cnnlab.report import distill_figures, drawing
 
     if jax.process_index() > 0:
         return
@@ -354,17 +354,18 @@ def _draw(config: Config, whole: Whole, result: Mapping[str, Any], class_names: 
         if way != "none"
     }
     examples = result["examples"]
-    distill_figures.errors(rows, folder / "errors.png", examples=examples, title=title)
+    errors = distill_figures.errors(rows, examples=examples, title=title)
+    drawing.save(errors, folder / "errors.png")
     for name, ways in result["missing"].items():
         by_class = {"teacher": result["teacher"]["by_class"]}
         by_class |= {f"bias by {way}": each["by_class"] for way, each in ways.items()}
-        distill_figures.by_class(
+        figure = distill_figures.by_class(
             by_class,
             class_names,
-            folder / f"by_class-{name}.png",
             missing=result["missing_classes"],
             title=f"{title}, {name}",
         )
+        drawing.save(figure, folder / f"by_class-{name}.png")
 
 
 # The command line ----------------------------------------------------------------------------

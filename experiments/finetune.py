@@ -277,7 +277,7 @@ def _draw(
 ) -> None:
     import jax
 
-    from cnnlab.report import finetune_figures
+    from cnnlab.report import drawing, finetune_figures
 
     if jax.process_index() > 0:
         return
@@ -287,9 +287,8 @@ def _draw(
         notes[name] = "diverged"
         if not each["diverged"]:
             notes[name] = f"{each['parameters']:,} learn, {each['seconds']:.0f} s"
-    finetune_figures.recipes(
+    figure = finetune_figures.recipes(
         {name: each["test_accuracy"] for name, each in found.items()},
-        study.whole.directory / "figures" / "recipes.png",
         chance=1 / train.num_classes,
         probes=None
         if similarity is None
@@ -297,6 +296,7 @@ def _draw(
         notes=notes,
         title=f"{study.origin.name}, tuned to {len(train)} images of {train.num_classes} classes",
     )
+    drawing.save(figure, study.whole.directory / "figures" / "recipes.png")
 
 
 # The command line ----------------------------------------------------------------------------

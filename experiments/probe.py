@@ -280,7 +280,7 @@ def _draw(
     import jax
     import numpy as np
 
-    from cnnlab.report import feature_figures
+    from cnnlab.report import drawing, feature_figures
 
     if jax.process_index() > 0:
         return
@@ -294,14 +294,14 @@ def _draw(
     elif seeds > 1:
         bars += f"; random weights over {seeds} seeds"
     lines = {} if network is None else {"the network itself": network["mean"]}
-    feature_figures.accuracy_by_stage(
+    by_stage = feature_figures.accuracy_by_stage(
         probe_claims.curves(points),
         stages,
-        folder / "accuracy_by_stage.png",
         lines=lines,
         title=f"What can be read off the stages: {source.name}, {config.dataset}",
         bars=bars,
     )
+    drawing.save(by_stage, folder / "accuracy_by_stage.png")
     test, gallery = study.splits.test, study.gallery
     last = probe_claims.deepest([stage for stage in stages if stage != PIXELS])
     trained, pixels = measured["trained"][0], measured[PIXELS][0]
@@ -315,15 +315,15 @@ def _draw(
         flat = np.asarray(dataset.images[at.ravel()])
         return flat.reshape(*at.shape, *dataset.image_shape)
 
-    feature_figures.retrieval(
+    neighbours = feature_figures.retrieval(
         images(test, study.queries),
         {name: images(gallery, at) for name, at in near.items()},
         test.labels[study.queries],
         {name: gallery.labels[at] for name, at in near.items()},
         test.class_names,
-        folder / "neighbours.png",
         title=f"The first test image of each class, and its neighbours in training ({source.name})",
     )
+    drawing.save(neighbours, folder / "neighbours.png")
 
 
 # The command line ----------------------------------------------------------------------------

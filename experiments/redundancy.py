@@ -345,7 +345,7 @@ def _last_stage(recipe: "Recipe", params: Any) -> str:
 def _draw(config: Config, points: Sequence[Mapping[str, Any]], whole: Whole) -> None:
     import jax
 
-    from cnnlab.report import redundancy_figures
+    from cnnlab.report import drawing, redundancy_figures
 
     if jax.process_index() > 0:
         return
@@ -358,13 +358,13 @@ def _draw(config: Config, points: Sequence[Mapping[str, Any]], whole: Whole) -> 
         }
 
     drawn = {label: networks(method) for method, label in METHODS.items() if method != "dense"}
-    redundancy_figures.redundancy(
+    figure = redundancy_figures.redundancy(
         {label: found for label, found in drawn.items() if found["parameters"]},
         networks("dense"),
-        whole.directory / "figures" / "redundancy.png",
         margin=config.margin,
         title=f"{config.model} on {config.dataset}",
     )
+    drawing.save(figure, whole.directory / "figures" / "redundancy.png")
 
 
 # The command line ----------------------------------------------------------------------------

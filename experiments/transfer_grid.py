@@ -366,7 +366,8 @@ def _check(
 def _draw(config: Config, cells: Sequence[Mapping[str, Any]], whole: Whole) -> None:
     import jax
 
-    from cnnlab.report import transfer_figures as figures
+    from cnnlab.report import drawing
+    from cnnlab.report import transfer_grid_figures as figures
 
     if jax.process_index() > 0:
         return
@@ -379,8 +380,8 @@ def _draw(config: Config, cells: Sequence[Mapping[str, Any]], whole: Whole) -> N
         for cell in cells
     }
     title = f"{config.model}: half of {config.dataset}, transferred; different: {config.other}"
-    path = whole.directory / "figures" / "transfer_grid.png"
-    figures.transfer_grid(drawn, labels["scratch"], path, title=title)
+    figure = figures.transfer_grid(drawn, labels["scratch"], title=title)
+    drawing.save(figure, whole.directory / "figures" / "transfer_grid.png")
 
 
 # The command line ----------------------------------------------------------------------------

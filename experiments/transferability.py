@@ -323,7 +323,8 @@ def _draw(
 ) -> None:
     import jax
 
-    from cnnlab.report import transfer_figures as figures
+    from cnnlab.report import drawing
+    from cnnlab.report import transferability_figures as figures
 
     if jax.process_index() > 0:
         return
@@ -337,12 +338,9 @@ def _draw(
         )
         for cut, found in cuts.items()
     }
-    figures.transferability(
-        panels,
-        depths,
-        whole.directory / "figures" / "transferability.png",
-        title=f"{config.model} on halves of {config.dataset}",
-    )
+    title = f"{config.model} on halves of {config.dataset}"
+    figure = figures.transferability(panels, depths, title=title)
+    drawing.save(figure, whole.directory / "figures" / "transferability.png")
 
 
 # The command line ----------------------------------------------------------------------------

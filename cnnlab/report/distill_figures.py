@@ -1,45 +1,25 @@
-"""The figures of teachers and students: their errors, each seed a dot, and their errors by class.
-
-Like ``figures``: no pyplot, PNG files, Okabe and Ito's colours, markers that differ too.
-"""
+"""The figures of teachers and students: errors of each seed, and errors by class."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.report import scales
-from cnnlab.report.drawing import COLOURS, PathLike, save, tidy
+from cnnlab.report import drawing, plots, scales
 
 if TYPE_CHECKING:
-    import pathlib
-
     from matplotlib.figure import Figure
 
-_MARKERS = "osD^vP*X"
 
-
-def errors(
-    rows: Mapping[str, ArrayLike], path: PathLike, *, examples: int, title: str = ""
-) -> pathlib.Path:
-    """Saves the errors of a teacher and its students as a PNG; see ``draw_errors``.
-
-    Returns:
-      The path.
-    """
-    return save(draw_errors(rows, examples=examples, title=title), path)
-
-
-def draw_errors(rows: Mapping[str, ArrayLike], *, examples: int, title: str = "") -> Figure:
-    """Draws a row for each kind of network: a dot for each seed, and a bar at their mean.
+def errors(rows: Mapping[str, ArrayLike], *, examples: int, title: str = "") -> Figure:
+    """Draws a row for each kind of network: a pale dot for each seed, and their mean.
 
     Args:
-      rows: from top to bottom: what it is -> how many test examples it gets wrong, ``[M]``. The
-        first is the teacher, whose mean is a line through all rows.
+      rows: from top to bottom: kind -> how many test examples it gets wrong, ``[M]``. The first is
+        the teacher, whose mean is a line through all rows.
       examples: how many test examples there are.
       title: above the figure.
 
@@ -48,64 +28,29 @@ def draw_errors(rows: Mapping[str, ArrayLike], *, examples: int, title: str = ""
 
     Source: the numbers of Hinton et al., arXiv 1503.02531, 2015, section 3.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
     values = {label: np.asarray(counts, np.float64) for label, counts in rows.items()}
     if not values or any(each.ndim != 1 or not each.size for each in values.values()):
         shapes = [each.shape for each in values.values()]
         raise ValueError(f"each row must be errors [M] of one seed or more, got shapes {shapes}.")
-    figure = Figure(figsize=(8.6, 1.7 + 0.55 * len(values)), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(_MARKERS), strict=False)
-    for place, (each, (colour, marker)) in enumerate(zip(values.values(), looks, strict=False)):
-        # Seeds side by side, so that equal ones are told apart.
-        offsets = np.linspace(-0.16, 0.16, each.size) if each.size > 1 else np.zeros(1)
-        axes.plot(each, place + offsets, marker, color=colour, markersize=5, alpha=0.75)
-        mean = each.mean()
-        axes.vlines(mean, place - 0.3, place + 0.3, color=colour, linewidth=2.2)
-        error = f" ± {each.std(ddof=1) / np.sqrt(each.size):.2g}" if each.size > 1 else ""
-        text = f"{mean:.4g}{error} ({100 * mean / examples:.2f} %)"
-        axes.annotate(
-            text,
-            (1.01, place),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            annotation_clip=False,
-        )
-        if place == 0:
-            axes.axvline(mean, color=colour, linewidth=1.0, linestyle="--", zorder=0)
-    axes.set_yticks(range(len(values)), list(values), parse_math=False)
-    axes.set_ylim(len(values) - 0.5, -0.5)
+    size = (8.6, 1.9 + 0.55 * len(values))
+    figure, [[axes]] = drawing.figure(size=size, title=title)
+    dots = []
+    for label, each in values.items():
+        mean, low, _ = drawing.over_seeds(each)
+        error = f" ± {mean - low:.2g}" if each.size > 1 else ""
+        note = f"{mean:.4g}{error} ({100 * mean / examples:.2f} %)"
+        dots.append(plots.mean_dot(label, each, "standard error", note=note))
+    teacher = next(iter(values.values())).mean()
+    plots.dots(axes, dots, lines={"teacher": teacher})
     axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    scales.integers(axes, "x", 8)
     several = max(each.size for each in values.values()) > 1
-    each_seed = "; a dot for each seed, a bar at the mean (± standard error)" if several else ""
-    axes.set_xlabel(f"errors on {examples:,} test examples{each_seed}")
-    if title:
-        figure.suptitle(title, fontsize=12, parse_math=False)
-    tidy(axes)
+    seeds = ";\na pale dot for each seed, their mean ± standard error" if several else ""
+    drawing.set_labels(axes, x=f"errors on {examples:,} test examples{seeds}")
     return figure
 
 
 def by_class(
-    rows: Mapping[str, ArrayLike],
-    class_names: Sequence[str],
-    path: PathLike,
-    *,
-    missing: Sequence[int] = (),
-    title: str = "",
-) -> pathlib.Path:
-    """Saves the errors by class as a PNG; see ``draw_by_class``.
-
-    Returns:
-      The path.
-    """
-    return save(draw_by_class(rows, class_names, missing=missing, title=title), path)
-
-
-def draw_by_class(
     rows: Mapping[str, ArrayLike],
     class_names: Sequence[str],
     *,
@@ -115,8 +60,8 @@ def draw_by_class(
     """Draws the part of each class's examples that is taken for another, in %.
 
     Args:
-      rows: what it is -> ``[M, K]`` in [0, 1], of M seeds; the point is their mean, its line from
-        the lowest to the highest.
+      rows: label -> ``[M, K]`` in [0, 1], of M seeds; the point is their mean, its bar from the
+        lowest to the highest.
       class_names: K names.
       missing: indices of classes that students were not shown; they are shaded.
       title: above the figure.
@@ -124,36 +69,30 @@ def draw_by_class(
     Raises:
       ValueError: for rows of other shapes, or none.
     """
-    from matplotlib.figure import Figure
-
     values = {label: 100 * np.asarray(parts, np.float64) for label, parts in rows.items()}
     shapes = [each.shape for each in values.values()]
     if not values or any(
         len(shape) != 2 or not shape[0] or shape[1] != len(class_names) for shape in shapes
     ):
         raise ValueError(f"rows must be [M, {len(class_names)}], a column a class, got {shapes}.")
-    figure = Figure(figsize=(max(7.0, 2 + 0.8 * len(class_names)), 4.6), dpi=120)
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots()
+    size = (max(7.0, 2 + 0.8 * len(class_names)), 4.6)
+    figure, [[axes]] = drawing.figure(size=size, title=title)
     for index in missing:
         axes.axvspan(index - 0.5, index + 0.5, color="#EEEEEE", zorder=0)
-    places = np.arange(len(class_names))
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(_MARKERS), strict=False)
-    offsets = (np.arange(len(values)) - (len(values) - 1) / 2) * 0.7 / len(values)
-    for (label, each), offset, (colour, marker) in zip(
-        values.items(), offsets, looks, strict=False
-    ):
-        axes.vlines(places + offset, each.min(0), each.max(0), color=colour, linewidth=1.3)
-        axes.plot(places + offset, each.mean(0), marker, color=colour, markersize=5.5, label=label)
+    classes = range(len(class_names))
+    curves = {}
+    for index, (label, each) in enumerate(values.items()):
+        look = drawing.look(index)._replace(dashes="none")
+        curves[label] = plots.mean_curve(each.T, classes, "range", look=look)
+    plots.series(axes, curves, intervals="bars", spread=0.7 / len(values))
     scales.errors(axes, label="errors (%), square-root scale")
-    top = max(each.max() for each in values.values())
-    axes.set_ylim(0, min(104, 1.15 * top + 1))
-    axes.set_xticks(places, list(class_names), parse_math=False)
+    axes.set_ylim(0, min(104, 1.15 * max(each.max() for each in values.values()) + 1))
     axes.set_xlim(-0.5, len(class_names) - 0.5)
-    axes.set_xlabel("class" + (" (shaded: not in the transfer set)" if len(missing) else ""))
-    if title:
-        figure.suptitle(title, fontsize=12, parse_math=False)
-    tidy(axes)
     axes.grid(False, axis="x")
-    axes.legend(fontsize=8.5, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14))
+    scales.names(axes, class_names)
+    shaded = " (shaded: not in the transfer set)" if len(missing) else ""
+    drawing.set_labels(axes, x=f"class{shaded}")
+    seeds = max(len(each) for each in values.values())
+    bars = f"mean of {seeds} seeds, from the lowest to the highest" if seeds > 1 else ""
+    drawing.legend(axes, "below", bars, columns=4)
     return figure

@@ -65,7 +65,7 @@ def figure(
     widths: Sequence[float] | None = None,
     heights: Sequence[float] | None = None,
     layout: Literal["constrained", "compressed"] = "constrained",
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[Figure, Any]:
     """An empty figure and its axes.
 
     Args:
@@ -211,8 +211,13 @@ class Look(NamedTuple):
     hollow: bool = False
 
 
-def look(index: int) -> Look:
-    """The look of the ``index``-th curve or group; the first thirty all differ."""
+def look(index: int, *, black: bool = True) -> Look:
+    """The look of the ``index``-th curve or group; the first thirty all differ.
+
+    Without ``black``, that colour is left to another line.
+    """
+    if not black:
+        index += (index + 3) // (len(COLOURS) - 1)  # over the seventh of each ten
     turn = index + index // len(COLOURS)  # where colours come round again, the rest has moved on
     return Look(
         COLOURS[index % len(COLOURS)], _MARKERS[turn % len(_MARKERS)], _DASHES[turn % len(_DASHES)]

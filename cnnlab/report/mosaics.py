@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,23 +16,27 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _GAP = 0.3  # of an image's width
+_LABEL = 18  # letters of a row's label in a line
 
 
 def mosaic(
-    rows: Mapping[str, Sequence[ArrayLike | None]],
+    rows: Sequence[Sequence[ArrayLike | None]],
     *,
+    labels: Sequence[str] = (),
     columns: Sequence[str] = (),
-    captions: Mapping[str, Sequence[str]] | None = None,
+    captions: Sequence[Sequence[str]] = (),
     side: float = 1.15,
     title: str = "",
-) -> tuple[Figure, np.ndarray]:
+) -> tuple[Figure, Any]:
     """Images in rows and columns.
 
     Args:
-      rows: label, at the left -> images, as ``picture`` takes them, as many in each row. A column
-        of None is a narrow gap; another None leaves a place empty.
-      columns: labels above the images.
-      captions: row -> a line under each of its images.
+      rows: images, as ``picture`` takes them, as many in each row. A column of None is a narrow
+        gap; another None leaves a place empty.
+      labels: of the rows, at the left.
+      columns: labels above the images; one reaches over the columns after it whose labels are
+        empty, up to the next gap.
+      captions: of each row, a line under each image.
       side: of an image, in inches.
       title: above all.
 
@@ -42,50 +46,76 @@ def mosaic(
     Raises:
       ValueError: if there is no image, or rows are not as long as each other.
     """
-    counts = {label: len(images) for label, images in rows.items()}
-    if len(set(counts.values())) != 1 or 0 in counts.values():
+    counts = [len(images) for images in rows]
+    if len(set(counts)) != 1 or 0 in counts:
         raise ValueError(f"each row must have as many images, at least one, got {counts}.")
-    (count,) = set(counts.values())
-    gaps = [all(images[i] is None for images in rows.values()) for i in range(count)]
-    widths = [_GAP if gap else 1.0 for gap in gaps]
-    left = min(max(map(len, rows)), _LABEL) * 0.085 + 0.3
-    lines = [textwrap.fill(each, _letters(side)) for each in columns]
-    above = 0.17 * max((each.count("\n") + 1 for each in lines), default=0)
-    wide = (side + 0.08) * sum(widths) + left
-    title = drawing.wrapped(title, wide, 11)
+    gaps = [all(images[i] is None for images in rows) for i in range(counts[0])]
+    headings = _headings(columns, gaps, side)
+    pitch = side + 0.08
+    width = pitch * sum(_GAP if gap else 1.0 for gap in gaps) + 0.2
+    width += min(max(map(len, labels), default=0), _LABEL) * 0.085
+    title = drawing.wrapped(title, width, 11)
+    above = 0.17 * max((text.count("\n") + 1 for text, _ in headings.values()), default=0)
     above += 0.25 * (title.count("\n") + 1) if title else 0
-    tall = (side + 0.08 + (0.2 if captions else 0.0)) * len(rows) + above + 0.1
+    height = (pitch + (0.2 if captions else 0.0)) * len(rows) + above + 0.1
     figure, grid = drawing.figure(
-        count, len(rows), size=(wide, tall), widths=widths, layout="compressed"
+        len(gaps),
+        len(rows),
+        size=(width, height),
+        widths=[_GAP if gap else 1.0 for gap in gaps],
+        layout="compressed",
     )
     if title:
         figure.suptitle(title, fontsize=11, parse_math=False)
-    for line, (label, images) in zip(grid, rows.items(), strict=True):
-        for column, (axes, image) in enumerate(zip(line, images, strict=True)):
-            if image is None:
-                axes.set_axis_off()
-                continue
-            picture(axes, image)
-            if captions and label in captions:
-                axes.set_xlabel(captions[label][column], fontsize=7.5, labelpad=2, parse_math=False)
-        line[0].set_ylabel(
-            textwrap.fill(label, _LABEL),
-            rotation=0,
-            ha="right",
-            va="center",
-            fontsize=9,
-            parse_math=False,
-        )
-    for axes, name in zip(grid[0], lines, strict=False):
-        axes.set_title(name, fontsize=9, parse_math=False)
+    for i, j in np.ndindex(grid.shape):
+        axes = grid[i, j]
+        image = rows[i][j]
+        if image is None:
+            axes.set_axis_off()
+            continue
+        picture(axes, image)
+        if captions:
+            axes.set_xlabel(captions[i][j], fontsize=7.5, labelpad=2, parse_math=False)
+    place: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center"}
+    for axes, label in zip(grid[:, 0], labels, strict=False):
+        axes.set_ylabel(textwrap.fill(label, _LABEL), fontsize=9, parse_math=False, **place)
+    for column, (text, wide) in headings.items():
+        _heading(grid[0, column], text, wide)
     return figure, grid
 
 
-_LABEL = 18  # letters of a row's label in a line
+def _headings(
+    columns: Sequence[str], gaps: Sequence[bool], side: float
+) -> dict[int, tuple[str, bool]]:
+    """Column -> the lines above it, and whether they are as wide as more columns than one."""
+    headings: dict[int, tuple[str, bool]] = {}
+    for index, label in enumerate(columns):
+        if not label:
+            continue
+        end = index + 1
+        while end < len(columns) and not columns[end] and not gaps[end]:
+            end += 1
+        letters = max(int((end - index) * (side + 0.08) * 13), 8)
+        lines = "\n".join(textwrap.fill(line, letters) for line in label.split("\n"))
+        headings[index] = lines, end > index + 1
+    return headings
 
 
-def _letters(side: float) -> int:
-    return max(int(side * 14), 8)
+def _heading(axes: Axes, text: str, wide: bool) -> None:
+    if not wide:
+        axes.set_title(text, fontsize=9, parse_math=False)
+        return
+    above = axes.annotate(
+        text,
+        (0, 1),
+        xycoords="axes fraction",
+        xytext=(0, 5),
+        textcoords="offset points",
+        fontsize=9,
+        parse_math=False,
+    )
+    above.set_in_layout(False)  # its width belongs to other columns, too: this takes its height
+    axes.set_title("\n".join(" " for _ in text.split("\n")), fontsize=9)
 
 
 def picture(axes: Axes, image: ArrayLike) -> None:

@@ -52,16 +52,19 @@ def spans(values: np.ndarray, factor: float) -> bool:
     return bool(known.size and known.min() > 0 and known.max() / known.min() > factor)
 
 
-def log(axes: Axes, values: np.ndarray) -> None:
-    """A logarithmic y axis with plain numbers, at 1, 2 and 5 unless that would crowd it."""
+def log(axes: Axes, values: np.ndarray, which: str = "y") -> None:
+    """A logarithmic axis with plain numbers, at 1, 2 and 5 unless that would crowd it."""
     from matplotlib import ticker  # noqa: PLC0415 matplotlib is slow to import
 
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(
-        ticker.LogLocator(subs=(1.0,) if spans(values, 3e3) else (1, 2, 5))
-    )
-    axes.yaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axes.set(**{f"{which}scale": "log"})
+    axis.set_major_locator(ticker.LogLocator(subs=(1.0,) if spans(values, 3e3) else (1, 2, 5)))
+    axis.set_major_formatter(ticker.FuncFormatter(_number))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _number(value: float, _: object) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 
 def log_counts(axes: Axes, counts: Iterable[float]) -> None:

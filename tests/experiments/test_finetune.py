@@ -136,7 +136,7 @@ def test_a_recipe_that_diverges_has_no_accuracy_and_is_not_compared(tmp_path, mo
     both = finetune_claims.compare({"linear": linear, "top": top, "scratch": top})
     assert [row["claim"] for row in both] == ["top beats from scratch"]
     assert finetune_claims.compare({"top": top, "scratch": linear}) == []
-    axes = finetune_figures.draw_recipes({"linear": None, "top": [0.5]}, chance=0.25).axes[0]
+    axes = finetune_figures.recipes({"linear": None, "top": [0.5]}, chance=0.25).axes[0]
     dots = axes.lines[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["linear", "top"]
     assert (dots.get_xdata().tolist(), dots.get_ydata().tolist()) == ([50.0], [1.0])
@@ -518,6 +518,6 @@ def test_cross_validation_is_scikit_learns():
 
 def test_a_figure_needs_a_seed_of_each_recipe():
     with pytest.raises(ValueError, match="one or more recipes"):
-        finetune_figures.draw_recipes({}, chance=0.5)
+        finetune_figures.recipes({}, chance=0.5)
     with pytest.raises(ValueError, match=r"one or more recipes, got .*\(0,\)"):
-        finetune_figures.draw_recipes({"linear": []}, chance=0.5)
+        finetune_figures.recipes({"linear": []}, chance=0.5)

@@ -40,6 +40,8 @@ def test_thirty_looks_are_all_different_and_ten_colours_are():
     looks = [drawing.look(i) for i in range(30)]
     assert len(set(looks)) == 30
     assert len({each.colour for each in looks[:10]}) == 10
+    others = [drawing.look(i, black=False) for i in range(27)]
+    assert others == [look for look in looks if look.colour != "#000000"]
 
 
 def test_intervals_over_seeds_are_what_they_are_called():
@@ -243,9 +245,10 @@ def test_images_lie_in_their_rows_with_labels_captions_and_frames():
     grey = np.arange(8, dtype=np.uint8).reshape(2, 4, 1)
     colour = np.full((2, 4, 3), 1.5)
     figure, grid = mosaics.mosaic(
-        {"one $": [grey, None, colour], "two": [grey[..., 0], None, None]},
+        [[grey, None, colour], [grey[..., 0], None, None]],
+        labels=["one $", "two"],
         columns=["grey", "", "colour"],
-        captions={"two": ["20 dB", "", ""]},
+        captions=[[""] * 3, ["20 dB", "", ""]],
         title="images",
     )
     assert grid.shape == (2, 3) and figure.get_suptitle() == "images"
@@ -270,6 +273,22 @@ def test_images_lie_in_their_rows_with_labels_captions_and_frames():
     assert all(box.width > 0.7 * 1.15 * 120 for box in boxes)  # about as large as asked for
 
 
+def test_a_heading_reaches_over_the_columns_without_one_up_to_the_next_gap():
+    images = [np.ones((2, 2))] * 3
+    _, grid = mosaics.mosaic(
+        [[np.ones((2, 2)), None, *images]], columns=["query", "", "nearest in pixels", "", ""]
+    )
+    titles = [[text.get_text() for text in axes.texts] for axes in grid[0]]
+    assert titles == [[], [], ["nearest in pixels"], [], []]
+    assert grid[0, 0].get_title() == "query"
+    with_next = mosaics.mosaic([images], columns=["nearest of them all in pixels", "x", "y"])[1]
+    figure = grid[0, 0].figure
+    figure.draw_without_rendering()
+    places = [grid[0, i].get_window_extent().x0 for i in (2, 3, 4)]
+    assert places[1] - places[0] == pytest.approx(places[2] - places[1], rel=0.05)
+    assert "\n" in with_next[0, 0].get_title()
+
+
 def test_filters_have_grey_for_no_weight_and_the_largest_come_first():
     kernels = np.zeros((2, 3, 1, 3))
     kernels[0, 1, 0, 2], kernels[1, 1, 0, 0] = -4.0, 2.0
@@ -292,9 +311,9 @@ def test_tiles_are_in_rows_and_missing_ones_white():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: mosaics.mosaic({}), "at least one"),
-        (lambda: mosaics.mosaic({"a": [np.ones((2, 2))], "b": []}), "got {'a': 1, 'b': 0}"),
-        (lambda: mosaics.mosaic({"a": [np.ones((2, 2, 2))]}), r"C = 1 or 3, got \(2, 2, 2\)"),
+        (lambda: mosaics.mosaic([]), "at least one"),
+        (lambda: mosaics.mosaic([[np.ones((2, 2))], []]), r"got \[1, 0\]"),
+        (lambda: mosaics.mosaic([[np.ones((2, 2, 2))]]), r"C = 1 or 3, got \(2, 2, 2\)"),
         (lambda: mosaics.filters({"a": np.ones((2, 2, 5, 1))}), "C = 1 or 3"),
         (lambda: mosaics.filters({"a": np.ones((2, 2, 1, 1))}, most=0), "at least 1"),
         (lambda: mosaics.filters({}), "must be a kernel"),
