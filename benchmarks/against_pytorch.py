@@ -248,8 +248,8 @@ def main() -> None:
         )
     from importlib.metadata import version
 
+    from cnnlab.files import write_json
     from cnnlab.train.environment import environment
-    from cnnlab.train.records import write_json
 
     here = environment(RESULT.parent, os.environ.get("XLA_FLAGS"))
     result = {"rounds": arguments.rounds, "rows": found, "environment": here}

@@ -48,7 +48,7 @@ def variants(
     from cnnlab.keys import run_key
     from cnnlab.transfer import freeze
     from cnnlab.transfer.cache import front_features
-    from cnnlab.transfer.rest import rest_recipe, rest_states
+    from cnnlab.transfer.tail import tail_recipe, tail_states
 
     dataset = programs.noise(shape, batch * steps)
     whole = programs.recipe(model, shape[2], optim.adam(1e-3, weight_decay=1e-4))
@@ -59,9 +59,9 @@ def variants(
         state = train.init_state(recipe, run_key(0), shape)
         states = train.states_of(recipe, {"params": state.params, **state.model_state})
         features = front_features(recipe, states, dataset, stage, batch_size=batch)
-        rest = rest_recipe(recipe, stage)
-        begun = rest_states(recipe, states, stage)
-        found[f"cached up to {stage}"] = _variant(rest, features, batch, steps, begun)
+        tail = tail_recipe(recipe, stage)
+        initial = tail_states(recipe, states, stage)
+        found[f"cached up to {stage}"] = _variant(tail, features, batch, steps, initial)
     return found
 
 
@@ -106,8 +106,8 @@ def main() -> None:
     cli.prepare()
     import jax
 
+    from cnnlab.files import write_json
     from cnnlab.train.environment import environment
-    from cnnlab.train.records import write_json
 
     rows = []
     for model, shape, batch, steps, stages in CASES:

@@ -61,8 +61,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     cli.prepare()
+    from cnnlab.files import write_json
     from cnnlab.train.environment import environment
-    from cnnlab.train.records import write_json
 
     rows = []
     print("model     batch   K  ms a step of all: in one program, in turn  ratio  MiB")

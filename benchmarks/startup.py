@@ -68,8 +68,8 @@ def main() -> None:
             note("import jax, cnnlab", seconds_of("-c", "import jax, cnnlab"))
             note("experiments.train --help", seconds_of("-m", "experiments.train", "--help"))
 
+    from cnnlab.files import write_json
     from cnnlab.train.environment import environment
-    from cnnlab.train.records import write_json
 
     rows = {}
     for what, found in times.items():

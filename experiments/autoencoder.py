@@ -190,7 +190,7 @@ def answers(study: Study, states: "TrainState") -> "np.ndarray":
 
     from cnnlab.augment import compose
     from cnnlab.data import Features
-    from cnnlab.losses_reconstruction import images_of
+    from cnnlab.losses.reconstruction import images_of
     from cnnlab.train import predict
 
     test = study.splits.test
@@ -316,7 +316,7 @@ def _draw(
     import jax
     import numpy as np
 
-    from cnnlab.report import image_figures
+    from cnnlab.report import drawing, image_figures, mosaics
 
     if jax.process_index() > 0:
         return
@@ -327,21 +327,22 @@ def _draw(
     rows = {"original": image_figures.Row(test.clean[places])}
     for name in _worth_showing(config, summaries):
         images = restored[name][0] if restored[name].ndim == 5 else restored[name]
-        scores = found[name].psnr[0, places], found[name].ssim[0, places]
-        rows[name] = image_figures.Row(images[places], *scores)
-    image_figures.restorations(rows, folder / "autoencoder.png", title=f"{title}: test images")
-    image_figures.scores(
+        psnr, ssim = found[name].psnr[0, places], found[name].ssim[0, places]
+        rows[name] = image_figures.Row(images[places], psnr, ssim)
+    pictures = image_figures.restorations(rows, title=f"{title}: test images")
+    drawing.save(pictures, folder / "autoencoder.png")
+    scores = image_figures.scores(
         {
             label: {name: autoencoder_claims.reach(said[score]) for name, said in summaries.items()}
             for label, score in (("PSNR (dB)", "psnr"), ("SSIM", "ssim"))
         },
-        folder / "scores.png",
         ours=[config.model],
         title=f"{title}: means of {len(test.clean):,} test images with their 95 % intervals over "
         f"seeds and images{condition}",
     )
+    drawing.save(scores, folder / "scores.png")
     kernels = first_kernels(study.recipe.network, states.params, study.splits.train.image_shape)
-    image_figures.filters(kernels, folder / "filters.png", title="filters of the first layer")
+    drawing.save(mosaics.filters({"first layer": kernels}), folder / "filters.png")
 
 
 def _worth_showing(config: Config, summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cnnlab.augment import Transform
     from cnnlab.data import Dataset, Splits
-    from cnnlab.losses_reconstruction import ReconstructionLoss
+    from cnnlab.losses.reconstruction import ReconstructionLoss
     from cnnlab.models import Network
     from cnnlab.train import Recipe
     from experiments.autoencoder import Config
@@ -73,7 +73,7 @@ def recipe_of(config: "Config", train: "Dataset") -> "Recipe":
 
 def loss_of(config: "Config") -> "ReconstructionLoss":
     """The loss; where grey values are known, of the images that have them."""
-    from cnnlab.losses_reconstruction import reconstruction
+    from cnnlab.losses.reconstruction import reconstruction
     from experiments.restoration import with_luma
 
     loss = reconstruction(config.loss)

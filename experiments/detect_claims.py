@@ -164,7 +164,7 @@ def draw(
     import jax
     import numpy as np
 
-    from cnnlab.report import detect_figures
+    from cnnlab.report import detect_figures, drawing
     from cnnlab.report.average_precision import Detections, correct, precision_recall
 
     if jax.process_index() > 0:
@@ -183,16 +183,17 @@ def draw(
                 f"IoU {overlap}": figure["values"]
                 for overlap, figure in point["average_precision"].items()
             }
-    detect_figures.scenes(
+    figure = detect_figures.scenes(
         np.asarray(scenes.test.images[few]),
         boxes[few],
         classes[few],
         shown,
         scenes.test.class_names,
-        folder / "scenes.png",
         overlap=overlap,
         title=title,
     )
-    said = f"{title}, all classes and seeds, IoU {overlap:g}"
-    detect_figures.precision_recall(curves, folder / "precision_recall.png", title=said)
-    detect_figures.comparison(compared, folder / "comparison.png", title=title)
+    drawing.save(figure, folder / "scenes.png")
+    text = f"{title}, all classes and seeds, IoU {overlap:g}"
+    figure = detect_figures.precision_recall(curves, title=text)
+    drawing.save(figure, folder / "precision_recall.png")
+    drawing.save(detect_figures.comparison(compared, title=title), folder / "comparison.png")

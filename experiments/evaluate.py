@@ -143,7 +143,7 @@ def predicted(config: Config, subject: Subject) -> "np.ndarray":
     """Logits [M, N, K], or the logarithm of the mean probabilities over views and masks."""
     import numpy as np
 
-    from cnnlab.ensemble.combine import combine
+    from cnnlab.ensemble.combination import combine
     from cnnlab.ensemble.predictions import dropout_logits, view_logits
     from cnnlab.train import predict
 

@@ -65,7 +65,7 @@ def run(config: Config) -> pathlib.Path:
     data = load_data(trained).train
     recipe, states, step = networks_of(config.run, trained, data, best=config.best)
     state = train.member(states, seeds.index(seed))
-    network = state if state.average is None else state.average
+    network = state.evaluated
     variables = {"params": network.params, **network.model_state}
     if config.to.suffix == ".safetensors":
         about = {"model": trained.model, "options": json.dumps(trained.model_options)}

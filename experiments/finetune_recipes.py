@@ -40,8 +40,8 @@ class Details:
       cache: where the outputs of a frozen front are kept: in memory, on the disk (in the run
         directory), or nowhere: the front then runs in every step.
       rules: of "rules": ``(pattern, factor)``, as of ``Rates``; exactly one for every parameter.
-      reinitialise: what starts afresh, as of ``transfer.copied``; the last stage if empty. It must
-        not be frozen.
+      reinitialise: stages or patterns that start afresh, as for ``transfer.copy_variables``; the
+        last stage if empty. They must not be frozen.
 
     Raises:
       ValueError: for numbers out of range, or a pattern that is no regular expression.
@@ -138,17 +138,17 @@ def _phases(name: str, network: "Network", params: Any, details: Details) -> "tu
             )
         return (Rates(details.rules),)
     if name == "linear":
-        return (freezing.by_stage(network, head, rest=0.0),)
+        return (freezing.rates_by_stage(network, head, rest=0.0),)
     if name == "top":
         learning = dict.fromkeys(surgery.last_stages(network, details.top), details.body)
-        return (freezing.by_stage(network, learning | head, rest=0.0),)
+        return (freezing.rates_by_stage(network, learning | head, rest=0.0),)
     if name == "all":
-        return (freezing.by_stage(network, head, rest=details.body),)
+        return (freezing.rates_by_stage(network, head, rest=details.body),)
     if name == "layerwise":
         if details.decay is None:
             return (freezing.lecture_rates(network),)
         return (freezing.layer_decay(network, details.decay),)
-    phases = {str(rates.frozen(params)): rates for rates in freezing.gradual(network)}
+    phases = {str(rates.frozen(params)): rates for rates in freezing.gradual_unfreezing(network)}
     return tuple(phases.values())  # a stage without parameters adds no phase
 
 

@@ -189,7 +189,7 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
       ValueError: for settings that do not fit the new data.
     """
     from cnnlab.train import check_fits
-    from cnnlab.transfer.surgery import SurgeryError, copied
+    from cnnlab.transfer.surgery import SurgeryError, copy_variables
     from experiments.recommending import TABLE, check_measurable
 
     train = splits.train
@@ -201,7 +201,9 @@ def check(config: "Config", variables: Any, channels: int, splits: "Splits") -> 
     first = next(name for name in names if name in shapes["params"])
     fresh = config.details.fresh(recipe.network)
     try:
-        _, report = copied(variables, shapes, reinitialise=fresh, channels=changes, first=first)
+        _, report = copy_variables(
+            variables, shapes, reinitialise=fresh, channels=changes, first=first
+        )
     except SurgeryError as error:
         raise SurgeryError(in_options(str(error))) from error
     possible: list[str] = [name for name in config.recipe if name != "recommended"]

@@ -98,7 +98,7 @@ def tune(
       recipe: its network, preparation, augmentation and loss in place of the config's; the
         optimizer and the schedule are the config's.
       details: what the recipe leaves open; as ``Details()`` has it if left out.
-      channels: as of ``transfer.copied``.
+      channels: as of ``transfer.copy_variables``.
       kept: what fronts gave, for other recipes with the same variables, splits and preparation.
       say: is told what a recipe does otherwise than was asked for.
       **settings: of ``train_part``, such as ``seeds`` and ``subsets``.
@@ -128,7 +128,7 @@ def tune(
             last = done[-1].states
             states = restarted(phase, last.params, last.model_state)
         else:
-            states, _ = transplant(  # its report is that of ``copied``, which who calls this shows
+            states, _ = transplant(  # the report is that of ``copy_variables``, shown by the caller
                 variables,
                 phase,
                 train,
@@ -244,11 +244,11 @@ def _cached(
     states: "TrainState",
     front: str,
 ) -> Tuned:
-    """The front once, the rest as often as it takes."""
+    """The front is run once, and only the tail is trained."""
     import numpy as np
 
     from cnnlab.data import Splits
-    from cnnlab.transfer import rest
+    from cnnlab.transfer import join_front, tail_recipe, tail_states
 
     name, whole, splits, details, _, _, settings = common
     begun = time.perf_counter()
@@ -262,11 +262,11 @@ def _cached(
             subsets = np.asarray(settings["subsets"])
             each = [subsets + i * len(splits.train) for i in range(details.copies)]
             settings = {**settings, "subsets": np.concatenate(each, axis=1)}
-    behind = rest.rest_recipe(recipe, front)
-    given = {**settings, "initial": rest.rest_states(recipe, states, front)}
-    trained = train_part(config, whole, part, behind, found["train"], found["validation"], **given)
-    judged = _judged(name, behind, trained.states, Splits(**found), trained.seconds + cache_seconds)
-    whole_states = rest.rejoined(recipe, states, trained.states, front)
+    tail = tail_recipe(recipe, front)
+    given = {**settings, "initial": tail_states(recipe, states, front)}
+    trained = train_part(config, whole, part, tail, found["train"], found["validation"], **given)
+    judged = _judged(name, tail, trained.states, Splits(**found), trained.seconds + cache_seconds)
+    whole_states = join_front(recipe, states, trained.states, front)
     return judged._replace(
         recipe=recipe, states=whole_states, front=front, cache_seconds=cache_seconds
     )

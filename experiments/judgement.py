@@ -62,7 +62,7 @@ class Method(NamedTuple):
         """Networks [M, R, N, K] that predict each alone, of which this method is one."""
         import numpy as np
 
-        from cnnlab.ensemble.combine import softmax
+        from cnnlab.ensemble.combination import softmax
 
         return self._replace(name=name, probabilities=np.swapaxes(softmax(logits), 0, 1))
 
@@ -79,10 +79,10 @@ def predicted(
       part: of the data.
       members: M, where it is not the number of pieces.
     """
-    from cnnlab.ensemble import joined
+    from cnnlab.ensemble import concatenate_members
     from cnnlab.train import predict
 
-    logits = predict(recipe, joined(states), part)
+    logits = predict(recipe, concatenate_members(states), part)
     return logits.reshape(members or len(states), -1, *logits.shape[1:])
 
 
@@ -121,7 +121,7 @@ def by_count(
         [
             [
                 float((each.argmax(-1) == labels).mean())
-                for each in ensemble.by_count(logits[:, repetition], rule)
+                for each in ensemble.combine_by_count(logits[:, repetition], rule)
             ]
             for repetition in range(logits.shape[1])
         ]

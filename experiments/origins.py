@@ -155,7 +155,7 @@ def of_states(
     """
     import jax
 
-    network = states if states.average is None else states.average
+    network = states.evaluated
     everything = {"params": network.params, **network.model_state}
     variables = jax.tree.map(lambda leaf: leaf[member], everything)
     return Origin(

@@ -231,7 +231,7 @@ def fine_tuned(
         settings: dict[str, Any] = {"subsets": subsets}
         if layers is not None:
             fresh = fresh_states(config, recipe, train, config.all_seeds)
-            params = stacking.placed(fresh.params, layers)
+            params = stacking.with_hidden_layers(fresh.params, layers)
             settings["initial"] = restarted(recipe, params, fresh.model_state)
         study.say(f"\n{METHODS[method]}, {count} labels a class, {config.seeds} seeds:")
         name = f"{method}-{count}"
@@ -294,7 +294,7 @@ def _draw(
 ) -> None:
     import jax
 
-    from cnnlab.report import pretrain_figures
+    from cnnlab.report import drawing, mosaics, pretrain_figures
 
     if jax.process_index() > 0:
         return
@@ -308,10 +308,13 @@ def _draw(
     figures = whole.directory / "figures"
     title = f"{' '.join(config.model_options)} on {config.dataset}"
     baseline = METHODS["none"] if "none" in config.methods else None
-    pretrain_figures.accuracy(drawn, figures / "accuracy.png", baseline=baseline, title=title)
+    accuracy = pretrain_figures.accuracy(drawn, baseline=baseline, title=title)
+    drawing.save(accuracy, figures / "accuracy.png")
     if filters:
         shape = splits.train.image_shape
-        pretrain_figures.filters(filters, shape, figures / "filters.png", title=title)
+        kernels = {name: kernel.reshape(*shape, -1) for name, kernel in filters.items()}
+        units = mosaics.filters(kernels, most=49, title=title)
+        drawing.save(units, figures / "filters.png")
 
 
 # The command line ----------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def _learned(config: "Config", method: str, key: Any, inputs: Any) -> "Stack":
             learning_rate=config.rbm_rate,
             **how,
         )
-    return stacking.denoising(
+    return stacking.denoising_autoencoders(
         key,
         inputs,
         widths,

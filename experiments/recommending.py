@@ -148,7 +148,7 @@ def measure(
       train: the training part of the task.
       prepare: what the network is shown of its images.
       seed: of the fresh network and the folds.
-      channels: as of ``transfer.copied``, where the images have others than the network's.
+      channels: as of ``transfer.copy_variables``, where the images have others than the network's.
 
     Raises:
       SurgeryError: if the network does not fit the images.
@@ -187,7 +187,7 @@ def measure(
 def _adapted(origin: "Origin", recipe: "Recipe", train: "Dataset", channels: Any) -> dict[str, Any]:
     """The origin's variables, with a first kernel for the channels of these images."""
     from cnnlab.train.state import state_shapes
-    from cnnlab.transfer.surgery import copied
+    from cnnlab.transfer.surgery import copy_variables
 
     if origin.channels == train.image_shape[2]:
         return origin.variables
@@ -199,7 +199,7 @@ def _adapted(origin: "Origin", recipe: "Recipe", train: "Dataset", channels: Any
         {kind: {n: v for n, v in tree.items() if n != names[-1]} for kind, tree in each.items()}
         for each in (origin.variables, {"params": shapes.params, **shapes.model_state})
     ]
-    found, _ = copied(*bodies, reinitialise=(), channels=channels, first=first)
+    found, _ = copy_variables(*bodies, reinitialise=(), channels=channels, first=first)
     return {kind: {**tree, **found.get(kind, {})} for kind, tree in origin.variables.items()}
 
 
@@ -240,7 +240,7 @@ def cross_validated(
     import numpy as np
     from sklearn.model_selection import StratifiedKFold
 
-    from cnnlab.transfer.probes import ridges
+    from cnnlab.transfer.probes import ridge_path
 
     flat = np.asarray(features, np.float64).reshape(len(features), -1)
     deviation = flat.std(0)
@@ -248,7 +248,7 @@ def cross_validated(
     right = np.zeros(len(_PENALTIES))
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for train, held_out in splitter.split(flat, labels):
-        linears = ridges(flat[train], labels[train], classes, _PENALTIES)
+        linears = ridge_path(flat[train], labels[train], classes, _PENALTIES)
         right += [each.correct(flat[held_out], labels[held_out]).sum() for each in linears]
     return float(right.max() / len(labels))
 

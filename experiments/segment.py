@@ -150,7 +150,7 @@ def run(config: Config) -> dict[str, Any]:
 
 def check(config: Config) -> None:
     """Refuses settings that cannot be, before anything is composed."""
-    from cnnlab.losses_dense import segmentation
+    from cnnlab.losses.dense import segmentation
 
     segmentation(config.dice)
     for name, chosen in (("losses", config.losses), ("starts", config.starts)):
@@ -177,7 +177,7 @@ def _recipes(config: Config, scenes: Material) -> dict[str, "Recipe"]:
     Raises:
       ValueError: for a network that is no U-Net or cannot take such scenes.
     """
-    from cnnlab.losses_dense import pixel_accuracy, segmentation
+    from cnnlab.losses.dense import pixel_accuracy, segmentation
     from cnnlab.transfer import freeze
     from cnnlab.transfer.segmentation import encoder_stages
 
@@ -207,7 +207,7 @@ def _check_shapes(recipe: "Recipe", scenes: Material) -> None:
     import jax
 
     from cnnlab.keys import run_key
-    from cnnlab.losses_dense import pixel_accuracy
+    from cnnlab.losses.dense import pixel_accuracy
     from cnnlab.train import init_state
     from cnnlab.train.step import predict_step
 

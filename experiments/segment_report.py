@@ -47,12 +47,12 @@ def judged(recipe: "Recipe", states: "TrainState", test: Any) -> dict[str, Any]:
     """IoU and Dice of each class and their means, and the part of the pixels that is right."""
     import numpy as np
 
-    from cnnlab.losses_dense import centred
+    from cnnlab.losses.dense import centred
     from cnnlab.report import overlap
     from cnnlab.report.statistics import over_seeds, with_interval
-    from cnnlab.transfer.segmentation import predicted_masks
+    from cnnlab.transfer.segmentation import predict_masks
 
-    found = predicted_masks(recipe, states, test)
+    found = predict_masks(recipe, states, test)
     truth = centred(np.asarray(test.annotations), found[0])
     counts = np.stack([overlap.confusion(truth, each, test.num_classes) for each in found])
     iou, dice = overlap.intersection_over_union(counts), overlap.dice(counts)
@@ -164,7 +164,7 @@ def draw(study: Study, trained: Mapping[str, Trained]) -> None:
 
     if jax.process_index() > 0:
         return
-    from cnnlab.report import segment_figures
+    from cnnlab.report import drawing, segment_figures
 
     config, scenes = study.config, study.scenes
     folder = study.whole.directory / "figures"
@@ -173,12 +173,12 @@ def draw(study: Study, trained: Mapping[str, Trained]) -> None:
         loss: trained[name_of(loss, "scratch", config.scenes)] for loss in config.losses
     }
     names = scenes.test.class_names
-    segment_figures.iou_by_class(
+    by_class = segment_figures.iou_by_class(
         {loss: _iou(each.point) for loss, each in by_loss.items()},
         names,
-        folder / "iou_by_class.png",
         title=f"{title}, {config.scenes} scenes with masks",
     )
+    drawing.save(by_class, folder / "iou_by_class.png")
     _overlays(study, by_loss, "overlays_losses.png", f"{title}, {config.scenes} with masks")
     if not config.few:
         return
@@ -189,7 +189,7 @@ def draw(study: Study, trained: Mapping[str, Trained]) -> None:
     _overlays(study, by_start, "overlays_starts.png", f"{title}, {few} with masks")
     if len(config.few) < 2:
         return
-    segment_figures.iou_by_scenes(
+    by_scenes = segment_figures.iou_by_scenes(
         {
             STARTS[start]: {
                 n: trained[name_of(config.start_loss, start, n)].point["mean_iou"]["values"]
@@ -197,9 +197,9 @@ def draw(study: Study, trained: Mapping[str, Trained]) -> None:
             }
             for start in config.starts
         },
-        folder / "iou_by_scenes.png",
         title=title,
     )
+    drawing.save(by_scenes, folder / "iou_by_scenes.png")
 
 
 def _overlays(study: Study, networks: Mapping[str, Trained], file: str, title: str) -> None:
@@ -207,14 +207,14 @@ def _overlays(study: Study, networks: Mapping[str, Trained], file: str, title: s
     import jax
     import numpy as np
 
-    from cnnlab.losses_dense import centred
-    from cnnlab.report import segment_figures
-    from cnnlab.transfer.segmentation import predicted_masks
+    from cnnlab.losses.dense import centred
+    from cnnlab.report import drawing, segment_figures
+    from cnnlab.transfer.segmentation import predict_masks
 
     some = study.scenes.test.take(np.arange(min(6, len(study.scenes.test))))
     recipe = study.recipes[study.config.start_loss]  # the network is the same for all
     found = {
-        label: predicted_masks(recipe, jax.tree.map(lambda x: x[:1], each.states), some)[0]
+        label: predict_masks(recipe, jax.tree.map(lambda x: x[:1], each.states), some)[0]
         for label, each in networks.items()
     }
     like = next(iter(found.values()))
@@ -222,14 +222,14 @@ def _overlays(study: Study, networks: Mapping[str, Trained], file: str, title: s
         [centred(np.asarray(some.images[..., c]), like) for c in range(some.image_shape[2])],
         axis=-1,
     )
-    segment_figures.overlays(
+    figure = segment_figures.overlays(
         images,
         centred(np.asarray(some.annotations), like),
         found,
         some.class_names,
-        study.whole.directory / "figures" / file,
         title=title,
     )
+    drawing.save(figure, study.whole.directory / "figures" / file)
 
 
 def _iou(point: Mapping[str, Any]) -> Any:

@@ -48,7 +48,7 @@ def material(config: "Config", splits: "Splits") -> Material:
     import numpy as np
 
     from cnnlab.data.scenes import labelled, masked
-    from cnnlab.losses_dense import check_masks
+    from cnnlab.losses.dense import check_masks
 
     behind = {part: backgrounds_of(config, part) for part in ("train", "test")}
     found: dict[str, Any] = {}

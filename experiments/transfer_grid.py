@@ -304,7 +304,7 @@ def _source(
     from cnnlab.train import evaluate
 
     part = train_part(config, whole, "source", recipe, splits.train, seeds=(config.seed,))
-    network = part.states if part.states.average is None else part.states.average
+    network = part.states.evaluated
     everything = fetch({"params": network.params, **network.model_state})
     about = {
         "classes": splits.train.class_names,

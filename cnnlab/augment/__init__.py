@@ -11,7 +11,7 @@ masks and greyness for networks that give images back are in ``corruption``.
 """
 
 from cnnlab.augment import corruption, views
-from cnnlab.augment.compose import Spatial, Transform, compose, per_example
+from cnnlab.augment.compose import Spatial, Transform, compose, identity, per_example
 from cnnlab.augment.geometry import crop, cutout, flip
 from cnnlab.augment.normalize import normalize, subtract_mean_image, to_unit_range
 from cnnlab.augment.views import Views
@@ -25,6 +25,7 @@ __all__ = [
     "crop",
     "cutout",
     "flip",
+    "identity",
     "normalize",
     "per_example",
     "subtract_mean_image",

@@ -49,12 +49,20 @@ def per_example(transform_one: Callable[[jax.Array, jax.Array], jax.Array]) -> T
     return transform
 
 
+def identity(key: jax.Array, images: jax.Array) -> jax.Array:
+    """The images as they are: no augmentation."""
+    del key
+    return images
+
+
 def compose(*transforms: Transform) -> Transform:
     """Applies ``transforms`` from left to right, each with a key of its own.
 
-    ``compose()`` is the identity. The k-th transformation gets ``fold_in(key, k)``. What has a
-    ``Spatial`` one in it is one itself.
+    ``compose()`` is ``identity`` itself. The k-th transformation gets ``fold_in(key, k)``. A chain
+    with a ``Spatial`` transformation in it is ``Spatial`` itself.
     """
+    if not transforms:
+        return identity
 
     def transform(key: jax.Array, images: jax.Array) -> jax.Array:
         for index, each in enumerate(transforms):

@@ -11,12 +11,14 @@ import dataclasses
 import hashlib
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 MEMORY_LIMIT = 2**30  # bytes of uint8 images that a source of files may hold in memory
 _CHUNK = 2**24  # bytes of images looked at together
+
+Part = Literal["train", "validation", "test"]
 
 
 @runtime_checkable
@@ -137,6 +139,9 @@ class Dataset:
       annotations: [N, ...], what is right of each example besides its label, such as a mask [H, W]
         or boxes [R, 5], or None. The loss gets them as it gets targets, but in evaluation, too.
         Augmentation does not move them: one that moves pixels is refused.
+      part: which part of its data it is, "train", "validation" or "test", as ``Splits`` marks it;
+        None where it is not known. Examples that are taken from it are of the same part. No
+        checkpoint is chosen by a test part.
 
     Raises:
       ValueError: where images, labels, class names, targets and annotations do not fit each other.
@@ -149,6 +154,7 @@ class Dataset:
     statistics: Statistics | None = None
     targets: np.ndarray | None = None
     annotations: np.ndarray | None = None
+    part: Part | None = None
 
     def __post_init__(self) -> None:
         self._check_images()

@@ -11,13 +11,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnnlab.data.dataset import Dataset, compute_statistics
+from cnnlab.data.dataset import Dataset, Part, compute_statistics
 from cnnlab.spelling import nearest
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Splits:
     """Training, validation and test part, with the statistics of the training part attached.
+
+    Each is marked as the part that it is, ``Dataset.part``.
 
     Attributes:
       train: what is learned from.
@@ -30,6 +32,13 @@ class Splits:
     validation: Dataset | None
     test: Dataset
     notes: str = ""
+
+    def __post_init__(self) -> None:
+        parts: tuple[Part, ...] = ("train", "validation", "test")
+        for part in parts:
+            dataset = getattr(self, part)
+            if dataset is not None and dataset.part != part:
+                object.__setattr__(self, part, dataclasses.replace(dataset, part=part))
 
 
 def split(dataset: Dataset, size: float | int, seed: int = 0) -> tuple[Dataset, Dataset]:

@@ -1,9 +1,9 @@
-"""Averages of weights: several networks of one architecture as one, at the cost of one.
+"""Averages of weights: several networks of one architecture averaged into one.
 
 A mean of checkpoints, the mean that stochastic weight averaging keeps while it trains (Izmailov et
 al., UAI 2018), and soups of separately trained networks, uniform and greedy (Wortsman et al., ICML
 2022). The statistics of batch normalisation of averaged weights are not the average of the
-statistics: take them anew with ``train.recalibrate``.
+statistics: compute them again with ``train.recalibrate``.
 """
 
 from collections.abc import Sequence
@@ -23,27 +23,27 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
     """The mean of states, such as of a run's last checkpoints.
 
     Averaged are the parameters and the inexact arrays of ``model_state``, on the host in float64,
-    and rounded once to their own dtype. It is the parameters themselves that are averaged: a moving
-    average that the states hold is left out, so that the mean is what is evaluated. Step, optimizer
-    state and all else are the last one's.
+    and rounded once to their own dtype. The parameters themselves are averaged: a moving average of
+    the states is left out, so that the mean is evaluated. Step, optimizer state and all else are
+    those of the last state.
 
     Args:
       states: one or more of the same network; with ``[M, ...]`` members, each member is averaged by
-        itself. None may be traced: for averages in a compiled program there is ``Running``.
+        itself. None may be traced: for averages in a compiled program there is ``RunningAverage``.
       weights: one >= 0 for each; only their ratios matter. Equal by default.
 
     Returns:
       A state like each of them, with ``average=None``.
 
     Raises:
-      ValueError: if there is no state or no sequence of them, they are of different networks (it
-        says which one, and which of its arrays), or the weights are negative, not finite, all zero
-        or not as many.
+      ValueError: if there is no state or no sequence of them, they are of different networks (the
+        state and the array are named), or the weights are negative, not finite, all zero or not
+        one for each state.
     """
     if isinstance(states, TrainState):
         raise ValueError(
             "states must be a sequence of them, such as checkpoints, got one. For the mean over "
-            "its members: members_average(states)."
+            "its members: average_members(states)."
         )
     states = list(states)
     shares = _shares(len(states), weights)
@@ -55,7 +55,7 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
             return leaves[-1]
         total = np.zeros(leaves[-1].shape, np.float64)
         for share, leaf in zip(shares, leaves, strict=True):
-            if share:  # what does not count may hold a NaN
+            if share:  # a state of weight 0 may hold a NaN
                 total += share * np.asarray(fetch(leaf), np.float64)
         return jnp.asarray(total.astype(leaves[-1].dtype))
 
@@ -64,11 +64,11 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
     return last._replace(params=params, model_state=model_state)
 
 
-def members_average(states: TrainState, weights: ArrayLike | None = None) -> TrainState:
-    """The mean over the members: of states ``[M, ...]`` one ``[1, ...]``, a uniform soup.
+def average_members(states: TrainState, weights: ArrayLike | None = None) -> TrainState:
+    """The mean over the members of states ``[M, ...]``: one network ``[1, ...]``, a uniform soup.
 
-    Members that began at different weights rarely have anything between them: a soup is for
-    networks that were trained on from the same ones.
+    Averages of members with different initial weights are rarely accurate: a soup is for networks
+    that were fine-tuned from the same weights.
 
     Args and errors are those of ``average``.
 
@@ -77,32 +77,34 @@ def members_average(states: TrainState, weights: ArrayLike | None = None) -> Tra
     return average(_alone([states]), weights)
 
 
-class Running(NamedTuple):
-    """The mean of weights so far, kept while training goes on: stochastic weight averaging.
+class RunningAverage(NamedTuple):
+    """The mean of the weights so far, updated during training: stochastic weight averaging.
 
     A pytree, and its methods are pure: they may stand in compiled programs and be checkpointed.
 
     Example:
       >>> mean = None
       >>> for epoch in train.fit(recipe, splits.train, epochs=100):
-      ...     if epoch.epoch > 75:
-      ...         mean = Running.start(epoch.states) if mean is None else mean.add(epoch.states)
+      ...     if epoch.epoch == 76:
+      ...         mean = RunningAverage.start(epoch.states)
+      ...     elif mean is not None:
+      ...         mean = mean.add(epoch.states)
       >>> states = train.recalibrate(recipe, mean.states(epoch.states), splits.train)
 
     Source: Izmailov et al., Averaging weights leads to wider optima and better generalization, UAI
     2018, algorithm 1.
     """
 
-    averaged: jax.Array  # int32 [], how many; with members [M]
+    averaged: jax.Array  # int32 [], the number of states; with members [M]
     params: Any  # at least float32, like the parameters
 
     @classmethod
-    def start(cls, states: TrainState) -> "Running":
-        """The mean of this one alone."""
+    def start(cls, states: TrainState) -> "RunningAverage":
+        """The mean of one state."""
         params = jax.tree.map(lambda p: p.astype(_at_least_float32(p)), states.params)
         return cls(jnp.ones(states.step.shape, jnp.int32), params)
 
-    def add(self, states: TrainState) -> "Running":
+    def add(self, states: TrainState) -> "RunningAverage":
         """The mean with one more: (n mean + new) / (n + 1), as mean + (new - mean) / (n + 1)."""
         total = self.averaged + 1
 
@@ -110,7 +112,7 @@ class Running(NamedTuple):
             by = total.reshape(total.shape + (1,) * (mean.ndim - total.ndim)).astype(mean.dtype)
             return mean + (new.astype(mean.dtype) - mean) / by
 
-        return Running(total, jax.tree.map(step, self.params, states.params))
+        return RunningAverage(total, jax.tree.map(step, self.params, states.params))
 
     def states(self, like: TrainState) -> TrainState:
         """``like`` with the mean as its parameters, and without a moving average of its own.
@@ -121,21 +123,21 @@ class Running(NamedTuple):
         return like._replace(params=params, average=None)
 
 
-class Try(NamedTuple):
-    """One more candidate in the soup: what came of it."""
+class SoupStep(NamedTuple):
+    """A candidate that was tried in the soup, with the result."""
 
     candidate: int
-    alone: float  # its own accuracy on the validation part
-    accuracy: float  # of the soup with it
+    alone: float  # the candidate's own accuracy on the validation data
+    accuracy: float  # that of the soup with the candidate
     kept: bool
 
 
 class Soup(NamedTuple):
-    """What ``greedy_soup`` found."""
+    """The result of ``greedy_soup``."""
 
     states: TrainState  # [1, ...]
-    chosen: tuple[int, ...]  # candidates, in the order in which they came in
-    history: tuple[Try, ...]  # all candidates, the best one first
+    chosen: tuple[int, ...]  # candidates, in the order in which they were added
+    history: tuple[SoupStep, ...]  # all candidates, the best one first
 
 
 def greedy_soup(
@@ -146,20 +148,20 @@ def greedy_soup(
     *,
     batch_size: int = 512,
 ) -> Soup:
-    """Averages candidates as long as that does no harm.
+    """Averages candidates as long as the validation accuracy does not fall.
 
-    Sorted by accuracy on the validation part (of equal ones the first), each joins the soup if the
-    soup's accuracy there does not fall. Where the network has statistics of batch normalisation,
-    they are taken anew for each soup of two or more; a soup of one is that network with its own.
-    So the soup is never worse than the best candidate, on that part. As in ``average``, moving
+    Sorted by validation accuracy (of equal ones the first), each candidate is added to the soup if
+    the soup's accuracy does not fall. Statistics of batch normalisation are computed again for each
+    soup of two or more; a soup of one is that network with its own. So on the validation data the
+    soup is never worse than the best candidate. As in ``average``, moving
     averages are left out.
 
     Args:
       recipe: how the candidates were trained.
       candidates: ``[M, ...]``, or a sequence of states with or without a leading axis, whose
         members are the candidates in turn.
-      validation: what decides.
-      train: what statistics are taken from, without augmentation; None leaves them averaged.
+      validation: the data that decide.
+      train: the data for statistics, without augmentation; None leaves the statistics averaged.
       batch_size: examples at a time.
 
     Raises:
@@ -172,22 +174,22 @@ def greedy_soup(
     _check_alike(rows)
 
     def accuracy(states: TrainState) -> float:
-        found = evaluate(recipe, states, validation, batch_size=batch_size)
-        return float(found["accuracy"][0])
+        metrics = evaluate(recipe, states, validation, batch_size=batch_size)
+        return float(metrics["accuracy"][0])
 
     alone = [accuracy(row) for row in rows]
     order = sorted(range(len(rows)), key=lambda index: (-alone[index], index))
     best = order[0]
     soup, chosen, highest = rows[best], [best], alone[best]
-    history = [Try(best, highest, highest, True)]
+    history = [SoupStep(best, highest, highest, True)]
     for index in order[1:]:
         mixed = average([rows[i] for i in (*chosen, index)])
         if train is not None:
             mixed = recalibrate(recipe, mixed, train, batch_size=batch_size)
-        found = accuracy(mixed)
-        history.append(Try(index, alone[index], found, found >= highest))
-        if found >= highest:
-            soup, highest = mixed, found
+        score = accuracy(mixed)
+        history.append(SoupStep(index, alone[index], score, score >= highest))
+        if score >= highest:
+            soup, highest = mixed, score
             chosen.append(index)
     return Soup(soup, tuple(chosen), tuple(history))
 
@@ -196,17 +198,17 @@ def _shares(count: int, weights: ArrayLike | None) -> np.ndarray:
     """The weights [count], which add up to one."""
     if not count:
         raise ValueError("there must be at least one network to average, got none.")
-    given = np.ones(count) if weights is None else np.asarray(weights, np.float64)
-    if given.shape != (count,):
+    array = np.ones(count) if weights is None else np.asarray(weights, np.float64)
+    if array.shape != (count,):
         raise ValueError(
-            f"there must be one weight for each of the {count} networks, got shape {given.shape}."
+            f"there must be one weight for each of the {count} networks, got shape {array.shape}."
         )
-    if not np.isfinite(given).all() or (given < 0).any() or not given.any():
+    if not np.isfinite(array).all() or (array < 0).any() or not array.any():
         raise ValueError(
-            f"weights must be finite, at least 0 and not all 0, got {given.tolist()}. Leave them "
+            f"weights must be finite, at least 0 and not all 0, got {array.tolist()}. Leave them "
             "out for equal ones."
         )
-    return given / given.sum()
+    return array / array.sum()
 
 
 def _alone(states: Sequence[TrainState]) -> list[TrainState]:
@@ -225,15 +227,15 @@ def _alone(states: Sequence[TrainState]) -> list[TrainState]:
 
 
 def _check_alike(states: Sequence[TrainState]) -> None:
-    """Refuses to average what is not of one network and one number of members."""
+    """Checks that all states are of one network and one number of members."""
     wanted = _shapes(states[0])
     for number, state in enumerate(states[1:], start=1):
-        found = _shapes(state)
-        for path in (*wanted, *found):
-            if wanted.get(path) != found.get(path):
+        shapes = _shapes(state)
+        for path in (*wanted, *shapes):
+            if wanted.get(path) != shapes.get(path):
                 ours, theirs = (
-                    f"shape {shapes[path]}" if path in shapes else "no such array"
-                    for shapes in (wanted, found)
+                    f"shape {each[path]}" if path in each else "no such array"
+                    for each in (wanted, shapes)
                 )
                 raise ValueError(
                     "only networks of one architecture, with the same members, can be averaged: "

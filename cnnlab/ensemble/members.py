@@ -1,4 +1,4 @@
-"""What members differ by, and how states of several trainings become members of one ensemble.
+"""Members of an ensemble: bootstraps and subsets of examples, and members of several trainings.
 
 Members of one architecture are a leading axis of the train state and train in one program:
 
@@ -20,17 +20,17 @@ from cnnlab.train.state import TrainState
 
 
 def bootstrap(examples: int, members: int, seed: int = 0) -> np.ndarray:
-    """For each member as many examples as there are, drawn with replacement.
+    """Bootstrap samples: for each member N of the N examples, drawn with replacement.
 
     A member sees 63.2 % of the examples on average, some of them several times.
 
     Args:
-      examples: N, how many there are.
+      examples: N.
       members: M.
       seed: of the draws; member m draws the same whatever M is.
 
     Returns:
-      int32 ``[M, N]``, rising along a row.
+      int32 ``[M, N]``, sorted along a row.
 
     Raises:
       ValueError: if there are no examples or no members.
@@ -44,16 +44,16 @@ def bootstrap(examples: int, members: int, seed: int = 0) -> np.ndarray:
 
 
 def subsets(examples: int, members: int, fraction: float, seed: int = 0) -> np.ndarray:
-    """For each member a part of the examples, drawn without replacement.
+    """Subsets: for each member a fraction of the examples, drawn without replacement.
 
     Args:
-      examples: N, how many there are.
+      examples: N.
       members: M.
       fraction: of the examples that a member sees, in (0, 1).
       seed: of the draws; member m draws the same whatever M is.
 
     Returns:
-      int32 ``[M, n]``, n = fraction * N rounded, rising along a row.
+      int32 ``[M, n]``, n = fraction * N rounded, sorted along a row.
 
     Raises:
       ValueError: if the fraction is not in (0, 1), or comes to no example.
@@ -69,16 +69,16 @@ def subsets(examples: int, members: int, fraction: float, seed: int = 0) -> np.n
     ).astype(np.int32)
 
 
-def joined(states: Sequence[TrainState]) -> TrainState:
+def concatenate_members(states: Sequence[TrainState]) -> TrainState:
     """States ``[M1, ...]``, ``[M2, ...]`` … of one architecture as members ``[M1 + M2 + …, ...]``.
 
-    So the snapshots of a run become the members that ``train.predict`` takes. Where they were
-    trained by different optimizers, the optimizer states do not go together and are left out,
-    ``opt_state=()``: all that looks at networks works, but training does not go on from there.
+    So the snapshots of a run become members for ``train.predict``. The states of different
+    optimizers cannot be concatenated and are left out, ``opt_state=()``: such states can be
+    evaluated, but not trained further.
 
     Raises:
-      ValueError: if there are none, it is no sequence of states with members, or the networks are
-        not of one architecture (it says which array differs), or only some have a moving average.
+      ValueError: if there are none, it is no sequence of states with members, the networks are not
+        of one architecture (the arrays that differ are named), or only some have a moving average.
     """
     if isinstance(states, TrainState):
         raise ValueError("states must be a sequence of them, got one TrainState: [states].")
@@ -91,35 +91,35 @@ def joined(states: Sequence[TrainState]) -> TrainState:
                 f"{np.shape(each.step)} for part {number}. For one network: "
                 "jax.tree.map(lambda x: x[None], state)."
             )
-    first = _described(_predicting(states[0]))
+    first = _descriptions(_networks(states[0]))
     for number, each in enumerate(states[1:], start=1):
-        found = _described(_predicting(each))
+        other = _descriptions(_networks(each))
         differing = [
-            f"{name}: {first.get(name, 'not there')} and {found.get(name, 'not there')}"
-            for name in dict.fromkeys([*first, *found])
-            if first.get(name) != found.get(name)
+            f"{name}: {first.get(name, 'not there')} and {other.get(name, 'not there')}"
+            for name in dict.fromkeys([*first, *other])
+            if first.get(name) != other.get(name)
         ]
         if differing:
             raise ValueError(
-                "members must be of one architecture to be joined, and all or none must have a "
+                "concatenated members must be of one architecture, and all or none must have a "
                 f"moving average, but those of part 0 and part {number} differ in {len(differing)} "
                 f"arrays: {'; '.join(differing[:3])}. Predict with each part by itself and combine "
                 "their logits."
             )
     if len(states) == 1:
         return states[0]
-    optimizers = [(jax.tree.structure(s.opt_state), _described(s.opt_state)) for s in states]
+    optimizers = [(jax.tree.structure(s.opt_state), _descriptions(s.opt_state)) for s in states]
     if any(each != optimizers[0] for each in optimizers):
         states = [each._replace(opt_state=()) for each in states]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *states)
 
 
-def _predicting(states: TrainState) -> TrainState:
-    """What networks predict with, and nothing else."""
+def _networks(states: TrainState) -> TrainState:
+    """The states without step and optimizer state."""
     return states._replace(step=(), opt_state=())  # type: ignore[arg-type]
 
 
-def _described(tree: Any) -> dict[str, str]:
+def _descriptions(tree: Any) -> dict[str, str]:
     """Path -> dtype and shape without the member axis."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
     return {

@@ -1,6 +1,6 @@
-"""Several predictions of the same network: of several views of each image, or with dropout on.
+"""Several predictions of one network: of several views of each image, or with dropout on.
 
-Both are ``train.predict`` on a network that gives all of them at once: members stay an axis,
+Both are ``train.predict`` on a network that returns all of them at once: members stay an axis,
 devices share the work, and on a CPU what is computed together fits into its cache.
 """
 
@@ -35,12 +35,12 @@ def view_logits(
     """Logits of each member for each view of each example, in order: float32 ``[M, V, N, K]``.
 
     The views are made of the prepared images, as the network sees them. A program is compiled for
-    each ``views``: make them once and use them again.
+    each ``views``: create them once and use them again.
 
     Args:
       recipe: how the states were trained.
       states: ``[M, ...]``, as ``fit`` yields them; their moving average where they hold one.
-      dataset: what to predict.
+      dataset: its images are the inputs.
       views: from ``augment.views``, of a size that the network takes.
       batch_size: examples at a time, all of whose views are then made; rounded up to a multiple of
         the devices.
@@ -50,10 +50,10 @@ def view_logits(
       ValueError: if the images are too small for the views or the views for the network, or where
         the views have another size than the network was made for.
     """
-    network = cast(Network, _OfViews(recipe.network, views))
-    seeing = dataclasses.replace(recipe, network=network)
+    network = cast(Network, _ViewNetwork(recipe.network, views))
+    recipe = dataclasses.replace(recipe, network=network)
     try:
-        logits = predict(seeing, states, dataset, batch_size=batch_size, mesh=mesh)
+        logits = predict(recipe, states, dataset, batch_size=batch_size, mesh=mesh)
     except ScopeParamShapeError as error:  # of a layer that does not check its inputs itself
         raise ValueError(
             "the views must be of a size that the network takes: one of its parameters was made "
@@ -75,7 +75,7 @@ def dropout_logits(
     """Logits with dropout on and all else as in evaluation: float32 ``[M, S, N, K]``.
 
     A sample is one thinned network: the same units are dropped for every example and member, so
-    that it can be looked at as one more member. The units of sample s depend on the seed, on s and
+    that it can be treated as one more member. The units of sample s depend on the seed, on s and
     on the place of the ``Dropout`` in the network, and on nothing else: not on the batch size, the
     devices or how many samples there are. The stages before the first dropout run once for all
     samples. A program is compiled for each seed and number of samples.
@@ -83,7 +83,7 @@ def dropout_logits(
     Args:
       recipe: how the states were trained.
       states: ``[M, ...]``, as ``fit`` yields them; their moving average where they hold one.
-      dataset: what to predict.
+      dataset: its images are the inputs.
       samples: S, >= 1; some tens are usual.
       seed: of the units that are dropped.
       batch_size: examples at a time; rounded up to a multiple of the devices.
@@ -97,15 +97,15 @@ def dropout_logits(
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}.")
     first = _first_with_dropout(recipe, states, dataset.image_shape)
-    network = cast(Network, _Thinned(recipe.network, first, samples, seed))
-    dropping = dataclasses.replace(recipe, network=network)
-    logits = predict(dropping, states, dataset, batch_size=batch_size, mesh=mesh)
+    network = cast(Network, _DropoutNetwork(recipe.network, first, samples, seed))
+    recipe = dataclasses.replace(recipe, network=network)
+    logits = predict(recipe, states, dataset, batch_size=batch_size, mesh=mesh)
     return np.ascontiguousarray(np.swapaxes(logits, 1, 2))
 
 
 @dataclasses.dataclass(frozen=True)
-class _OfViews:
-    """Stands in for a network in ``predict``: ``[N, H, W, C] -> [N, V, K]``."""
+class _ViewNetwork:
+    """A network applied to all views, for ``predict``: ``[N, H, W, C] -> [N, V, K]``."""
 
     network: Network
     views: Views
@@ -120,14 +120,14 @@ class _OfViews:
 
         views = self.views(images)
         if options.get("stop") is not None:
-            # Asked for what the activations take: one view after the other, they take that of one.
+            # For the memory of activations: views run one after the other, in the memory of one.
             return one(views[0])
         return jnp.swapaxes(jax.lax.map(one, views), 0, 1)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Thinned:
-    """Stands in for a network in ``predict``: ``[N, H, W, C] -> [N, S, K]``."""
+class _DropoutNetwork:
+    """A network applied with S dropout masks, for ``predict``: ``[N, H, W, C] -> [N, S, K]``."""
 
     network: Network
     first: str  # the first stage that drops
@@ -147,21 +147,23 @@ class _Thinned:
             x = self.network.apply(variables, images, **{**options, "stop": self.names[at - 1]})
 
         def one(sample: jax.Array) -> Any:
-            with nn.intercept_methods(_dropping(stream_key(run_key(self.seed), "dropout", sample))):
+            with nn.intercept_methods(
+                _with_dropout(stream_key(run_key(self.seed), "dropout", sample))
+            ):
                 return self.network.apply(variables, x, **{**options, "start": self.first})
 
         return jnp.swapaxes(jax.lax.map(one, jnp.arange(self.samples)), 0, 1)
 
 
-def _dropping(key: jax.Array) -> Callable[..., Any]:
-    """An interceptor that has every ``Dropout``, ours and Flax's, drop.
+def _with_dropout(key: jax.Array) -> Callable[..., Any]:
+    """An interceptor that makes every ``Dropout``, ours and Flax's, drop.
 
     The units are the same for each example.
     """
 
     def intercept(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        # A module without a scope above it is the one that is applied just below.
+        # A module without a path is one of the clones that are applied below.
         if context.method_name != "__call__" or not _drops(module) or not module.path:
             return call(*args, **kwargs)
         x = args[0] if args else kwargs["inputs" if isinstance(module, nn.Dropout) else "x"]
@@ -187,11 +189,11 @@ def _first_with_dropout(
     Raises:
       ValueError: if none does.
     """
-    found: list[str] = []
+    stages: list[str] = []
 
     def watch(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         if _drops(context.module):
-            found.append(context.module.path[0])
+            stages.append(context.module.path[0])
         return call(*args, **kwargs)
 
     def forward(states: TrainState, images: jax.Array) -> jax.Array:
@@ -200,13 +202,13 @@ def _first_with_dropout(
             return predict_step(recipe, alone, images)
 
     jax.eval_shape(forward, states, jax.ShapeDtypeStruct((1, *image_shape), jnp.uint8))
-    if not found:
+    if not stages:
         raise ValueError(
-            "the network must have a Dropout with a rate above 0 to be sampled from, and of its "
-            f"stages {list(recipe.network.names)} none has. Create the model with dropout=0.5 or "
-            "such and train that, or combine other members, such as snapshots or views."
+            "the network must have a Dropout with a rate above 0 to be sampled from, but none of "
+            f"its stages {list(recipe.network.names)} has one. Create the model with dropout=0.5, "
+            "say, and train it, or combine other members, such as snapshots or views."
         )
-    return found[0]
+    return stages[0]
 
 
 def _drops(module: nn.Module) -> bool:

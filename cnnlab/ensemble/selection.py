@@ -1,7 +1,7 @@
-"""Which members an ensemble has, and how much each one counts: chosen on validation data.
+"""Members of an ensemble and their weights, chosen on validation data.
 
-Both choices are for the mean of probabilities, rule "probabilities" of `combine`. What they give
-on the validation data is an optimist's figure: report the ensemble on other data.
+Both choices are for the mean of probabilities, rule "probabilities" of `combine`. Scores on the
+validation data are optimistic: report the ensemble on other data.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.ensemble.combine import Logits, checked_labels, checked_logits, log_softmax
+from cnnlab.ensemble.combination import Logits, check_labels, check_logits, log_softmax
 from cnnlab.spelling import unknown
 
 METRICS = ("nll", "accuracy")
-"""What `greedy_selection` can maximise or minimise."""
+"""The metrics that `greedy_selection` can optimise."""
 
 # A probability that underflowed to 0 has a logarithm of -708.
 _TINY = np.finfo(np.float64).tiny
@@ -24,29 +24,30 @@ def validation_weights(
 ) -> np.ndarray:
     """The weights of the mixture of members that has the least negative log-likelihood.
 
-    Expectation maximisation from equal weights. The problem is convex, so this is the least one
-    of all, and no step makes it worse. The largest mean of p_m / mixture (the probabilities of the
-    true classes) less 1 bounds how far from it the weights are; that is when it stops. A member
-    that the mixture does without comes out near zero, not at zero. Equal members share.
+    Expectation maximisation from equal weights. The problem is convex, so this is the global
+    minimum, and no step increases it. The largest mean of p_m / mixture (the probabilities of the
+    true classes) less 1 bounds the distance of the likelihood from it; the iteration stops when the
+    bound is small. A member that the mixture does not need gets a weight near zero, not zero. Equal
+    members get equal weights.
 
     Args:
       logits: [M, N, K] or M arrays [N, K], on validation data.
       labels: integers [N] in [0, K).
-      tolerance: stop when the likelihood is at most so far from the best one, in nats an example.
-      steps: the most steps, >= 1; after these the weights are given as they are.
+      tolerance: stop when the likelihood is within this of the best one, in nats an example.
+      steps: the most steps, >= 1; after these the weights are returned as they are.
 
     Returns:
       float64 [M], > 0 (but for underflow), adding up to 1.
 
     Raises:
-      ValueError: logits or labels other than these, or not one step.
+      ValueError: for invalid logits or labels, or no step.
 
     Source: Dempster, Laird and Rubin, JRSS B 1977, section 4.3 (mixing proportions alone).
     """
     if steps < 1:
         raise ValueError(f"steps must be >= 1, got {steps}.")
-    members = checked_logits(logits)
-    y = checked_labels(labels, members[0].shape)
+    members = check_logits(logits)
+    y = check_labels(labels, members[0].shape)
     rows = np.arange(len(y))
     true = np.array([log_softmax(member)[rows, y] for member in members])
     # A factor of an example cancels in every step: with the largest 1, nothing is 0 / 0.
@@ -72,12 +73,12 @@ def greedy_selection(
     bag_fraction: float = 0.5,
     seed: int = 0,
 ) -> np.ndarray:
-    """Adds to the ensemble, round after round, the member that helps it most; as weights.
+    """The weights of greedy ensemble selection: each round adds the member that helps most.
 
-    Begins with the best members: so many, up to ``start``, as do best together. A member may be
-    added again, which raises its weight. Of all the ensembles on the way the best is given, the
+    Starts with the best members: as many, up to ``start``, as are best together. A member may be
+    added again, which raises its weight. The best of all the ensembles on the way is returned, the
     first on a tie: with one bag, never worse than the best single member on these data. With more,
-    each bag is a random part of the members that is selected from alone, and the weights are the
+    selection runs on random subsets of the members, and the weights are the
     mean over the bags: less fitted to the validation data where there are many members.
 
     Args:
@@ -92,10 +93,10 @@ def greedy_selection(
       seed: of the bags.
 
     Returns:
-      float64 [M], adding up to 1: how often each member was taken, over all that were.
+      float64 [M], adding up to 1: the relative frequency with which each member was added.
 
     Raises:
-      ValueError: logits, labels or options other than these.
+      ValueError: for invalid logits, labels or options.
 
     Source: Caruana et al., Ensemble Selection from Libraries of Models, ICML 2004, section 2.
     """
@@ -106,8 +107,8 @@ def greedy_selection(
             raise ValueError(f"{name} must be >= {least}, got {value}.")
     if not 0 < bag_fraction <= 1:
         raise ValueError(f"bag_fraction must lie in (0, 1], got {bag_fraction}.")
-    members = checked_logits(logits)
-    y = checked_labels(labels, members[0].shape)
+    members = check_logits(logits)
+    y = check_labels(labels, members[0].shape)
     p = np.array([np.exp(log_softmax(member)) for member in members])
     everyone = np.arange(len(members))
     if bags == 1:
@@ -121,7 +122,7 @@ def greedy_selection(
 def _select(
     p: np.ndarray, y: np.ndarray, bag: np.ndarray, metric: str, rounds: int, start: int
 ) -> np.ndarray:
-    """One selection from the members ``bag`` of p [M, N, K]; weights [M]."""
+    """The weights [M] of one selection from the members ``bag`` of p [M, N, K]."""
     alone = [_loss(p[m], y, metric) for m in bag]
     ranked = bag[sorted(range(len(bag)), key=alone.__getitem__)]
     total = np.zeros(p.shape[1:])
@@ -142,6 +143,6 @@ def _select(
 
 
 def _loss(p: np.ndarray, y: np.ndarray, metric: str) -> tuple[float, float]:
-    """What to make small, and what decides a tie."""
+    """The loss to minimise, and the one that decides a tie."""
     nll = -float(np.log(np.maximum(p[np.arange(len(y)), y], _TINY)).mean())
     return (nll, 0.0) if metric == "nll" else (-float((p.argmax(-1) == y).mean()), nll)

@@ -26,6 +26,7 @@ def mosaic(
     columns: Sequence[str] = (),
     captions: Sequence[Sequence[str]] = (),
     side: float = 1.15,
+    below: float = 0.0,
     title: str = "",
 ) -> tuple[Figure, Any]:
     """Images in rows and columns.
@@ -38,6 +39,7 @@ def mosaic(
         empty, up to the next gap.
       captions: of each row, a line under each image.
       side: of an image, in inches.
+      below: room for a legend of the figure, in inches.
       title: above all.
 
     Returns:
@@ -57,7 +59,7 @@ def mosaic(
     title = drawing.wrapped(title, width, 11)
     above = 0.17 * max((text.count("\n") + 1 for text, _ in headings.values()), default=0)
     above += 0.25 * (title.count("\n") + 1) if title else 0
-    height = (pitch + (0.2 if captions else 0.0)) * len(rows) + above + 0.1
+    height = (pitch + (0.2 if captions else 0.0)) * len(rows) + above + below + 0.1
     figure, grid = drawing.figure(
         len(gaps),
         len(rows),
@@ -216,6 +218,11 @@ def filters(kernels: Mapping[str, ArrayLike], *, most: int = 64, title: str = ""
         images = kernel_images(kernel, most)
         picture(axes, tiles(images))
         axes.set_axis_off()
+        _, height, width, _ = images.shape
+        for index in range(len(images)):  # a white corner can be told from the gap
+            y, x = divmod(index, _across(len(images)))
+            y0, x0 = y * (height + 1), x * (width + 1)
+            rectangle(axes, (y0, x0, y0 + height, x0 + width), "#777777", width=0.4)
         total = np.shape(kernel)[-1]
         shown = f"{total}" if len(images) == total else f"the {len(images)} largest of {total}"
         drawing.set_labels(axes, title=f"{label}: {shown}")
@@ -247,10 +254,14 @@ def tiles(images: ArrayLike) -> np.ndarray:
     """Images ``[N, h, w, C]`` in [0, 1] as one, in about as many rows as columns, white between."""
     array = np.asarray(images, np.float64)
     count, height, width, channels = array.shape
-    across = int(np.ceil(np.sqrt(count)))
+    across = _across(count)
     down = -(-count // across)
     canvas = np.ones((down * (height + 1) - 1, across * (width + 1) - 1, channels))
     for index, image in enumerate(array):
         y, x = divmod(index, across)
         canvas[y * (height + 1) :, x * (width + 1) :][:height, :width] = image
     return canvas
+
+
+def _across(count: int) -> int:
+    return int(np.ceil(np.sqrt(count)))

@@ -92,12 +92,18 @@ def integers(axes: Axes, which: str = "x", most: int = 10) -> None:
     axis.set_major_locator(MaxNLocator(most, integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
 
 
-def names(axes: Axes, labels: Sequence[str], *, most: int = 25) -> None:
-    """Names at 0, 1, ... on the x axis; of more than ``most``, some; long ones are slanted."""
+def names(
+    axes: Axes, labels: Sequence[str], at: Sequence[float] | None = None, *, most: int = 25
+) -> None:
+    """Names on the x axis, at 0, 1, ... by default; of more than ``most`` names, some of them.
+
+    They are slanted where they would touch.
+    """
+    at = range(len(labels)) if at is None else at
     shown = spread(len(labels), most)
     letters = sum(len(labels[i]) + 1 for i in shown)
     room = axes.get_window_extent().width / 9  # letters of 8.5 points at 120 dots an inch
-    axes.set_xticks(shown, [labels[i] for i in shown], fontsize=8.5)
+    axes.set_xticks([at[i] for i in shown], [labels[i] for i in shown], fontsize=8.5)
     for tick in axes.get_xticklabels():
         tick.set_parse_math(False)
         if letters > room:

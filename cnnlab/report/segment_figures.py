@@ -1,48 +1,23 @@
-"""Figures of segmentation: scenes under what was said of them, and IoU by class and by scenes.
-
-Like ``figures``: no pyplot, PNG files, Okabe and Ito's colours where lines are told apart.
-"""
+"""Figures of segmentation: scenes with masks and errors, and IoU by class and by scenes."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.report.drawing import COLOURS, PathLike, save, tidy
+from cnnlab.report import drawing, mosaics, plots, scales
 
 if TYPE_CHECKING:
-    import pathlib
-
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MISSED, _WRONG, _EXTRA = "#000000", "#F0E442", "#CC0077"  # none is a class's colour
+_ERRORS = {"missed": _MISSED, "another class": _WRONG, "seen on the background": _EXTRA}
 
 
 def overlays(
-    images: np.ndarray,
-    truth: np.ndarray,
-    predictions: Mapping[str, np.ndarray],
-    class_names: Sequence[str],
-    path: PathLike,
-    *,
-    title: str = "",
-) -> pathlib.Path:
-    """Saves scenes, their masks, what was predicted and the errors as a PNG.
-
-    See ``draw_overlays``.
-
-    Returns:
-      The path.
-    """
-    return save(draw_overlays(images, truth, predictions, class_names, title=title), path)
-
-
-def draw_overlays(
     images: np.ndarray,
     truth: np.ndarray,
     predictions: Mapping[str, np.ndarray],
@@ -66,54 +41,35 @@ def draw_overlays(
     Raises:
       ValueError: if shapes do not fit, or there is no scene or no prediction.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Patch
+    from matplotlib.patches import Patch  # noqa: PLC0415 matplotlib is slow to import
 
     _check(images, truth, predictions, class_names)
     columns = ["image", "truth"]
     for label in predictions:
         columns += [label, "its errors"]
-    rows = len(images)
-    figure = Figure(figsize=(1.45 * len(columns), 1.45 * rows + 1.3), dpi=120, layout="constrained")
-    grid = figure.subplots(rows, len(columns), squeeze=False)
-    for row, (image, mask) in enumerate(zip(images, truth, strict=True)):
-        shown: list[np.ndarray] = [_rgb(image), _coloured(image, mask)]
-        for found in predictions.values():
-            shown += [_coloured(image, found[row]), _errors(image, mask, found[row])]
-        for axes, picture, name in zip(grid[row], shown, columns, strict=True):
-            axes.imshow(picture, interpolation="nearest")
-            axes.set_axis_off()
-            if row == 0:
-                axes.set_title(textwrap.fill(name, 18), fontsize=9.5, parse_math=False)
-    errors = {"missed": _MISSED, "another class": _WRONG, "seen on the background": _EXTRA}
+    rows: list[list[ArrayLike | None]] = []
+    for index, (image, mask) in enumerate(zip(images, truth, strict=True)):
+        row: list[ArrayLike | None] = [image, _coloured(image, mask)]
+        for masks in predictions.values():
+            row += [_coloured(image, masks[index]), _errors(image, mask, masks[index])]
+        rows.append(row)
+    figure, grid = mosaics.mosaic(rows, columns=columns, side=1.4, title=title, below=0.7)
+    for axes in grid.flat:
+        axes.set_axis_off()
     there = sorted({*np.unique(truth), *(c for p in predictions.values() for c in np.unique(p))})
     handles = [Patch(color=_colour(k), label=class_names[k]) for k in there if k > 0]
-    handles += [Patch(color=colour, label=f"error: {name}") for name, colour in errors.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=7, fontsize=8, frameon=False)
-    if title:
-        figure.suptitle(title, fontsize=12, parse_math=False)
+    handles += [Patch(color=colour, label=f"error: {name}") for name, colour in _ERRORS.items()]
+    across = max(int(1.1 * len(columns)), 2)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=across, fontsize=8, frameon=False
+    )
     return figure
 
 
 def iou_by_class(
-    networks: Mapping[str, ArrayLike],
-    class_names: Sequence[str],
-    path: PathLike,
-    *,
-    title: str = "",
-) -> pathlib.Path:
-    """Saves IoU by class as a PNG; see ``draw_iou_by_class``.
-
-    Returns:
-      The path.
-    """
-    return save(draw_iou_by_class(networks, class_names, title=title), path)
-
-
-def draw_iou_by_class(
     networks: Mapping[str, ArrayLike], class_names: Sequence[str], *, title: str = ""
 ) -> Figure:
-    """Draws the IoU of each class, and their mean behind a gap, beside each other for networks.
+    """Draws the IoU of each class, and their mean after a gap, beside each other for networks.
 
     Means over seeds, which are small dots.
 
@@ -125,8 +81,6 @@ def draw_iou_by_class(
     Raises:
       ValueError: if there is no network, or for other shapes.
     """
-    from matplotlib.figure import Figure
-
     count = len(class_names)
     values = {label: 100 * np.asarray(iou, np.float64) for label, iou in networks.items()}
     if not values or any(v.ndim != 2 or v.shape[1] != count or not len(v) for v in values.values()):
@@ -134,50 +88,31 @@ def draw_iou_by_class(
             f"IoU must be [M, K] with K = {count} classes for each network, got "
             f"{ {label: v.shape for label, v in values.items()} }."
         )
-    seeds = max(len(v) for v in values.values())
-    figure = Figure(figsize=(max(7.0, 1.0 + 0.75 * (count + 2)), 4.6), dpi=120)
-    figure.set_layout_engine("constrained")
-    axes = figure.subplots()
+    size = (max(7.0, 1.0 + 0.75 * (count + 2)), 4.6)
+    figure, [[axes]] = drawing.figure(size=size, title=title)
     places = np.array([*range(count), count + 0.5])
     width = 0.8 / len(values)
     for index, (label, iou) in enumerate(values.items()):
-        mean = np.nanmean(iou, axis=1, keepdims=True)
-        joined = np.concatenate([iou, mean], axis=1)
+        joined = np.concatenate([iou, np.nanmean(iou, axis=1, keepdims=True)], axis=1)
         at = places + (index - (len(values) - 1) / 2) * width
-        colour = COLOURS[index % len(COLOURS)]
         heights = joined.mean(0)
         known = ~np.isnan(heights)
+        colour = drawing.look(index).colour
         axes.bar(at[known], heights[known], 0.9 * width, color=colour, label=label, alpha=0.75)
-        if seeds > 1:
-            for row in joined:
-                axes.plot(at, row, ".", color="black", markersize=3)
-    axes.set_xticks(places, [*class_names, "mean"], rotation=30 if count > 6 else 0)
-    axes.set_ylabel("intersection over union (%)")
+        if len(iou) > 1:
+            for seed in joined:
+                axes.plot(at, seed, ".", color="black", markersize=3)
+    scales.names(axes, [*class_names, "mean"], places.tolist())
     axes.set_ylim(0, 100)
-    if title:
-        axes.set_title(title, fontsize=12, parse_math=False)
-    tidy(axes)
+    drawing.tidy(axes)
+    drawing.set_labels(axes, y="intersection over union (%)")
+    seeds = max(len(v) for v in values.values())
     several = f"means of {seeds} seeds, which are the dots" if seeds > 1 else ""
-    _legend(axes, several)
+    drawing.legend(axes, "below", several, columns=4)
     return figure
 
 
-def iou_by_scenes(
-    networks: Mapping[str, Mapping[int, ArrayLike]], path: PathLike, *, title: str = ""
-) -> pathlib.Path:
-    """Saves mean IoU against the scenes that were learned from as a PNG.
-
-    See ``draw_iou_by_scenes``.
-
-    Returns:
-      The path.
-    """
-    return save(draw_iou_by_scenes(networks, title=title), path)
-
-
-def draw_iou_by_scenes(
-    networks: Mapping[str, Mapping[int, ArrayLike]], *, title: str = ""
-) -> Figure:
+def iou_by_scenes(networks: Mapping[str, Mapping[int, ArrayLike]], *, title: str = "") -> Figure:
     """Draws mean IoU against the number of training scenes, a line for each start.
 
     Means over the seeds, with bars of one standard error.
@@ -189,54 +124,24 @@ def draw_iou_by_scenes(
     Raises:
       ValueError: if there is nothing to draw.
     """
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import NullFormatter
-
     if not networks or not all(networks.values()):
         raise ValueError("there must be a start, with a number of scenes for each, got none.")
-    figure = Figure(figsize=(6.8, 4.9), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    seeds = 1
-    for index, (label, found) in enumerate(networks.items()):
-        scenes = sorted(found)
-        values = [100 * np.asarray(found[n], np.float64) for n in scenes]
-        seeds = max(seeds, *(len(v) for v in values))
-        errors = [v.std(ddof=1) / np.sqrt(len(v)) if len(v) > 1 else 0.0 for v in values]
-        axes.errorbar(
-            np.array(scenes) * 1.012 ** (index - (len(networks) - 1) / 2),  # side by side
-            [v.mean() for v in values],
-            yerr=errors,
-            fmt=("o-", "s--", "^-.", "D:")[index % 4],
-            color=COLOURS[index % len(COLOURS)],
-            linewidth=1.6,
-            capsize=3,
-            markersize=5,
-            label=label,
-        )
-    every = sorted({n for found in networks.values() for n in found})
-    axes.set_xscale("log")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xticks(every, [f"{n:,}" for n in every])
-    axes.set_xlabel("scenes with masks to learn from (log scale)")
-    axes.set_ylabel("mean intersection over union (%)")
-    if title:
-        axes.set_title(title, fontsize=12, parse_math=False)
-    tidy(axes)
-    _legend(axes, f"mean of {seeds} seeds ± standard error" if seeds > 1 else "")
-    return figure
-
-
-def _legend(axes: Axes, title: str) -> None:
-    axes.legend(
-        fontsize=9,
-        title=title,
-        title_fontsize=9,
-        ncols=2,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -0.16),
-        frameon=False,
-        alignment="left",
+    figure, [[axes]] = drawing.figure(size=(6.8, 4.9), title=title)
+    curves, seeds = {}, 1
+    for label, by_scenes in networks.items():
+        scenes = sorted(by_scenes)
+        values = np.asarray([by_scenes[n] for n in scenes], np.float64)
+        curves[label] = plots.mean_curve(values, scenes, scale=100)
+        seeds = max(seeds, values.shape[1])
+    scales.log_counts(axes, [n for by_scenes in networks.values() for n in by_scenes])
+    plots.series(axes, curves, intervals="bars", spread=0.04)
+    drawing.set_labels(
+        axes,
+        x="scenes with masks to learn from (log scale)",
+        y="mean intersection over union (%)",
     )
+    drawing.legend(axes, "below", f"mean of {seeds} seeds ± standard error" if seeds > 1 else "")
+    return figure
 
 
 def _check(
@@ -265,11 +170,6 @@ def _check(
             )
 
 
-def _rgb(image: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3]."""
-    return np.broadcast_to(image, (*image.shape[:2], 3))
-
-
 def _grey(image: np.ndarray) -> np.ndarray:
     """The image without colours, and paler, to draw on: float [H, W, 3] in [0, 1]."""
     grey = image.mean(-1, keepdims=True) / 255
@@ -277,8 +177,8 @@ def _grey(image: np.ndarray) -> np.ndarray:
 
 
 def _colour(index: int) -> tuple[float, float, float]:
-    """Of a class; the background has none."""
-    import matplotlib
+    """The colour of a class; the background has none."""
+    import matplotlib  # noqa: PLC0415 it is slow to import
 
     order = (*range(0, 20, 2), *range(1, 20, 2))  # the strong ones first
     red, green, blue, _ = matplotlib.colormaps["tab20"](order[(index - 1) % 20])
@@ -294,15 +194,15 @@ def _coloured(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return picture
 
 
-def _errors(image: np.ndarray, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
-    from matplotlib.colors import to_rgb
+def _errors(image: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    from matplotlib.colors import to_rgb  # noqa: PLC0415 matplotlib is slow to import
 
     picture = _grey(image)
-    wrong = truth != found
+    wrong = truth != predicted
     for where, colour in (
-        (wrong & (found == 0), _MISSED),
+        (wrong & (predicted == 0), _MISSED),
         (wrong & (truth == 0), _EXTRA),
-        (wrong & (truth > 0) & (found > 0), _WRONG),
+        (wrong & (truth > 0) & (predicted > 0), _WRONG),
     ):
         picture[where] = to_rgb(colour)
     return picture

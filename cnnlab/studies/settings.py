@@ -172,6 +172,21 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def parse_pool(text: str) -> Literal["mean"] | int | None:
+    """The ``pool`` of ``transfer.features`` that an option "mean", "none" or such as "4" names.
+
+    Raises:
+      ValueError: for anything else.
+    """
+    if text == "mean":
+        return "mean"
+    if text == "none":
+        return None
+    if not text.isdecimal() or not int(text):
+        raise ValueError(f"--pool must be mean, none or a number of cells a side, got {text!r}.")
+    return int(text)
+
+
 def option_name(field: str) -> str:
     """The command line's option for a field: ``--learning-rate`` for ``learning_rate``."""
     return f"--{field.replace('_', '-')}"

@@ -19,7 +19,7 @@ from jax import numpy as jnp
 from cnnlab import augment, models
 from cnnlab.augment import Transform
 from cnnlab.data import Dataset, Splits
-from cnnlab.data.dataset import Statistics
+from cnnlab.data.dataset import Part, Statistics
 from cnnlab.files import write_bytes
 from cnnlab.models import Network
 from cnnlab.models.weights import HeadError
@@ -240,6 +240,67 @@ def load_weights(
         foreign_statistics(file.normalization),
         report=dataclasses.replace(report, path=path.name),
     )
+
+
+def load_run_on(
+    directory: pathlib.Path, part: Part, data: Training | None = None, *, best: bool = False
+) -> tuple[TrainedNetworks, Dataset]:
+    """The networks of a run, and a part of its data or of others.
+
+    Args:
+      directory: of the run, see ``load_run``.
+      part: of the data.
+      data: names another data set of the same image shape; the run's own by default.
+      best: the best checkpoint on the validation part, not the latest.
+
+    Raises:
+      ResumeError: if there is no run, or one that holds no networks itself.
+      ValueError: if the data have no such part, or images of another shape.
+    """
+    networks = load_run(directory, best=best)
+    assert networks.splits is not None
+    dataset = _part(networks.splits if data is None else load_data(data), part)
+    if dataset.image_shape != networks.image_shape:
+        raise ValueError(
+            f"the network was trained on images of shape {networks.image_shape}, those of "
+            f"{dataset.name} are {dataset.image_shape}."
+        )
+    return networks, dataset
+
+
+def load_weights_on(
+    file: WeightsFile,
+    part: Part,
+    dataset: str,
+    data_dir: pathlib.Path | None = None,
+    image_size: int | None = None,
+) -> tuple[TrainedNetworks, Dataset]:
+    """The network of a file of weights, and a part of a data set.
+
+    Args:
+      file: the file and the network; of the data set's number of classes unless it says another.
+      part: of the data; without a validation part all others are training images.
+      dataset: its name, as of ``Training``.
+      data_dir: where its files are.
+      image_size: side in pixels that an image folder's images are brought to.
+
+    Raises:
+      FileNotFoundError: if the file or the data are not there.
+      ValueError: if the file is that of another network, or for an unknown data set.
+    """
+    validation = 0.1 if part == "validation" else None
+    data = Training(
+        dataset=dataset, data_dir=data_dir, image_size=image_size, validation=validation
+    )
+    images = _part(load_data(data), part)
+    return load_weights(file, images.num_classes, images.image_shape), images
+
+
+def _part(splits: Splits, part: Part) -> Dataset:
+    dataset: Dataset | None = getattr(splits, part)
+    if dataset is None:
+        raise ValueError(f"there is no {part} part: choose --part train or --part test.")
+    return dataset
 
 
 def run_config(directory: pathlib.Path, data_dir: pathlib.Path | None = None) -> Training:

@@ -49,7 +49,7 @@ def recalibrate(
       what the recipe's rates freeze keeps its own.
     """
     members = states.step.shape[0]
-    network = states if states.average is None else states.average
+    network = states.evaluated
     old = traverse_util.flatten_dict(network.model_state.get("batch_stats", {}))
     frozen = frozen_modules(recipe, states.params)
     taken = {path: x for path, x in old.items() if not _within(path, frozen)}

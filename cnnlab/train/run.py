@@ -343,7 +343,7 @@ def check_no_test_part(validation: Dataset | Watched | None) -> None:
     Raises:
       ValueError: then.
     """
-    if getattr(validation, "part", None) == "test":
+    if isinstance(validation, Dataset) and validation.part == "test":
         raise ValueError(
             "checkpoints must not be chosen by the test part, got it as the validation part. To "
             "see its metrics after each epoch give Watched(dataset)."

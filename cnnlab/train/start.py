@@ -85,7 +85,7 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
         advice = "Take losses.distillation() or losses.logits_matching()"
     elif recipe.corrupt is not None:
         source = "the recipe's corrupt leaves images to be given back"
-        advice = "Take one of losses_reconstruction"
+        advice = "Take one of losses.reconstruction"
     elif train.targets is not None:
         source = "the data set has a teacher's"
         advice = (
@@ -95,7 +95,7 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
     elif train.annotations is not None:
         source = "the data set has annotations"
         advice = (
-            "For masks take losses_dense.segmentation() and score=losses_dense.pixel_accuracy, for "
+            "For masks take losses.dense.segmentation() and score=losses.dense.pixel_accuracy, for "
             "boxes those of transfer.detection, or leave the annotations out: "
             "dataclasses.replace(dataset, annotations=None)"
         )

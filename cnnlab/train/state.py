@@ -9,7 +9,7 @@ import jax
 import optax
 from jax import numpy as jnp
 
-from cnnlab.augment import Transform, compose
+from cnnlab.augment import Transform, identity
 from cnnlab.keys import run_key, stream_key
 from cnnlab.losses import softmax_cross_entropy
 from cnnlab.models import Network
@@ -47,7 +47,7 @@ class TrainState(NamedTuple):
     def evaluated(self) -> Average:
         """The parameters and statistics that are evaluated.
 
-        The moving average, or the network itself where there is none.
+        They are the moving average, or the network where there is none.
         """
         return Average(self.params, self.model_state) if self.average is None else self.average
 
@@ -77,7 +77,7 @@ class Recipe:
         at the optimizer's rate by default.
       corrupt: for a network that gives images back: behind ``augment``, in training and in
         evaluation (there with a key of each image's pixels), what it is shown of them; the loss
-        gets the images from before as its targets. ``augment.compose()`` shows them as they are.
+        gets the images from before as its targets. ``augment.identity`` shows them as they are.
       score: how right an output is, recorded as "accuracy"; None where nothing is right or wrong.
       init: how the weights start, ``models.init.create(name)``.
 
@@ -88,7 +88,7 @@ class Recipe:
     network: Network
     optimizer: optax.GradientTransformation
     prepare: Transform
-    augment: Transform = compose()  # noqa: RUF009 a pure function
+    augment: Transform = identity
     loss: Loss = softmax_cross_entropy
     schedule: Schedule | None = None
     accumulate: int = 1
@@ -113,7 +113,7 @@ class Recipe:
     @property
     def augments(self) -> bool:
         """Whether training sees images other than evaluation does."""
-        return self.augment is not compose()
+        return self.augment is not identity
 
     def trainable(self, params: Any) -> Any:
         """The part of ``params`` that learns, and that the optimizer's state is of."""

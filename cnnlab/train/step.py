@@ -96,7 +96,7 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     corrupts images, each has a key that is made of its pixels: it is corrupted in the same way in
     every batch, and again the next time.
     """
-    network = state if state.average is None else state.average
+    network = state.evaluated
     variables = {"params": network.params, **network.model_state}
 
     def forward(images: jax.Array, stop: str | None = None) -> jax.Array:

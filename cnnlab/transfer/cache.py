@@ -1,16 +1,16 @@
-"""The frozen front of a network run once over a data set, so that only the rest is trained.
+"""Features of a frozen front: it is run once over a data set, and only the tail is trained.
 
     features = front_features(recipe, states, splits.train, "stage3")
     held_out = front_features(recipe, states, splits.validation, "stage3")
-    rest = rest_recipe(recipe, "stage3")
-    initial = rest_states(recipe, states, "stage3")
-    for epoch in fit(rest, features, held_out, initial=initial, epochs=10):
+    tail = tail_recipe(recipe, "stage3")
+    initial = tail_states(recipe, states, "stage3")
+    for epoch in fit(tail, features, held_out, initial=initial, epochs=10):
         ...
-    whole = rejoined(recipe, states, epoch.states, "stage3")
+    states = join_front(recipe, states, epoch.states, "stage3")
 
-With the same seeds this is the training of the whole network with a frozen front on images that are
-not augmented, up to the rounding of float32. With augmentation a cache holds some augmented copies
-of each image, which are then the data set: k copies are not as many as a training sees.
+With the same seeds this equals training the whole network with a frozen front on images that are
+not augmented, up to the rounding of float32. With augmentation a cache holds k augmented copies of
+each image, which are then the data set: fewer than ordinary training sees.
 """
 
 import dataclasses
@@ -35,16 +35,16 @@ from cnnlab.train.start import check_annotations
 from cnnlab.train.state import Recipe, TrainState
 from cnnlab.train.step import predict_step
 from cnnlab.transfer import cache_files
-from cnnlab.transfer.rest import as_float32, stages_of, stages_of_state
+from cnnlab.transfer.tail import as_float32, stages_of, stages_of_state
 
-_AS_IT_IS = compose()
+_NO_AUGMENTATION = compose()
 
-# What is drawn to know an augmentation by: examples, of how many images, and numbers of each.
-_DRAWS, _SHOWN, _NUMBERS = 64, 4, 4
+# An augmentation's fingerprint: the number of augmented examples, of images and of sums of each.
+_EXAMPLES, _IMAGES, _SUMS = 64, 4, 4
 
 
 class _Front(NamedTuple):
-    """The front of a network, and how it is shown images."""
+    """The front of a network with its variables, and the recipe that prepares its images."""
 
     recipe: Recipe
     variables: dict[str, Any]
@@ -64,39 +64,39 @@ def front_features(
     mesh: Mesh | None = None,
     memory_limit: int = MEMORY_LIMIT,
 ) -> Features:
-    """What the stage ``up_to`` gives for every example, as in evaluation: a data set of its own.
+    """The output of the stage ``up_to`` for every example, as in evaluation, as a data set.
 
     Args:
       recipe: of the whole network.
       states: ``[M, ...]``, all members with the same front, whose parameters and statistics
         are used; or one network's.
-      dataset: what to show it.
+      dataset: its images are the inputs.
       up_to: the last stage of the front.
       copies: 0 for the images as they are; k for k augmented copies of each, one whole data set
         after the other: N * k examples. The augmentation of an example depends on ``seed``, the
         copy and its place in the data set alone.
       seed: of the augmentation.
       directory: where the features are written, or read if they are there already, together with
-        fingerprints of all that they were made of. Up to ``memory_limit`` they are read into
+        fingerprints of all that they depend on. Up to ``memory_limit`` they are read into
         memory, and above it memory-mapped, so that training streams them.
-      dtype: of the features; float16 takes half the room and rounds to 3 digits.
+      dtype: of the features; float16 takes half the space and rounds to 3 digits.
       batch_size: examples at a time; rounded up to a multiple of the devices.
       mesh: all devices by default.
-      memory_limit: bytes, up to which what is read from a directory is held in memory. Without a
-        directory all of it is, whatever its size.
+      memory_limit: bytes, up to which features read from a directory are held in memory. Without a
+        directory all of them are, whatever their size.
 
     Returns:
       Features ``[N, ...]`` with the labels, class names, targets and annotations of the data set.
 
     Raises:
-      ValueError: for an unknown stage, one that gives a tuple, members with different fronts,
-        features that are not finite, augmentation that would move what annotations are of, a
-        directory that holds the features of other weights, other data or another stage (it says
-        what differs), or damaged ones.
+      ValueError: for an unknown stage, one that returns a tuple, members with different fronts,
+        features that are not finite, augmentation that would move annotated objects, or a directory
+        with damaged features or those of other weights, data or another stage (the differences are
+        named).
     """
     if copies < 0 or batch_size < 1:
-        what = f"copies={copies}" if copies < 0 else f"batch_size={batch_size}"
-        raise ValueError(f"copies must be >= 0 and batch_size >= 1, got {what}.")
+        wrong = f"copies={copies}" if copies < 0 else f"batch_size={batch_size}"
+        raise ValueError(f"copies must be >= 0 and batch_size >= 1, got {wrong}.")
     if dtype not in ("float32", "float16"):
         raise ValueError(f"dtype must be float32 or float16, got {dtype!r}.")
     if copies:
@@ -108,13 +108,13 @@ def front_features(
     if directory is not None:
         about = _about(front, recipe, dataset, copies, seed)
         about |= {"stage": up_to, "copies": copies, "seed": seed if copies else 0, "dtype": dtype}
-        if cache_files.there(pathlib.Path(directory)):
-            found = cache_files.read(pathlib.Path(directory), about, memory_limit)
-            return _as_features(found, dataset, copies, up_to)
-    parts = _computed(
+        if cache_files.exists(pathlib.Path(directory)):
+            stored = cache_files.read(pathlib.Path(directory), about, memory_limit)
+            return _as_features(stored, dataset, copies, up_to)
+    parts = _compute(
         front, recipe.augment if copies else None, dataset, copies, seed, batch_size, mesh
     )
-    converted = (_converted(part, dtype, up_to) for part in parts)
+    converted = (_convert(part, dtype, up_to) for part in parts)
     if directory is None:
         features: Any = np.empty((rows, *shape), dtype)
         start = 0
@@ -132,7 +132,7 @@ def front_features(
 
 
 def _front(recipe: Recipe, states: TrainState, up_to: str) -> _Front:
-    """The front with its one set of weights.
+    """The front with the weights that all members share.
 
     Raises:
       ValueError: for an unknown stage, or where the members do not have the same front.
@@ -140,11 +140,11 @@ def _front(recipe: Recipe, states: TrainState, up_to: str) -> _Front:
     network = recipe.network.front(up_to)
     members = np.ndim(states.step) == 1
 
-    def taken(params: Any, model_state: Any) -> dict[str, Any]:
-        own = {"params": stages_of(params, network.names)}
-        return fetch({**own, **stages_of_state(model_state, network.names)})
+    def variables_of(params: Any, model_state: Any) -> dict[str, Any]:
+        front = {"params": stages_of(params, network.names)}
+        return fetch({**front, **stages_of_state(model_state, network.names)})
 
-    def first(path: Any, leaf: Any) -> np.ndarray:
+    def first_member(path: Any, leaf: Any) -> np.ndarray:
         if not members:
             return np.asarray(leaf)
         if not np.array_equal(leaf, np.broadcast_to(leaf[:1], leaf.shape), equal_nan=True):
@@ -155,25 +155,25 @@ def _front(recipe: Recipe, states: TrainState, up_to: str) -> _Front:
             )
         return np.asarray(leaf[0])
 
-    found = taken(states.params, states.model_state)
-    variables = jax.tree_util.tree_map_with_path(first, found)
+    own = variables_of(states.params, states.model_state)
+    variables = jax.tree_util.tree_map_with_path(first_member, own)
     if states.average is not None:
-        averaged = taken(states.average.params, states.average.model_state)
-        if not all(map(np.array_equal, jax.tree.leaves(averaged), jax.tree.leaves(found))):
+        averaged = variables_of(states.average.params, states.average.model_state)
+        if not all(map(np.array_equal, jax.tree.leaves(averaged), jax.tree.leaves(own))):
             raise ValueError(
                 f"the front up to {up_to!r} must be frozen, but its moving average has other "
-                "values. Go on with one of them: states._replace(params=states.average.params, "
+                "values. Choose one of them: states._replace(params=states.average.params, "
                 "model_state=states.average.model_state, average=None)."
             )
-    alone = Recipe(network, recipe.optimizer, recipe.prepare)
-    return _Front(alone, variables)
+    front_recipe = Recipe(network, recipe.optimizer, recipe.prepare)
+    return _Front(front_recipe, variables)
 
 
 def _shape(front: _Front, dataset: Dataset) -> tuple[int, ...]:
-    """The shape of an example's features, found without computing any.
+    """The shape of an example's features; none are computed.
 
     Raises:
-      ValueError: if the front gives something else than one array.
+      ValueError: if the front returns anything but one array.
     """
     image = jax.ShapeDtypeStruct((1, *dataset.image_shape), dataset.images.dtype)
 
@@ -181,26 +181,26 @@ def _shape(front: _Front, dataset: Dataset) -> tuple[int, ...]:
         prepared = front.recipe.prepare(jax.random.key(0), images)
         return front.recipe.network.apply(variables, prepared, train=False)
 
-    found = jax.eval_shape(forward, front.variables, image)
-    check_array(found, front.recipe.network.names[-1])
-    return tuple(found.shape[1:])
+    output = jax.eval_shape(forward, front.variables, image)
+    check_array(output, front.recipe.network.names[-1])
+    return tuple(output.shape[1:])
 
 
-def check_array(found: Any, stage: str) -> None:
-    """Refuses what a stage gives if it is a tuple: activations and what later stages need besides.
+def check_array(output: Any, stage: str) -> None:
+    """Checks that the output of a stage is one array.
 
     Raises:
-      ValueError: then.
+      ValueError: if it is a tuple of activations and what later stages need besides.
     """
-    if not hasattr(found, "shape"):
+    if not hasattr(output, "shape"):
         raise ValueError(
-            f"the stage {stage!r} must give one array to have features, but gives "
-            f"{len(jax.tree.leaves(found))}: its activations and what later stages need besides. "
-            "Choose a stage before or behind."
+            f"the stage {stage!r} must return one array to have features, but returns "
+            f"{len(jax.tree.leaves(output))}: its activations and what later stages need besides. "
+            "Choose an earlier or later stage."
         )
 
 
-def _computed(
+def _compute(
     front: _Front,
     augment: Any,
     dataset: Dataset,
@@ -209,48 +209,47 @@ def _computed(
     batch_size: int,
     mesh: Mesh | None,
 ) -> Any:
-    """Yields the features float ``[n, ...]`` of a batch after the other."""
+    """Yields the features, float ``[n, ...]``, of one batch after the other."""
     mesh = make_mesh() if mesh is None else mesh
     devices = mesh.size
     size = -(-min(batch_size, len(dataset)) // devices) * devices
     program = _program(front.recipe, augment, mesh)
     variables = jax.tree.map(lambda leaf: place(leaf, sharding(mesh)), front.variables)
-    where = sharding(mesh, tuple(mesh.axis_names))
-    under_way: tuple[Any, int] | None = None
+    batch_sharding = sharding(mesh, tuple(mesh.axis_names))
+    pending: tuple[Any, int] | None = None
     for copy in range(max(copies, 1)):
         for start in range(0, len(dataset), size):
             rows = np.arange(start, min(start + size, len(dataset)))
             padded = np.pad(rows, (0, size - len(rows)), mode="edge").astype(np.int32)
             images = np.asarray(dataset.images[padded])
-            given = place(images, where), place(padded, where)
-            out = program(variables, *given, np.uint32(seed), np.int32(copy))
-            if under_way is not None:  # read while the next batch is computed
-                yield np.asarray(jax.device_get(under_way[0]))[: under_way[1]]
-            under_way = out, len(rows)
-    assert under_way is not None
-    yield np.asarray(jax.device_get(under_way[0]))[: under_way[1]]
+            inputs = place(images, batch_sharding), place(padded, batch_sharding)
+            out = program(variables, *inputs, np.uint32(seed), np.int32(copy))
+            if pending is not None:  # read while the next batch is computed
+                yield np.asarray(jax.device_get(pending[0]))[: pending[1]]
+            pending = out, len(rows)
+    assert pending is not None
+    yield np.asarray(jax.device_get(pending[0]))[: pending[1]]
 
 
 @functools.lru_cache(maxsize=8)
 def _program(recipe: Recipe, augment: Any, mesh: Mesh) -> Callable[..., jax.Array]:
     """``(variables, images [B, ...], rows [B], seed, copy) -> features [B, ...]``, compiled."""
     prepared = dataclasses.replace(recipe, prepare=as_float32)
-    everywhere = sharding(mesh)
 
     def call(variables: Any, images: Any, rows: Any, seed: Any, copy: Any) -> Any:
         images = recipe.prepare(jax.random.key(0), images)
         if augment is not None:
-            images = _augmented(augment, images, rows, seed, copy)
+            images = _augment_each(augment, images, rows, seed, copy)
         params, model_state = variables["params"], {**variables}
         del model_state["params"]
         state = TrainState(jnp.zeros((), jnp.int32), params, model_state, (), None)
         return predict_step(prepared, state, images)
 
-    return jax.jit(call, out_shardings=everywhere)
+    return jax.jit(call, out_shardings=sharding(mesh))
 
 
-def _augmented(augment: Any, images: Any, rows: Any, seed: Any, copy: Any) -> jax.Array:
-    """Augmented one by one, each with the key of its place in the data set."""
+def _augment_each(augment: Any, images: Any, rows: Any, seed: Any, copy: Any) -> jax.Array:
+    """Augments images one by one, each with the key of its place in the data set."""
     key = stream_key(run_key(seed), "cache", copy)
 
     def one(image: jax.Array, row: jax.Array) -> Any:
@@ -259,17 +258,17 @@ def _augmented(augment: Any, images: Any, rows: Any, seed: Any, copy: Any) -> ja
     return jax.vmap(one)(images, rows)
 
 
-def _converted(part: np.ndarray, dtype: str, up_to: str) -> np.ndarray:
+def _convert(part: np.ndarray, dtype: str, up_to: str) -> np.ndarray:
     with np.errstate(over="ignore"):
         converted = part.astype(dtype)
     if not np.isfinite(converted).all():
         if np.isfinite(part.astype(np.float32)).all():
             raise ValueError(
                 f"features of {up_to!r} are too large for float16, up to "
-                f"{np.abs(part.astype(np.float32)).max():.4g}: take dtype='float32'."
+                f"{np.abs(part.astype(np.float32)).max():.4g}: use dtype='float32'."
             )
         raise ValueError(
-            f"features must be finite, {up_to!r} gives NaN or infinity. Did the training diverge?"
+            f"features must be finite, {up_to!r} returns NaN or infinity. Did training diverge?"
         )
     return converted
 
@@ -277,26 +276,26 @@ def _converted(part: np.ndarray, dtype: str, up_to: str) -> np.ndarray:
 def _as_features(images: Any, dataset: Dataset, copies: int, up_to: str) -> Features:
     times = max(copies, 1)
 
-    def repeated(values: np.ndarray | None) -> Any:
+    def repeat(values: np.ndarray | None) -> Any:
         if values is None or times == 1:
             return values
         return np.concatenate([values] * times)
 
     return Features(
         images=images,
-        labels=repeated(dataset.labels),
+        labels=repeat(dataset.labels),
         class_names=dataset.class_names,
         name=f"{dataset.name} at {up_to}",
-        targets=repeated(dataset.targets),
-        annotations=repeated(dataset.annotations),
+        targets=repeat(dataset.targets),
+        annotations=repeat(dataset.annotations),
     )
 
 
-# What features were made of ------------------------------------------------------------------
+# Fingerprints --------------------------------------------------------------------------------
 
 
 def weights_digest(variables: Any) -> str:
-    """16 hexadecimal digits that tell these weights from others, by names, dtypes, shapes and bits.
+    """A fingerprint of weights, 16 hexadecimal digits: of their names, dtypes, shapes and bits.
 
     Args:
       variables: a tree of arrays, such as ``{"params": ..., "batch_stats": ...}``.
@@ -311,24 +310,24 @@ def weights_digest(variables: Any) -> str:
 def _about(
     front: _Front, recipe: Recipe, dataset: Dataset, copies: int, seed: int
 ) -> dict[str, Any]:
-    """Fingerprints of all that the features depend on, as JSON holds them."""
-    # A module says all its settings; functions among them also where they lie, which is chance.
+    """Fingerprints of all that the features depend on, as JSON values."""
+    # A module's repr has all its settings; that of a function also has its address: removed.
     modules = re.sub(r" at 0x[0-9a-f]+", "", repr(front.recipe.network))
-    # Transformations are functions, known by what they do: here to a ramp of all pixel values,
-    # and augmentations to noise, whose every pixel tells where it has come to.
+    # Transformations are functions, identified by their results: on a ramp of all pixel values,
+    # and augmentations on noise, in which every pixel can be told from the others.
     shape = dataset.image_shape
     ramp = np.resize(np.arange(256), (1, *shape)).astype(dataset.images.dtype)
-    noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (_SHOWN, *shape))
-    augment = recipe.augment if copies else _AS_IT_IS
+    noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (_IMAGES, *shape))
+    augment = recipe.augment if copies else _NO_AUGMENTATION
 
-    def shown(ramp: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array | None]:
+    def transform(ramp: jax.Array, noise: jax.Array) -> tuple[jax.Array, jax.Array | None]:
         prepared = recipe.prepare(jax.random.key(0), ramp)
         if not copies:
             return prepared, None
-        return prepared, _drawn(augment, recipe.prepare(jax.random.key(0), noise), seed)
+        return prepared, _augmented_sums(augment, recipe.prepare(jax.random.key(0), noise), seed)
 
     options = run_once_options(jax.default_backend())
-    program = jax.jit(shown, compiler_options=options)
+    program = jax.jit(transform, compiler_options=options)
     prepared, augmented = program(ramp, noise.astype(dataset.images.dtype))
     return {
         "weights": weights_digest(front.variables),
@@ -339,27 +338,27 @@ def _about(
     }
 
 
-def _drawn(augment: Any, images: jax.Array, seed: int) -> jax.Array:
-    """Numbers of the first examples' augmentations ``[_DRAWS, _NUMBERS]``, about 1 in size.
+def _augmented_sums(augment: Any, images: jax.Array, seed: int) -> jax.Array:
+    """Sums over the first examples' augmented images ``[_EXAMPLES, _SUMS]``, about 1 in size.
 
-    Each is a sum of all pixels with random weights, so that one that changes or moves is seen.
+    Each weights all pixels at random, so that one that changes or moves changes the sum.
     """
-    some = jnp.arange(_DRAWS, dtype=jnp.int32)
+    rows = jnp.arange(_EXAMPLES, dtype=jnp.int32)
     size = jnp.sqrt(jnp.mean(jnp.square(images.astype(jnp.float32))))
 
     def one(row: jax.Array) -> jax.Array:
-        image = images[row % _SHOWN][None]
-        found = _augmented(augment, image, row[None], jnp.uint32(seed), 0)[0].astype(jnp.float32)
-        keys = jax.random.split(jax.random.key(0), _NUMBERS)
+        image = images[row % _IMAGES][None]
+        x = _augment_each(augment, image, row[None], jnp.uint32(seed), 0)[0].astype(jnp.float32)
+        keys = jax.random.split(jax.random.key(0), _SUMS)
         # One set of weights after the other, which may be as large as many images.
-        totals = jax.lax.map(lambda key: jnp.sum(found * jax.random.normal(key, found.shape)), keys)
-        return totals / (size * np.sqrt(found.size))
+        totals = jax.lax.map(lambda key: jnp.sum(x * jax.random.normal(key, x.shape)), keys)
+        return totals / (size * np.sqrt(x.size))
 
-    return jax.lax.map(one, some)
+    return jax.lax.map(one, rows)
 
 
 def _sample(images: jax.Array) -> list[float]:
-    """Some numbers of many, spread evenly."""
+    """At most 24 of the numbers, spread evenly."""
     flat = np.asarray(images, np.float32).ravel()
     at = np.linspace(0, flat.size - 1, min(flat.size, 24)).astype(np.int64)
     return [float(value) for value in flat[at]]

@@ -1,8 +1,8 @@
-"""Features on disk: ``features.npy``, and ``cache.json`` with what they were made of.
+"""Features on disk: ``features.npy``, and ``cache.json`` with the fingerprints of their sources.
 
-The JSON is written last. Where it is missing there are no features, whatever else lies there. The
-first process writes, and all read; of several runs that make the same the first one's are kept.
-What a run that was killed had written stays, as ``features.npy.*.tmp``.
+The JSON is written last: without it a directory has no features, whatever else it holds. The first
+process writes, and all read; of several runs that compute the same features, the first one's are
+kept. A run that is killed while it writes leaves ``features.npy.*.tmp``.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ from cnnlab.files import read_json, write_json
 
 FEATURES, ABOUT = "features.npy", "cache.json"
 
-_CHUNK = 2**26  # bytes that are looked at together
+_CHUNK = 2**26  # bytes whose checksum is taken at once
 
-_MEANS = {
+_DESCRIPTIONS = {
     "weights": "other weights or statistics of normalisation",
     "network": "another network",
     "data": "another data set",
@@ -46,25 +46,25 @@ def write(
     shape: tuple[int, ...],
     dtype: np.dtype,
 ) -> None:
-    """Writes features, so that a reader sees all of them or none; all processes must call it.
+    """Writes features atomically: a reader sees all of them or none. All processes must call it.
 
     Args:
-      directory: made where it is missing.
-      about: fingerprints by name, what JSON can hold.
+      directory: created where it is missing.
+      about: fingerprints by name, JSON values.
       parts: the features one after the other, of ``dtype``; ``shape`` together.
       shape: ``(N, ...)``.
       dtype: float32 or float16.
 
     Raises:
-      OSError: if they could not be written; what was there of them is removed.
+      OSError: if they could not be written; the temporary file is removed.
     """
     if first_process():
         _write(directory, about, parts, shape, dtype)
     else:
-        for _ in parts:  # that all processes compute together
+        for _ in parts:  # computed by all processes together
             pass
     if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
+        from jax.experimental import multihost_utils  # noqa: PLC0415 for several hosts only
 
         multihost_utils.sync_global_devices("features")
 
@@ -94,7 +94,7 @@ def _write(
                 file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if (directory / ABOUT).is_file():  # another run was faster
+        if (directory / ABOUT).is_file():  # another run has finished first
             temporary.unlink()
             return
         os.replace(temporary, path)
@@ -106,26 +106,26 @@ def _write(
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             advice = (
                 "Free some space, choose another directory, keep them in memory (directory=None) "
-                "or in half the room (dtype='float16')"
+                "or in half the space (dtype='float16')"
                 if full
                 else "Choose another directory, or keep them in memory (directory=None)"
             )
             message = f"{error.strerror} while writing {gigabytes:.3g} GB of features. {advice}"
             raise OSError(error.errno, message, os.fspath(path)) from error
         raise
-    found = {"made_of": dict(about), "shape": shape, "dtype": dtype.name, "checksum": checksum}
-    write_json(directory / ABOUT, found)
+    document = {"made_of": dict(about), "shape": shape, "dtype": dtype.name, "checksum": checksum}
+    write_json(directory / ABOUT, document)
 
 
-def there(directory: pathlib.Path) -> bool:
-    """Whether there are features, all of them: what the first process says, on every process."""
-    found = (directory / ABOUT).is_file()
+def exists(directory: pathlib.Path) -> bool:
+    """True if there are complete features; the first process decides for all of them."""
+    complete = (directory / ABOUT).is_file()
     if jax.process_count() == 1:
-        return found
-    from jax.experimental import multihost_utils
+        return complete
+    from jax.experimental import multihost_utils  # noqa: PLC0415 for several hosts only
 
     # Another run may be writing: each process on its own might see something else.
-    return bool(multihost_utils.broadcast_one_to_all(np.asarray(found)))
+    return bool(multihost_utils.broadcast_one_to_all(np.asarray(complete)))
 
 
 def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -> np.ndarray:
@@ -133,12 +133,12 @@ def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -
 
     Args:
       directory: where they were written.
-      about: what they must have been made of.
+      about: the fingerprints that they must have.
       memory_limit: bytes that are read into memory; more are memory-mapped.
 
     Raises:
-      ValueError: if there are none, they were made of something else, which is said, or are
-        damaged.
+      ValueError: if there are none, their fingerprints differ (the differences are named), or they
+        are damaged.
     """
     if not (directory / ABOUT).is_file():
         raise ValueError(
@@ -151,7 +151,7 @@ def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -
         dtype = np.dtype(stored["dtype"])
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{directory / ABOUT} must say what features were made of, but holds something else. "
+            f"{directory / ABOUT} must hold fingerprints of features, but holds something else. "
             "Choose another directory."
         ) from error
     _check(directory, made_of, json.loads(json.dumps(dict(about))))
@@ -172,7 +172,8 @@ def _check(directory: pathlib.Path, was: Mapping[str, Any], wanted: Mapping[str,
     different = [name for name in wanted if not _same(was.get(name), wanted[name])]
     if different:
         differences = "; ".join(
-            f"{_MEANS.get(name, name)}" + _values(was.get(name), wanted[name]) for name in different
+            f"{_DESCRIPTIONS.get(name, name)}" + _values(was.get(name), wanted[name])
+            for name in different
         )
         raise ValueError(
             f"the features in {directory} must be of the same weights, data and settings to be "

@@ -1,11 +1,12 @@
-"""Deeper networks that begin with what a shallower one has learned.
+"""Deeper networks that are initialised with the layers of a trained shallower one.
 
-    variables = deepened(shallow, fresh)  # VGG's way: new layers as they were drawn
-    variables = unchanged(network, shallow, fresh, images)  # Net2Net: new layers do nothing yet
+    variables = deepen(shallow, fresh)  # VGG: new layers are initialised at random
+    # Net2Net: new layers are the identity at first
+    variables = deepen_with_identity(network, shallow, fresh, images)
 
 A layer of the deep network is the shallow one's if it has the same path, such as "stage2/conv1" or
-"stage1/block0/conv2"; what the shallow one has not is new. So ``vgg(depth=11)`` grows into 13, 16
-and 19 layers, where new convolutions stand behind the old ones of their block; ``plain8`` into
+"stage1/block0/conv2"; layers that the shallow one lacks are new. So ``vgg(depth=11)`` grows into
+13, 16 and 19 layers, where new convolutions follow the old ones of their block; ``plain8`` into
 ``plain20``, where new blocks do; and ``mlp`` by hidden layers. Widths must be the same.
 
 Source: Simonyan and Zisserman, Very deep convolutional networks, ICLR 2015, section 3.1; Chen,
@@ -28,7 +29,7 @@ Variables = dict[str, Any]
 Path = tuple[str, ...]
 
 IDEMPOTENT = ("relu", "identity")
-"""Activations that change nothing when they are applied again."""
+"""Activations f with f(f(x)) = f(x)."""
 
 
 def new_layers(shallow: Mapping[str, Any], deep: Mapping[str, Any]) -> tuple[str, ...]:
@@ -36,29 +37,29 @@ def new_layers(shallow: Mapping[str, Any], deep: Mapping[str, Any]) -> tuple[str
 
     Args:
       shallow: variables, ``{"params": ...}`` and other collections.
-      deep: of a network that it grows into.
+      deep: variables of the deeper network.
 
     Raises:
-      ValueError: if the shallow one has layers that the deep one has not, or of another shape.
+      ValueError: if a layer of the shallow one is missing in the deep one or has another shape.
     """
     old, wanted = _shapes(shallow), _shapes(deep)
-    lost = sorted("/".join(path[1:]) for path in old if path not in wanted)
-    if lost:
+    missing = sorted("/".join(path[1:]) for path in old if path not in wanted)
+    if missing:
         raise ValueError(
-            f"the deep network must have all layers of the shallow one, it lacks {some(lost, 4)}. "
-            "Grow a network of the same family and options, but its depth."
+            f"the deep network must have all layers of the shallow one, it lacks {some(missing, 4)}"
+            ". Grow a network of the same family and options, but its depth."
         )
-    other = [path for path, shape in old.items() if wanted[path] != shape]
-    if other:
-        told = [f"{'/'.join(p[1:])} {old[p]} -> {wanted[p]}" for p in sorted(other)]
+    differing = [path for path, shape in old.items() if wanted[path] != shape]
+    if differing:
+        changes = [f"{'/'.join(p[1:])} {old[p]} -> {wanted[p]}" for p in sorted(differing)]
         raise ValueError(
-            "the layers of the shallow network must have the same shapes in the deep one, they "
-            f"have not: {some(told, 4)}. Give both the same widths, images and classes."
+            "the layers of the shallow network must have the same shapes in the deep one, got "
+            f"{some(changes, 4)}. Give both the same widths, images and classes."
         )
     return tuple(sorted({"/".join(path[1:-1]) for path in wanted if path not in old}))
 
 
-def deepened(
+def deepen(
     shallow: Mapping[str, Any],
     fresh: Mapping[str, Any],
     *,
@@ -70,14 +71,14 @@ def deepened(
 
     Args:
       shallow: trained variables, ``{"params": ..., "batch_stats": ...}``.
-      fresh: the deep network's, freshly initialised; new layers stay like this.
-      reinitialise: stages whose layers all stay fresh, too. VGG's authors took over the first four
+      fresh: the deep network's, freshly initialised; new layers keep these values.
+      reinitialise: stages whose layers all stay fresh, too. VGG's authors copied the first four
         convolutions and the dense layers, but not the convolutions between them:
         ``("stage3", "stage4")`` of ``vgg``.
 
     Raises:
-      ValueError: if the shallow one has a layer that the deep one has not, or of another shape, for
-        an unknown stage, or one string for several.
+      ValueError: if a layer of the shallow one is missing in the deep one or has another shape; for
+        an unknown stage, or a string in place of a sequence.
 
     Source: Simonyan and Zisserman, ICLR 2015, section 3.1.
     """
@@ -86,24 +87,24 @@ def deepened(
     for name in reinitialise:
         if name not in fresh["params"]:
             raise ValueError(unknown("stage with parameters", name, fresh["params"]))
-    old, found = _flat(shallow), _flat(fresh)
+    old, new = _flat(shallow), _flat(fresh)
     kept = {path: leaf for path, leaf in old.items() if path[1] not in reinitialise}
-    grown: Variables = unflatten_dict({**found, **kept})
+    grown: Variables = unflatten_dict({**new, **kept})
     return {**{name: {} for name in fresh}, **grown}
 
 
-def unchanged(
+def deepen_with_identity(
     network: Network,
     shallow: Mapping[str, Any],
     fresh: Mapping[str, Any],
     images: jax.Array,
 ) -> Variables:
-    """The deep network's variables, so that it computes what the shallow one does.
+    """The deep network's variables, with new layers that are the identity: the function is kept.
 
-    New convolutions and dense layers give back what they get; so must the activation behind them
-    when it is applied again. A new BatchNorm takes the mean and deviation of ``images`` away and
-    puts them back: it changes nothing in evaluation, and in training only as much as the statistics
-    of a batch are not those of ``images``.
+    New convolutions and dense layers return their inputs, and so must the activation after them,
+    which is applied again. A new BatchNorm normalises by the mean and deviation of ``images`` and
+    scales and shifts back: it changes nothing in evaluation, and in training only as far as the
+    statistics of a batch differ from those of ``images``.
 
     Args:
       network: the deep one, of plain layers: no shortcuts, ReLU, BatchNorm or no normalisation.
@@ -113,7 +114,8 @@ def unchanged(
         there is BatchNorm.
 
     Raises:
-      ValueError: if it does not grow out of the shallow one, or a new layer cannot be the identity.
+      ValueError: if the deep network does not contain the shallow one, or a new layer cannot be the
+        identity.
 
     Source: Chen et al., ICLR 2016, section 2.4.
     """
@@ -122,43 +124,43 @@ def unchanged(
     first = next(name for name in network.names if name in fresh["params"])
     if first not in shallow["params"]:
         raise ValueError(
-            f"the shallow network must have a layer in front of the new ones, {first} is new: what "
-            "an image holds is not what an activation lets through."
+            f"the shallow network must have a layer before the new ones, {first} is new: an image "
+            "may hold numbers that an activation would change."
         )
-    params = flatten_dict(deepened(shallow, fresh)["params"])
+    params = flatten_dict(deepen(shallow, fresh)["params"])
     for layer in layers:
         path = tuple(layer.split("/"))
         kernel = params.get((*path, "kernel"))
         if kernel is not None:
-            params[(*path, "kernel")] = _identity(layer, kernel)
+            params[(*path, "kernel")] = _identity_kernel(layer, kernel)
             if (*path, "bias") in params:
                 params[(*path, "bias")] = jnp.zeros_like(params[(*path, "bias")])
-    variables = {**deepened(shallow, fresh), "params": unflatten_dict(params)}
+    variables = {**deepen(shallow, fresh), "params": unflatten_dict(params)}
     stats = flatten_dict(fresh.get("batch_stats", {}))
     norms = [path[:-1] for path in stats if path[-1] == "mean" and "/".join(path[:-1]) in layers]
-    return _undone(network, variables, norms, images) if norms else variables
+    return _identity_norms(network, variables, norms, images) if norms else variables
 
 
 # Helpers -------------------------------------------------------------------------------------
 
 
-def _identity(layer: str, kernel: jax.Array) -> jax.Array:
-    """A kernel [..., D, D] of the same shape that passes what it gets."""
+def _identity_kernel(layer: str, kernel: jax.Array) -> jax.Array:
+    """A kernel [..., D, D] of the same shape that is the identity."""
     *window, inputs, outputs = kernel.shape
     if inputs != outputs or not all(size % 2 for size in window):
         raise ValueError(
             f"a new layer must have as many outputs as inputs and an odd window to be the "
-            f"identity, {layer} has a kernel {kernel.shape}. Grow behind a layer of its width."
+            f"identity, {layer} has a kernel {kernel.shape}. Add it after a layer of its width."
         )
     middle = tuple(size // 2 for size in window)
     eye = jnp.eye(inputs, dtype=kernel.dtype)
     return jnp.zeros_like(kernel).at[middle].set(eye)
 
 
-def _undone(
+def _identity_norms(
     network: Network, variables: Variables, norms: Sequence[Path], images: jax.Array
 ) -> Variables:
-    """New BatchNorms at ``norms`` that put back what they take away, by what ``images`` give."""
+    """The variables with the BatchNorms at ``norms`` the identity, by the statistics of images."""
     epsilon = BatchNorm.epsilon
     stats = flatten_dict(variables["batch_stats"])
     params = flatten_dict(variables["params"])
@@ -167,11 +169,11 @@ def _undone(
         stats[(*path, "mean")], stats[(*path, "var")] = mean, variance
         params[(*path, "scale")], params[(*path, "bias")] = jnp.sqrt(variance + epsilon), mean
 
-    def assembled() -> Variables:
+    def assemble() -> Variables:
         changed = {"params": unflatten_dict(params), "batch_stats": unflatten_dict(stats)}
         return {**variables, **changed}
 
-    for path in norms:  # the identity already, by the statistics that fresh ones have
+    for path in norms:  # the identity already, by the statistics of fresh ones
         zeros = jnp.zeros_like(stats[(*path, "mean")])
         set_norm(path, zeros, zeros + 1)
     inputs: dict[Path, jax.Array] = {}
@@ -182,31 +184,31 @@ def _undone(
         return call(*args, **kwargs)
 
     with nn.intercept_methods(look):
-        network.apply(assembled(), images, train=False)
+        network.apply(assemble(), images, train=False)
     for path in norms:
-        seen = inputs[path].astype(jnp.float32)
-        axes = tuple(range(seen.ndim - 1))
-        set_norm(path, jnp.mean(seen, axes), jnp.var(seen, axes))
-    return assembled()
+        x = inputs[path].astype(jnp.float32)
+        axes = tuple(range(x.ndim - 1))
+        set_norm(path, jnp.mean(x, axes), jnp.var(x, axes))
+    return assemble()
 
 
 def _check_plain(network: Network, stages: set[str]) -> None:
-    """Refuses what would not be the identity with identical kernels."""
+    """Refuses stages that are not the identity when their kernels are."""
     for name, module in network.stages:
         if name not in stages:
             continue
         activation = getattr(module, "activation", "relu")
         norm = getattr(module, "norm", "none")
         shortcut = getattr(module, "shortcut", "none")
-        for what, found, known in (
+        for what, value, valid in (
             ("activation", activation, IDEMPOTENT),
             ("norm", norm, ("batch", "none")),
             ("shortcut", shortcut, ("none",)),
         ):
-            if found not in known:
+            if value not in valid:
                 raise ValueError(
-                    f"{name} must have {what} {' or '.join(known)} for new layers that change "
-                    f"nothing, got {found}. Let them start afresh: deepened(shallow, fresh)."
+                    f"{name} must have {what} {' or '.join(valid)} for new layers that are "
+                    f"the identity, got {value}. Initialise them at random: deepen(shallow, fresh)."
                 )
 
 

@@ -1,12 +1,12 @@
-"""Detection with regions: what each window should say, the loss, and what is found in the end.
+"""Detection with regions: targets of windows, the loss, and the objects that are detected.
 
     annotations = targets(windows, scenes.boxes, scenes.classes)  # [N, R, 5], of a Dataset
     recipe = dataclasses.replace(recipe, loss=detection_loss(), score=window_score)
-    found = detect(outputs, windows, image_size=(64, 64))
+    detections = detect(outputs, windows, image_size=(64, 64))
 
-The network is ``models.regions.region_network``: for each of R windows it gives the logits of the
-background and of K classes, and four corrections of the window. Boxes are ``(y0, x0, y1, x1)`` in
-pixels, y1 and x1 behind the last row and column; windows may be any sequence of them.
+The network is ``models.regions.region_network``: for each of R windows it returns the logits of
+the background and of K classes, and four corrections of the window. Boxes are ``(y0, x0, y1, x1)``
+in pixels, y1 and x1 after the last row and column; windows may be any sequence of them.
 
 Sources: Girshick et al., Rich feature hierarchies, CVPR 2014 (R-CNN), appendix C; Girshick, Fast
 R-CNN, ICCV 2015, section 2.3.
@@ -22,21 +22,21 @@ import optax
 from jax import numpy as jnp
 from numpy.typing import ArrayLike
 
-from cnnlab import boxes as boxes_of
+from cnnlab.boxes import iou as pairwise_iou
 
 IGNORED = -1
-"""The class of a window that the loss does not look at; 0 is background, k + 1 class k."""
+"""The class of a window that the loss leaves out; 0 is background, k + 1 class k."""
 
 SCALES = (0.1, 0.1, 0.2, 0.2)
-"""What corrections are divided by, so that each has a variance of about 1 (Fast R-CNN's code)."""
+"""Divisors of corrections, so that each has a variance of about 1 (Fast R-CNN's code)."""
 
-_LARGEST = float(np.log(1000 / 16))  # no window is made more than so many times as large
+_LARGEST = float(np.log(1000 / 16))  # the log of the largest factor by which a side may grow
 
 DetectionLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
-class Found(NamedTuple):
-    """What is found in images, the best first; P candidates for each of K classes.
+class ScoredBoxes(NamedTuple):
+    """Detected objects, the best first; P candidates for each of K classes.
 
     Attributes:
       boxes: float32 ``[N, K, P, 4]``.
@@ -53,12 +53,12 @@ def iou(boxes: jax.Array, others: jax.Array) -> jax.Array:
 
     0 where they do not meet, and where one is empty.
     """
-    found: jax.Array = boxes_of.iou(boxes[:, None], others[None], jnp)
-    return found
+    overlaps: jax.Array = pairwise_iou(boxes[:, None], others[None], jnp)
+    return overlaps
 
 
 def encode(windows: jax.Array, boxes: jax.Array, scales: Sequence[float] = SCALES) -> jax.Array:
-    """What takes each window to its box: ``[..., 4]``, (dy, dx, dh, dw) over ``scales``.
+    """The correction of each window to its box: ``[..., 4]``, (dy, dx, dh, dw) over ``scales``.
 
     The distance of the centres over the window's height and width, and the logarithms of the ratios
     of heights and widths.
@@ -112,7 +112,7 @@ def targets(
     foreground: float = 0.5,
     background: tuple[float, float] = (0.0, 0.5),
 ) -> np.ndarray:
-    """What each window of each image should say, float32 ``[N, R, 5]``: ``Dataset.annotations``.
+    """The targets of each window of each image, float32 ``[N, R, 5]``: ``Dataset.annotations``.
 
     A window has the class of the object that it overlaps most, if their IoU is at least
     ``foreground``; it is background if the IoU lies in ``background``, and ignored otherwise.
@@ -122,12 +122,12 @@ def targets(
       boxes: float ``[N, D, 4]`` of the objects.
       classes: int ``[N, D]``, -1 where there is no object.
       foreground: the smallest IoU of a window with its object, in (0, 1].
-      background: from, and to before, which IoU a window is background; (0.1, 0.5) in Fast R-CNN,
-        which takes the others for too easy.
+      background: the range [low, high) of the IoU of background; (0.1, 0.5) in Fast R-CNN, which
+        ignores windows below it as too easy.
 
     Returns:
-      The class, 0 for background, k + 1 for class k, ``IGNORED``; and the correction, as ``encode``
-      gives it, 0 for all but the foreground.
+      The class, 0 for background, k + 1 for class k, ``IGNORED``; and the correction, as
+      ``encode`` returns it, 0 for all but the foreground.
 
     Raises:
       ValueError: for numbers out of range.
@@ -156,7 +156,7 @@ def targets(
 def check_objects(
     boxes: np.ndarray, classes: np.ndarray, image_size: tuple[int, int], num_classes: int
 ) -> None:
-    """Refuses objects that cannot be learned from.
+    """Checks objects that a detector is to be trained on.
 
     Args:
       boxes: float ``[N, D, 4]``.
@@ -184,7 +184,7 @@ def check_objects(
             f"classes must be in 0..{num_classes - 1}, or -1 for no object, got {wrong}."
         )
     low, high = boxes[..., :2], boxes[..., 2:]
-    for said, wrong in (
+    for rule, wrong in (
         ("not be empty: y0 < y1 and x0 < x1", ~(low < high).all(-1)),
         (
             f"lie inside the image, {image_size[0]} x {image_size[1]} pixels",
@@ -195,7 +195,7 @@ def check_objects(
         if len(places):
             image, place = (int(each) for each in places[0])
             raise ValueError(
-                f"boxes must {said}; got (y0, x0, y1, x1) = "
+                f"boxes must {rule}; got (y0, x0, y1, x1) = "
                 f"{tuple(boxes[image, place].tolist())} in image {image}"
                 + (f", and {len(places) - 1} more like it." if len(places) > 1 else ".")
             )
@@ -207,9 +207,9 @@ def check_objects(
 def detection_loss(*, box_weight: float = 1.0, foreground: float = 0.25) -> DetectionLoss:
     """Cross-entropy of the windows' classes, and smooth L1 of the corrections of the foreground.
 
-    Fast R-CNN draws windows so that a quarter of them are foreground. Here all of them count, the
-    foreground ones of an image by so much together: what the drawing gives on average. In an image
-    without foreground the background has the whole weight.
+    Fast R-CNN samples windows so that a quarter of them are foreground. Here all windows count, the
+    foreground ones of an image with the weight ``foreground`` together: the expectation of such
+    samples. In an image without foreground the background has the whole weight.
 
     Args:
       box_weight: lambda >= 0 of the corrections; 0 leaves them out.
@@ -217,7 +217,7 @@ def detection_loss(*, box_weight: float = 1.0, foreground: float = 0.25) -> Dete
 
     Returns:
       ``loss(outputs [N, R, K + 1 + 4], labels [N], targets [N, R, 5]) -> [N]``; labels are not
-      looked at.
+      used.
 
     Raises:
       ValueError: for numbers out of range.
@@ -259,7 +259,7 @@ def window_score(
 
 
 def window_weights(kind: jax.Array, foreground: float = 0.25) -> jax.Array:
-    """What each window counts, float32 ``[N, R]``; the sum over an image is 1 (0 if all ignored).
+    """The weight of each window, float32 ``[N, R]``; an image's sum is 1 (0 if all are ignored).
 
     Args:
       kind: int ``[N, R]``: 0 for background, above for foreground, below for ignored.
@@ -281,13 +281,13 @@ def smooth_l1(x: jax.Array) -> jax.Array:
     return jnp.where(size < 1, 0.5 * jnp.square(x), size - 0.5)
 
 
-# What is found --------------------------------------------------------------------------------
+# ScoredBoxes ----------------------------------------------------------------------------------
 
 
 def nms(boxes: jax.Array, scores: jax.Array, threshold: float) -> jax.Array:
-    """Greedy non-maximum suppression: which boxes stay, bool ``[R]``.
+    """Greedy non-maximum suppression: a mask of the boxes that stay, bool ``[R]``.
 
-    From the best score down, a box stays if its IoU with none that stayed before is over the
+    From the best score down, a box stays if its IoU with every box that stays so far is at most the
     threshold. Of equal scores the first box counts as the better one.
 
     Args:
@@ -319,16 +319,16 @@ def detect(
     smallest: float = 0.01,
     candidates: int = 100,
     corrected: bool = True,
-) -> Found:
-    """The objects that a network finds in images: class by class, without boxes of the same one.
+) -> ScoredBoxes:
+    """The objects that a network detects in images, with one box for each after suppression.
 
     Args:
       outputs: float ``[N, R, K + 1 + 4]``.
       windows: ``[R, 4]``.
       image_size: height and width that boxes are cut to.
       threshold: the largest IoU of two boxes of one class in one image, as R-CNN's.
-      smallest: the probability that an object has at least, in [0, 1).
-      candidates: P, the most probable boxes of each class that are looked at.
+      smallest: the lowest probability of an object, in [0, 1).
+      candidates: P, the number of most probable boxes of each class that are considered.
       corrected: whether windows are corrected; without, the windows themselves are the boxes.
 
     Raises:
@@ -346,9 +346,9 @@ def detect(
             f"{threshold}, {smallest}, {candidates}."
         )
     count = min(candidates, len(proposals))
-    how = (image_size, threshold, smallest, count, corrected)
-    boxes, scores = jax.device_get(_detect(jnp.asarray(outputs), proposals, *how))
-    return Found(boxes, scores)
+    options = (image_size, threshold, smallest, count, corrected)
+    boxes, scores = jax.device_get(_detect(jnp.asarray(outputs), proposals, *options))
+    return ScoredBoxes(boxes, scores)
 
 
 @functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
@@ -361,20 +361,20 @@ def _detect(
     count: int,
     corrected: bool,
 ) -> tuple[jax.Array, jax.Array]:
-    def of_class(boxes: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def suppress_class(boxes: jax.Array, scores: jax.Array) -> tuple[jax.Array, jax.Array]:
         best, which = jax.lax.top_k(scores, count)
         own = boxes[which]
         stays = nms(own, best, threshold) & (best >= smallest)
         return own, jnp.where(stays, best, 0)
 
-    def of_image(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def detect_in_image(outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         probabilities = jax.nn.softmax(outputs[:, :-4])[:, 1:]
         boxes = windows
         if corrected:
             boxes = decode(windows, outputs[:, -4:], image_size=image_size)
-        return jax.vmap(of_class, in_axes=(None, 1))(boxes, probabilities)
+        return jax.vmap(suppress_class, in_axes=(None, 1))(boxes, probabilities)
 
-    boxes, scores = jax.lax.map(of_image, outputs, batch_size=32)
+    boxes, scores = jax.lax.map(detect_in_image, outputs, batch_size=32)
     return boxes, scores
 
 

@@ -1,9 +1,9 @@
-"""Teachers and transfer sets: what one network, or many, says of the images that a student sees.
+"""Teachers and transfer sets: the outputs of one or more networks as targets of a student.
 
-A teacher is a row of ``(recipe, states [M, ...])``: one network (M = 1), an ensemble of one
-architecture, or several of these. Its logits are computed once and stand in the data set
-(``teacher_logits``, ``taught``), or anew for each augmented batch (``live_teacher``). The student's
-loss is ``losses.distillation`` or ``losses.logits_matching``.
+A teacher is a sequence of ``(recipe, states [M, ...])``: one network (M = 1), an ensemble of one
+architecture, or several of these. Its logits are computed once and stored in the data set
+(``teacher_logits``, ``with_teacher_targets``), or computed for each augmented batch
+(``live_teacher``). The student's loss is ``losses.distillation`` or ``losses.logits_matching``.
 
 Source: Hinton, Vinyals & Dean, arXiv 1503.02531, 2015; Ba & Caruana, NIPS 2014.
 """
@@ -26,10 +26,10 @@ from cnnlab.train.state import Recipe, TrainState
 from cnnlab.train.step import predict_step
 
 Teachers = Sequence[tuple[Recipe, TrainState]]
-"""Networks with how they were trained; states are ``[M, ...]``, as ``fit`` yields them."""
+"""Networks with their recipes; states are ``[M, ...]``, as ``fit`` yields them."""
 
 RULES = ("logits", "probabilities")
-"""How a teacher's networks speak with one voice."""
+"""How the outputs of a teacher's networks are averaged."""
 
 
 def teacher_logits(
@@ -40,11 +40,11 @@ def teacher_logits(
     temperature: float = 1.0,
     batch_size: int = 512,
 ) -> np.ndarray:
-    """What a teacher says of each example, without augmentation.
+    """A teacher's logits of each example, without augmentation.
 
     Args:
       teachers: see ``Teachers``; each network counts the same.
-      dataset: what it looks at; each recipe prepares the images in its own way.
+      dataset: its images are the inputs; each recipe prepares them in its own way.
       rule: "logits" takes the mean of the logits (the geometric mean of the probabilities),
         "probabilities" the logarithm of the mean of the probabilities.
       temperature: > 0, at which "probabilities" are averaged. With that of the loss, the student's
@@ -60,10 +60,10 @@ def teacher_logits(
     _check_rule(rule, temperature)
     _check_teachers(teachers, dataset)
     logits = [predict(*teacher, dataset, batch_size=batch_size) for teacher in teachers]
-    return np.asarray(_together(np.concatenate(logits), rule, temperature))
+    return np.asarray(_average(np.concatenate(logits), rule, temperature))
 
 
-def taught(dataset: Dataset, logits: ArrayLike) -> Dataset:
+def with_teacher_targets(dataset: Dataset, logits: ArrayLike) -> Dataset:
     """The data set with a teacher's logits ``[N, K]`` as the targets of its examples.
 
     Raises:
@@ -80,17 +80,17 @@ def live_teacher(
     rule: str = "logits",
     temperature: float = 1.0,
 ) -> Callable[[jax.Array], jax.Array]:
-    """A teacher that looks at the very images that the student sees, augmentation and all.
+    """A teacher that sees the same augmented images as the student.
 
-    Its networks see what the student's recipe prepared, so their recipes must prepare images alike.
-    Their parameters become a part of the student's compiled program.
+    Its networks see the images that the student's recipe prepares, so their recipes must prepare
+    them alike. Their parameters become a part of the student's compiled program.
 
     Args:
       teachers: see ``Teachers``.
-      student: how the student is trained.
-      dataset: what it is trained on; some of its images are prepared both ways, to compare.
-      rule: as of ``teacher_logits``.
-      temperature: as of ``teacher_logits``.
+      student: the student's recipe.
+      dataset: the student's training data; some images are prepared both ways, to compare.
+      rule: as for ``teacher_logits``.
+      temperature: as for ``teacher_logits``.
 
     Returns:
       For ``Recipe.teacher``: ``images [N, H, W, C] -> logits [N, K]``, images as the student sees
@@ -107,39 +107,39 @@ def live_teacher(
     probe = np.asarray(dataset.images[np.linspace(0, len(dataset) - 1, 8).astype(np.int64)])
     wanted = np.asarray(student.prepare(jax.random.key(0), jnp.asarray(probe)))
     for recipe, _ in teachers:
-        given = np.asarray(recipe.prepare(jax.random.key(0), jnp.asarray(probe)))
-        if given.shape != wanted.shape or not np.allclose(given, wanted, rtol=1e-3, atol=1e-3):
+        images = np.asarray(recipe.prepare(jax.random.key(0), jnp.asarray(probe)))
+        if images.shape != wanted.shape or not np.allclose(images, wanted, rtol=1e-3, atol=1e-3):
             raise ValueError(
-                "a live teacher must prepare images as its student does, for it sees those that "
-                "the student sees; this one normalises them otherwise. Give both recipes the same "
-                "prepare, or compute its logits once by teacher_logits."
+                "a live teacher must prepare images as its student does, because it sees the same "
+                "images; this one normalises them otherwise. Give both recipes the same prepare, "
+                "or compute the teacher's logits once by teacher_logits."
             )
-    fixed = [(recipe, fetch(_evaluated(states))) for recipe, states in teachers]
+    networks = [(recipe, fetch(_evaluated(states))) for recipe, states in teachers]
 
-    def say(images: jax.Array) -> jax.Array:
-        spoken = []
-        for recipe, variables in fixed:
+    def teach(images: jax.Array) -> jax.Array:
+        outputs = []
+        for recipe, variables in networks:
 
             def one(variables: Any, recipe: Recipe = recipe) -> jax.Array:
                 logits: Any = recipe.network.apply(variables, images, train=False)
                 return logits
 
             # One after the other: side by side their convolutions would become grouped ones.
-            spoken.append(jax.lax.map(one, jax.tree.map(jnp.asarray, variables)))
-        return _together(jnp.concatenate(spoken), rule, temperature)
+            outputs.append(jax.lax.map(one, jax.tree.map(jnp.asarray, variables)))
+        return _average(jnp.concatenate(outputs), rule, temperature)
 
-    return say
+    return teach
 
 
 def without_classes(dataset: Dataset, classes: Sequence[str | int]) -> Dataset:
-    """A transfer set that lacks some classes: their examples are gone, their names stay.
+    """A transfer set without the examples of some classes, whose names stay.
 
     Args:
-      dataset: what to leave examples out of; targets go along, statistics stay as they are.
+      dataset: to leave examples out of; targets are kept, and so are its statistics.
       classes: by name or index.
 
     Raises:
-      ValueError: for no class, one that is not known, or if no example is left.
+      ValueError: for no class, an unknown class, or if no example is left.
     """
     if isinstance(classes, str) or not len(classes):
         raise ValueError(f"classes must be a sequence of names or indices, got {classes!r}.")
@@ -153,42 +153,43 @@ def without_classes(dataset: Dataset, classes: Sequence[str | int]) -> Dataset:
     return dataset.take(kept)
 
 
-# A class that the student never saw --------------------------------------------------------------
+# Classes that the transfer set lacked ----------------------------------------------------------
 
 
 class ClassBias(NamedTuple):
-    """What is added to the logits of some classes, and the accuracy in [0, 1] that it leads to."""
+    """A number to add to the logits of some classes, and the resulting accuracy in [0, 1]."""
 
     bias: float
     accuracy: float
 
 
 def class_bias(logits: ArrayLike, labels: ArrayLike, classes: int | Sequence[int]) -> ClassBias:
-    """The number that, added to the logits of ``classes``, makes the most labels right.
+    """The bias of the logits of ``classes`` with the highest accuracy.
 
-    The exact optimum, ties apart: between the margins of two examples nothing changes, so all that
-    can happen is looked at, after one sort. Where 0 is among the best numbers it is 0, else the
-    middle of a best stretch, the one nearest to 0 (1 beyond its end, where it has only one).
+    The exact optimum, ties apart: between the margins of two neighbouring examples the accuracy is
+    constant, so one value in each such interval is tried, after one sort. The bias is 0 where that
+    is among the best, else the middle of a best interval, the one nearest to 0 (1 beyond its end,
+    where it has only one).
 
     Args:
       logits: float ``[N, K]`` of a student.
       labels: int ``[N]``; of validation data, or as in the paper of the test data.
-      classes: that the transfer set lacked; all get the same number.
+      classes: those that the transfer set lacked; all get the same bias.
 
     Raises:
       ValueError: for other shapes, or if all classes or none are named.
 
     Source: Hinton et al., 2015, section 3 ("the bias ... which optimizes overall performance").
     """
-    logits, inside = _checked_logits(logits, classes)
+    logits, inside = _check_logits(logits, classes)
     labels = np.asarray(labels)
     if labels.shape != logits.shape[:1] or not len(labels):
         raise ValueError(f"labels must be [N] for logits {logits.shape}, got {labels.shape}.")
     margins, gained, lost = _margins(logits, inside, labels)
-    matters = gained | lost
-    ends, place = np.unique(margins[matters], return_inverse=True)
-    changes = np.bincount(place, (gained.astype(int) - lost)[matters], len(ends))
-    right = lost.sum() + np.append(0, np.cumsum(changes))  # in the stretch before each end
+    changing = gained | lost
+    ends, place = np.unique(margins[changing], return_inverse=True)
+    changes = np.bincount(place, (gained.astype(int) - lost)[changing], len(ends))
+    right = lost.sum() + np.append(0, np.cumsum(changes))  # in the interval before each end
     lows, highs = np.append(-np.inf, ends), np.append(ends, np.inf)
     best = np.flatnonzero(right == right.max())
     bias = min((_inside(lows[i], highs[i]) for i in best), key=abs)
@@ -196,17 +197,17 @@ def class_bias(logits: ArrayLike, labels: ArrayLike, classes: int | Sequence[int
 
 
 def prior_bias(logits: ArrayLike, classes: int | Sequence[int], frequency: float) -> float:
-    """The number that makes ``classes`` be predicted as often as they are expected; no labels.
+    """The bias with which ``classes`` are predicted as often as they are expected; no labels.
 
     Args:
       logits: float ``[N, K]`` of a student.
-      classes: that the transfer set lacked; all get the same number.
-      frequency: the part of the examples in [0, 1] that is expected to be of these classes.
+      classes: those that the transfer set lacked; all get the same bias.
+      frequency: the fraction of the examples in [0, 1] that is expected to be of these classes.
 
     Raises:
       ValueError: for numbers out of range.
     """
-    logits, inside = _checked_logits(logits, classes)
+    logits, inside = _check_logits(logits, classes)
     if not 0 <= frequency <= 1:
         raise ValueError(f"frequency must be in [0, 1], got {frequency}.")
     margins = np.sort(_outside(logits, inside).max(1) - _within(logits, inside).max(1))
@@ -219,7 +220,7 @@ def prior_bias(logits: ArrayLike, classes: int | Sequence[int], frequency: float
 def gap_closed(
     alone: ArrayLike, distilled: ArrayLike, teacher: float, confidence: float = 0.95
 ) -> dict[str, Any]:
-    """Which part of the way from a student alone to its teacher distillation goes.
+    """The fraction of the gap between a student alone and its teacher that distillation closes.
 
     ``mean(alone - distilled) / (mean(alone) - teacher)``, and Fieller's interval for this ratio of
     means, paired by seed: the ratios that Student's t does not reject.
@@ -232,14 +233,14 @@ def gap_closed(
 
     Returns:
       ``fraction``, None if the students alone are as good as the teacher; ``interval``, None for
-      one seed or where the gap itself is not told from 0; ``confidence``.
+      one seed or where the gap itself does not differ from 0; ``confidence``.
 
     Raises:
       ValueError: for errors of different seeds, or none, or a confidence out of range.
 
     Source: Fieller, J. Roy. Statist. Soc. B 16, 1954.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     ours, theirs = np.asarray(alone, np.float64), np.asarray(distilled, np.float64)
     if ours.shape != theirs.shape or ours.ndim != 1 or not ours.size:
@@ -249,27 +250,27 @@ def gap_closed(
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie in (0, 1), got {confidence}.")
     gained, gap = ours - theirs, ours - teacher
-    found: dict[str, Any] = {"fraction": None, "interval": None, "confidence": confidence}
+    result: dict[str, Any] = {"fraction": None, "interval": None, "confidence": confidence}
     a, b = gained.mean(), gap.mean()
     if b <= 0:
-        return found
-    found["fraction"] = float(a / b)
+        return result
+    result["fraction"] = float(a / b)
     if len(gap) == 1:
-        return found
+        return result
     (va, vab), (_, vb) = np.cov(gained, gap) / len(gap)
     t2 = stats.t.ppf((1 + confidence) / 2, len(gap) - 1) ** 2
     # (a - r b)^2 <= t^2 var(a - r b), a quadratic in the ratio r.
-    square, half, rest = b * b - t2 * vb, a * b - t2 * vab, a * a - t2 * va
+    square, half, constant = b * b - t2 * vb, a * b - t2 * vab, a * a - t2 * va
     if square > 0:
-        reach = np.sqrt(max(half * half - square * rest, 0.0))
-        found["interval"] = [float((half - reach) / square), float((half + reach) / square)]
-    return found
+        reach = np.sqrt(max(half * half - square * constant, 0.0))
+        result["interval"] = [float((half - reach) / square), float((half + reach) / square)]
+    return result
 
 
-# What is asked above ---------------------------------------------------------------------------
+# Helpers ---------------------------------------------------------------------------------------
 
 
-def _together(logits: Any, rule: str, temperature: float) -> jax.Array:
+def _average(logits: Any, rule: str, temperature: float) -> jax.Array:
     """``[M, N, K] -> [N, K]``."""
     if rule == "logits":
         return jnp.mean(logits, axis=0)
@@ -278,8 +279,8 @@ def _together(logits: Any, rule: str, temperature: float) -> jax.Array:
 
 
 def _evaluated(states: TrainState) -> dict[str, Any]:
-    """The variables that are evaluated: those of the moving average, where there is one."""
-    network = states if states.average is None else states.average
+    """The variables that are evaluated."""
+    network = states.evaluated
     return {"params": network.params, **network.model_state}
 
 
@@ -302,23 +303,21 @@ def _check_teachers(teachers: Teachers, dataset: Dataset) -> None:
     for recipe, states in teachers:
         one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), states)
         try:
-            said = jax.eval_shape(lambda s, x, r=recipe: predict_step(r, s, x), one, images)
+            logits = jax.eval_shape(lambda s, x, r=recipe: predict_step(r, s, x), one, images)
         except Exception as error:
             raise ValueError(
-                f"a teacher cannot look at the images {dataset.image_shape} of {dataset.name}: "
+                f"a teacher cannot be run on the images {dataset.image_shape} of {dataset.name}: "
                 f"{error}"
             ) from error
-        if getattr(said, "shape", None) != (2, dataset.num_classes):
+        if getattr(logits, "shape", None) != (2, dataset.num_classes):
             raise ValueError(
-                f"a teacher must tell the {dataset.num_classes} classes of {dataset.name} apart, "
-                f"got logits of shape {getattr(said, 'shape', None)} for two images. Take a "
+                f"a teacher must have the {dataset.num_classes} classes of {dataset.name}, "
+                f"got logits of shape {getattr(logits, 'shape', None)} for two images. Use a "
                 "teacher that was trained on the same classes."
             )
 
 
-def _checked_logits(
-    logits: ArrayLike, classes: int | Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
+def _check_logits(logits: ArrayLike, classes: int | Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
     """Logits in float64, and a mask ``[K]`` of the classes."""
     array = np.asarray(logits, np.float64)
     if array.ndim != 2 or not array.size or not np.isfinite(array).all():
@@ -345,9 +344,9 @@ def _outside(logits: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def _margins(
     logits: np.ndarray, inside: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``[N]``: the bias above which the classes are chosen, who is right then, and who before.
+    """``[N]``: the bias above which a biased class is predicted; if that is right; if below is.
 
-    The biased classes keep their order, and so do the others: one number decides.
+    The biased classes keep their order, and so do the others, so one bias decides each example.
     """
     within, outside = _within(logits, inside), _outside(logits, inside)
     margins = outside.max(1) - within.max(1)

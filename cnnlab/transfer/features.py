@@ -1,8 +1,8 @@
-"""What the stages of trained networks give for a data set, as arrays and as .npz files.
+"""The outputs of the stages of trained networks for a data set, as arrays and as .npz files.
 
-found = features(recipe, states, splits.train, ("stage2", "head"))
-found["stage2"]  # float32 [M, N, D]
-save_features("features.npz", found, splits.train)
+outputs = features(recipe, states, splits.train, ("stage2", "head"))
+outputs["stage2"]  # float32 [M, N, D]
+save_features("features.npz", outputs, splits.train)
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from cnnlab.transfer.cache import check_array
 
 Pool = Literal["mean"] | int | None
 
-_BESIDES = ("labels", "class_names", "about")  # what a file holds besides features
+_OTHER_ARRAYS = ("labels", "class_names", "about")  # in a file, besides features
 
 
 def features(
@@ -40,15 +40,15 @@ def features(
     batch_size: int = 256,
     mesh: Mesh | None = None,
 ) -> dict[str, np.ndarray]:
-    """What stages give for each example, without augmentation, in order; all in one pass.
+    """The outputs of stages for each example, without augmentation, in order; all in one pass.
 
     Args:
       recipe: how the states were trained.
       states: ``[M, ...]``, as ``fit`` yields them; their moving average where they hold one.
-      dataset: what to show them.
-      stages: whose outputs; by default all that give one array.
+      dataset: its images are the inputs.
+      stages: their names; by default all whose output is one array.
       pool: "mean" over all positions; a number p for the means of p x p cells (of images, where
-        a side is longer than p); None for everything there is.
+        a side is longer than p); None for no pooling.
       batch_size: examples at a time; rounded up to a multiple of the devices.
       mesh: all devices by default.
 
@@ -56,14 +56,14 @@ def features(
       Stage -> float32 ``[M, N, D]``; ``[M, N, h, w, C]`` for images that are not pooled to a mean.
 
     Raises:
-      ValueError: for an unknown stage, or one that gives a tuple.
+      ValueError: for an unknown stage, or one that returns a tuple.
     """
     if pool not in ("mean", None) and not (isinstance(pool, int) and pool >= 1):
         raise ValueError(f'pool must be "mean", a number of cells >= 1 or None, got {pool!r}.')
     shapes = stage_shapes(recipe, states, dataset, stages, pool=pool)
-    tapped = cast(Network, _Tapped(recipe.network, tuple(shapes), pool))
-    seeing = dataclasses.replace(recipe, network=tapped)
-    flat = predict(seeing, states, dataset, batch_size=batch_size, mesh=mesh)
+    stacked = cast(Network, _StageOutputs(recipe.network, tuple(shapes), pool))
+    recipe = dataclasses.replace(recipe, network=stacked)
+    flat = predict(recipe, states, dataset, batch_size=batch_size, mesh=mesh)
     ends = np.cumsum([np.prod(shape, dtype=np.int64) for shape in shapes.values()])
     parts = np.split(flat, ends[:-1], axis=2)
     return {
@@ -90,18 +90,18 @@ def stage_shapes(
     def outputs(params: Any, model_state: Any, images: jax.Array) -> dict[str, Any]:
         variables = {"params": params, **model_state}
         prepared = recipe.prepare(jax.random.key(0), images)
-        return _row(recipe.network, variables, prepared, {"train": False})
+        return _stage_outputs(recipe.network, variables, prepared, {"train": False})
 
-    alone = jax.eval_shape(
+    member = jax.eval_shape(
         lambda tree: jax.tree.map(lambda leaf: leaf[0], tree), (states.params, states.model_state)
     )
-    found = jax.eval_shape(outputs, *alone, image)
+    shapes = jax.eval_shape(outputs, *member, image)
     if stages is None:
-        stages = [name for name in names if hasattr(found[name], "shape")]
+        stages = [name for name in names if hasattr(shapes[name], "shape")]
     for stage in stages:
-        check_array(found[stage], stage)
+        check_array(shapes[stage], stage)
     pooled = {
-        stage: jax.eval_shape(lambda x: _pooled(x, pool), found[stage])
+        stage: jax.eval_shape(lambda x: _pool(x, pool), shapes[stage])
         for stage in names
         if stage in stages
     }
@@ -116,31 +116,31 @@ def pixels(dataset: Dataset) -> np.ndarray:
 
 def save_features(
     path: str | pathlib.Path,
-    found: Mapping[str, np.ndarray],
+    outputs: Mapping[str, np.ndarray],
     dataset: Dataset,
     about: str = "",
 ) -> pathlib.Path:
-    """Writes features as an .npz, atomically: an array for each stage, and what they are of.
+    """Writes features as an .npz, atomically: an array for each stage, labels and class names.
 
     The file holds each stage's array under its name, ``labels`` int32 [N], ``class_names`` and
     ``about``, texts.
 
     Args:
       path: must end with .npz.
-      found: stage -> ``[M, N, ...]``, or ``[N, D]`` of one network or none, as ``pixels``.
-      dataset: that they are of, in order.
-      about: what the reader should know.
+      outputs: stage -> ``[M, N, ...]``, or ``[N, D]`` of one network or none, as ``pixels``.
+      dataset: the examples, in order.
+      about: a description for the reader.
 
     Raises:
-      ValueError: for another suffix, a stage called as one of the other arrays, or features of
-        another number of examples.
+      ValueError: for another suffix, a stage named as one of the other arrays, or features of other
+        examples.
     """
     path = pathlib.Path(path)
     if path.suffix != ".npz":
         raise ValueError(f"features are written to a file that ends with .npz, got {str(path)!r}.")
-    for stage, array in found.items():
-        if stage in _BESIDES:
-            raise ValueError(f"a stage must not be called {stage!r}, as another array of the file.")
+    for stage, array in outputs.items():
+        if stage in _OTHER_ARRAYS:
+            raise ValueError(f"a stage must not be called {stage!r}, the name of another array.")
         if _rows(array) != len(dataset):
             raise ValueError(
                 f"features must be [M, N, ...] or [N, D] of the {len(dataset)} examples of "
@@ -148,7 +148,7 @@ def save_features(
             )
     buffer = io.BytesIO()
     texts = {"class_names": np.array(dataset.class_names), "about": np.array(about)}
-    arrays: dict[str, Any] = {**found, "labels": dataset.labels, **texts}
+    arrays: dict[str, Any] = {**outputs, "labels": dataset.labels, **texts}
     np.savez(buffer, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
@@ -156,7 +156,7 @@ def save_features(
 
 
 def load_features(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], np.ndarray, list[str]]:
-    """What ``save_features`` wrote: features by stage, the labels, the class names.
+    """Reads features: arrays by stage, the labels and the class names, as ``save_features`` wrote.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -172,15 +172,15 @@ def load_features(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], np.n
             f"{path} must hold features, labels and class_names, but cannot be read: {error}. "
             "Write it with experiments.features."
         ) from error
-    found = {name: array for name, array in arrays.items() if name not in _BESIDES}
-    for name, array in found.items():
+    outputs = {name: array for name, array in arrays.items() if name not in _OTHER_ARRAYS}
+    for name, array in outputs.items():
         if labels.ndim != 1 or _rows(array) != len(labels):
             raise ValueError(
                 f"{path} must hold features [M, N, ...] or [N, D] and labels [N], got {name} of "
                 f"shape {array.shape} and labels of shape {labels.shape}. Write it with "
                 "experiments.features."
             )
-    return found, labels, names
+    return outputs, labels, names
 
 
 def _rows(array: np.ndarray) -> int:
@@ -189,8 +189,8 @@ def _rows(array: np.ndarray) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tapped:
-    """Stands in for a network in ``predict``: ``[N, ...] -> [N, D]``, all stages side by side."""
+class _StageOutputs:
+    """The outputs of several stages as one array, for ``predict``: ``[N, ...] -> [N, D]``."""
 
     network: Network
     stages: tuple[str, ...]
@@ -203,30 +203,30 @@ class _Tapped:
     def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
         if options.get("stop") is not None:
             return self.network.apply(variables, images, **options)
-        outputs = _row(self.network, variables, images, options, self.stages)
-        flat = [_pooled(outputs[stage], self.pool) for stage in self.stages]
+        outputs = _stage_outputs(self.network, variables, images, options, self.stages)
+        flat = [_pool(outputs[stage], self.pool) for stage in self.stages]
         return jnp.concatenate([x.reshape(x.shape[0], -1) for x in flat], axis=1)
 
 
-def _row(
+def _stage_outputs(
     network: Network,
     variables: Any,
     images: jax.Array,
     options: Mapping[str, Any],
     stages: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """What each stage gives, up to the last of ``stages``."""
+    """The output of each stage, up to the last of ``stages``."""
     x: Any = images
-    found: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
     for name in network.names:
         x = network.apply(variables, x, **{**options, "start": name, "stop": name})
-        found[name] = x
-        if stages and set(stages) <= set(found):
+        outputs[name] = x
+        if stages and set(stages) <= set(outputs):
             break
-    return found
+    return outputs
 
 
-def _pooled(x: jax.Array, pool: Pool) -> jax.Array:
+def _pool(x: jax.Array, pool: Pool) -> jax.Array:
     """``[N, ...]`` as float32; images ``[N, h, w, C]`` as means over cells."""
     x = x.astype(jnp.float32)
     if pool is None or x.ndim != 4:
@@ -238,7 +238,7 @@ def _pooled(x: jax.Array, pool: Pool) -> jax.Array:
 
 
 def _cells(side: int, cells: int) -> np.ndarray:
-    """The means over cells as a matrix ``[p, side]``; the cells meet, or overlap by one position.
+    """The matrix ``[p, side]`` of means over cells, which meet or overlap by one position.
 
     Cell i reaches from floor(i * side / p) to ceil((i + 1) * side / p), as in PyTorch's adaptive
     pooling.

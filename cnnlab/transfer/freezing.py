@@ -1,8 +1,8 @@
-"""What is frozen and how fast the rest learns, said by the stages of a network.
+"""Learning rates by stage: which stages are frozen, and how fast the others learn.
 
     recipe = dataclasses.replace(recipe, rates=freeze(network, up_to="stage2"))
 
-All of these give ``rates.Rates``, in which every parameter is matched by exactly one rule.
+All of these return ``rates.Rates``, in which every parameter is matched by exactly one rule.
 
 Source: Yosinski et al., How transferable are features in deep neural networks?, NIPS 2014, for
 freezing up to a stage; Howard & Ruder, Universal language model fine-tuning, ACL 2018, for rates
@@ -26,24 +26,24 @@ def freeze(
     depth: int | None = None,
     patterns: Sequence[str] = (),
 ) -> Rates:
-    """Freezes a part of a network; the rest learns at the full rate.
+    """Freezes a part of a network; the other parameters learn at the full rate.
 
     Args:
       network: the row of stages.
-      up_to: the last stage that is frozen, with all in front of it.
-      depth: or so many stages, from the first one.
+      up_to: the last frozen stage; all stages before it are frozen, too.
+      depth: or the number of frozen stages, from the first one.
       patterns: or regular expressions that match the whole paths of the parameters that are
         frozen, such as "stage[12]/.*" or ".*/norm[0-9]/.*".
 
     Raises:
-      ValueError: unless exactly one of them is given, for an unknown stage, for one that leaves
-        nothing to learn, and for one string in place of several patterns. A pattern that matches no
-        parameter is refused by the rates, which know the parameters.
+      ValueError: unless exactly one of them is set, for an unknown stage, if all stages would be
+        frozen, and for a string in place of a sequence of patterns. A pattern that matches no
+        parameter is refused when the rates are applied to the parameters.
     """
     check_several("patterns", patterns)
-    given = (up_to is not None) + (depth is not None) + bool(patterns)
-    if given != 1:
-        raise ValueError(f"give one of up_to, depth and patterns, got {given} of them.")
+    count = (up_to is not None) + (depth is not None) + bool(patterns)
+    if count != 1:
+        raise ValueError(f"give one of up_to, depth and patterns, got {count} of them.")
     if patterns:
         anything = "|".join(f"(?:{pattern})" for pattern in patterns)
         return Rates((*((pattern, 0.0) for pattern in patterns), (f"(?!(?:{anything})$).*", 1.0)))
@@ -60,17 +60,17 @@ def freeze(
     return Rates(((_stages(names[:depth]), 0.0), (_stages(names[depth:]), 1.0)))
 
 
-def by_stage(network: Network, factors: Mapping[str, float], *, rest: float = 1.0) -> Rates:
+def rates_by_stage(network: Network, factors: Mapping[str, float], *, rest: float = 1.0) -> Rates:
     """A factor of the rate for each stage; 0 freezes.
 
     Args:
       network: the row of stages.
       factors: stage -> factor.
-      rest: of the stages that are not named.
+      rest: the factor of the stages that are not named.
 
     Raises:
-      ValueError: for an unknown stage, or factors that are no mapping. That stages which are named
-        have no parameters is refused by the rates, which know the parameters.
+      ValueError: for an unknown stage, or factors that are no mapping. Named stages without
+        parameters are refused when the rates are applied to the parameters.
     """
     if not isinstance(factors, Mapping):
         raise ValueError(
@@ -93,15 +93,15 @@ def lecture_rates(network: Network, params: Any = None) -> Rates:
 
     Args:
       network: the row of stages.
-      params: its parameters or their shapes; given, stages without any are passed over.
+      params: its parameters or their shapes, to skip stages without any; None skips none.
     """
     names = [name for name in network.names if params is None or params.get(name)]
     factors = dict.fromkeys(names[-2:-1], 0.1) | {names[-1]: 1.0}
-    return _anyway(by_stage(network, factors, rest=0.01))
+    return _optional(rates_by_stage(network, factors, rest=0.01))
 
 
 def layer_decay(network: Network, decay: float = 0.5) -> Rates:
-    """Every stage learns ``decay`` times as fast as the one behind it.
+    """Every stage learns ``decay`` times as fast as the next one.
 
     Args:
       network: the row of stages.
@@ -114,25 +114,25 @@ def layer_decay(network: Network, decay: float = 0.5) -> Rates:
         raise ValueError(f"the decay must be in (0, 1], got {decay}.")
     last = len(network.names) - 1
     factors = {name: decay ** (last - i) for i, name in enumerate(network.names)}
-    return _anyway(by_stage(network, factors))
+    return _optional(rates_by_stage(network, factors))
 
 
-def gradual(network: Network) -> tuple[Rates, ...]:
-    """Gradual unfreezing: the head alone, then one stage more in each phase, to the whole network.
+def gradual_unfreezing(network: Network) -> tuple[Rates, ...]:
+    """The rates of gradual unfreezing: the head alone, then one stage more in each phase.
 
     Train the phases one after the other: ``train.restarted(recipe, params, model_state)`` with the
-    next rates gives the states to go on with. The phase in which a stage without parameters would
-    be unfrozen is the one before it again.
+    next rates returns the initial states of the next phase. The phase that unfreezes a stage
+    without parameters equals the one before it.
     """
     names = network.names
     return tuple(
-        _anyway(by_stage(network, dict.fromkeys(names[:frozen], 0.0)))
+        _optional(rates_by_stage(network, dict.fromkeys(names[:frozen], 0.0)))
         for frozen in range(len(names) - 1, -1, -1)
     )
 
 
-def _anyway(rates: Rates) -> Rates:
-    """The same where stages have no parameters: these were not chosen one by one."""
+def _optional(rates: Rates) -> Rates:
+    """The same rates, allowed to match no parameters: the stages were not named by the caller."""
     return Rates(rates.rules, optional=tuple(pattern for pattern, _ in rates.rules))
 
 

@@ -1,8 +1,8 @@
-"""The nearest neighbours among features, exact, and the classifier that asks them.
+"""The exact nearest neighbours among features, and the classifier by their majority.
 
-Distances are first taken in float32, as products of matrices; those of the nearest candidates are
-then taken again in float64. Where rounding could have hidden a neighbour, all are searched again
-by products in float64.
+Distances are first computed in float32, by products of matrices; those of the nearest candidates
+are then computed again in float64. Where rounding could have hidden a neighbour, the whole gallery
+is searched again by products in float64.
 
 Source: Cover and Hart, Nearest neighbor pattern classification, IEEE Trans. Information Theory,
 1967; retrieval by a network's features: Krizhevsky et al., NIPS 2012, figure 4.
@@ -23,14 +23,14 @@ Metric = Literal["l2", "cosine"]
 
 METRICS: tuple[Metric, ...] = ("l2", "cosine")
 
-_CHUNK = 2**24  # distances that are taken together, as float32
+_CHUNK = 2**24  # float32 distances that are computed at once
 _EXTRA = 16  # candidates beyond k
 
 
 def neighbours(
     queries: ArrayLike, gallery: ArrayLike, k: int, metric: Metric = "l2"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of the gallery for each query, the nearest first; of equals the first one.
+    """The k nearest of the gallery for each query, nearest first; of equals the first in order.
 
     Args:
       queries: float ``[Q, D]``.
@@ -48,38 +48,43 @@ def neighbours(
     """
     if metric not in METRICS:
         raise ValueError(unknown("metric", metric, METRICS))
-    asked, known = _checked(queries, "queries"), _checked(gallery, "gallery")
-    if asked.shape[1] != known.shape[1]:
+    queries = _check_features(queries, "queries")
+    gallery = _check_features(gallery, "gallery")
+    if queries.shape[1] != gallery.shape[1]:
         raise ValueError(
-            f"queries and gallery must be features of the same stage, got {asked.shape[1]} and "
-            f"{known.shape[1]} numbers an example."
+            f"queries and gallery must be features of the same stage, got {queries.shape[1]} and "
+            f"{gallery.shape[1]} numbers an example."
         )
-    if not 1 <= k <= len(known):
+    if not 1 <= k <= len(gallery):
         raise ValueError(
-            f"k must be in 1..{len(known)}, as many as there are in the gallery, got {k}."
+            f"k must be in 1..{len(gallery)}, as many as there are in the gallery, got {k}."
         )
-    # Near the origin products round less; the exact distances are those of what was given.
-    centre = known.mean(0, dtype=np.float64)
-    ours, theirs = (_placed(x, centre, metric) for x in (asked, known))
+    # Near the origin products round less; exact distances are those of the uncentred features.
+    centre = gallery.mean(0, dtype=np.float64)
+    ours, theirs = (_normalise(x, centre, metric) for x in (queries, gallery))
     reach = float(np.linalg.norm(theirs, axis=1).max())
-    search = _search(min(len(known), k + _EXTRA), metric)
-    placed = jnp.asarray(theirs, jnp.float32)
-    rows = max(1, _CHUNK // len(known))
+    search = _search(min(len(gallery), k + _EXTRA), metric)
+    gallery_array = jnp.asarray(theirs, jnp.float32)
+    rows = max(1, _CHUNK // len(gallery))
     indices, distances = [], []
-    for start in range(0, len(asked), rows):
+    for start in range(0, len(queries), rows):
         part = ours[start : start + rows]
-        # The last part is filled up, so that it needs no program of its own.
-        filled = np.zeros((min(rows, len(ours)), part.shape[1]), np.float32)
-        filled[: len(part)] = part
-        near, at = (x[: len(part)] for x in jax.device_get(search(filled, placed)))
+        # The last part is padded, so that it needs no program of its own.
+        padded = np.zeros((min(rows, len(ours)), part.shape[1]), np.float32)
+        padded[: len(part)] = part
+        near, at = (x[: len(part)] for x in jax.device_get(search(padded, gallery_array)))
         certain = near[:, -1] - _rounding(part, reach, np.float32)
-        own = asked[start : start + rows]
+        own = queries[start : start + rows]
         candidates = [np.sort(each) for each in at]
-        nearest = [_nearest(*each, known, k, metric) for each in zip(own, candidates, strict=True)]
+        nearest = [
+            _nearest(*each, gallery, k, metric) for each in zip(own, candidates, strict=True)
+        ]
         if len(theirs) > at.shape[1]:
             again = [i for i, (_, values) in enumerate(nearest) if values[-1] >= certain[i]]
-            for i, among in zip(again, _among(own[again], known, centre, k, metric), strict=True):
-                nearest[i] = _nearest(own[i], among, known, k, metric)
+            for i, subset in zip(
+                again, _candidates(own[again], gallery, centre, k, metric), strict=True
+            ):
+                nearest[i] = _nearest(own[i], subset, gallery, k, metric)
         indices += [each for each, _ in nearest]
         distances += [each for _, each in nearest]
     values = np.stack(distances)
@@ -94,16 +99,16 @@ def classify(
     num_classes: int,
     metric: Metric = "l2",
 ) -> np.ndarray:
-    """The class that most of the k nearest have: int32 ``[Q]``.
+    """The class of most of the k nearest: int32 ``[Q]``.
 
-    Where several classes have as many, the one among them whose nearest is nearest.
+    On a tie, the tied class with the nearest neighbour.
 
     Args:
       queries: float ``[Q, D]``.
       gallery: float ``[N, D]``.
       labels: of the gallery, int ``[N]``.
       k: from 1 to N.
-      num_classes: how many there are.
+      num_classes: the number of classes.
       metric: see ``neighbours``.
 
     Raises:
@@ -121,7 +126,7 @@ def classify(
 def vote(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """The class of most neighbours: int ``[Q, k]``, the nearest first, to int32 ``[Q]``.
 
-    Of several classes with as many votes, the one that comes first.
+    On a tie, the tied class that comes first.
     """
     votes = (labels[:, :, None] == np.arange(num_classes)).sum(1)
     own = np.take_along_axis(votes, labels, axis=1)
@@ -158,17 +163,17 @@ def _nearest(
     return candidates[order], exact[order]
 
 
-def _among(
+def _candidates(
     queries: np.ndarray, gallery: np.ndarray, centre: np.ndarray, k: int, metric: str
 ) -> Iterator[np.ndarray]:
-    """Those that can be among the k nearest of each query, by products in float64."""
+    """Indices of all that may be among the k nearest of each query, by products in float64."""
     if not len(queries):
         return
-    ours = _placed(queries.astype(np.float64), centre, metric)
+    ours = _normalise(queries.astype(np.float64), centre, metric)
     values, reach = np.empty((len(queries), len(gallery))), 0.0
     rows = max(1, _CHUNK // gallery.shape[1])
     for start in range(0, len(gallery), rows):
-        part = _placed(gallery[start : start + rows].astype(np.float64), centre, metric)
+        part = _normalise(gallery[start : start + rows].astype(np.float64), centre, metric)
         lengths = np.square(part).sum(1)
         reach = max(reach, float(np.sqrt(lengths.max())))
         values[:, start : start + rows] = np.square(ours).sum(1)[:, None] - 2 * ours @ part.T
@@ -179,13 +184,13 @@ def _among(
         yield np.flatnonzero(row <= limit)
 
 
-def _placed(vectors: np.ndarray, centre: np.ndarray, metric: str) -> np.ndarray:
-    """Near the origin, where products round less, or of length 1."""
+def _normalise(vectors: np.ndarray, centre: np.ndarray, metric: str) -> np.ndarray:
+    """Vectors centred, since products round less near the origin, or of length 1 for the cosine."""
     return _unit(vectors) if metric == "cosine" else vectors - centre.astype(vectors.dtype)
 
 
 def _rounding(queries: np.ndarray, reach: float, dtype: type) -> np.ndarray:
-    """What values ``[q]`` can be wrong by: each product and sum rounds, all in one direction."""
+    """Bounds of the error of values ``[q]``, if all products and sums round in one direction."""
     error = (queries.shape[1] + 8) * float(np.finfo(dtype).eps)
     return np.asarray(error * (np.linalg.norm(queries, axis=1) + reach) ** 2)
 
@@ -203,12 +208,12 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
 
 
-def _checked(values: ArrayLike, what: str) -> np.ndarray:
+def _check_features(values: ArrayLike, what: str) -> np.ndarray:
     array = np.asarray(values)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
-            f"{what} must be [N, D], got shape {array.shape}. Features of images: take them with "
-            "pool='mean', or reshape them, features.reshape(len(features), -1)."
+            f"{what} must be [N, D], got shape {array.shape}. Of images, compute them with "
+            "pool='mean', or reshape them: features.reshape(len(features), -1)."
         )
     if not np.isfinite(array).all():
         raise ValueError(f"{what} must be finite, got NaN or infinity. Did a network diverge?")

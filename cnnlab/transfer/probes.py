@@ -1,6 +1,6 @@
-"""Linear probes: how well a linear classifier reads the classes off features.
+"""Linear probes: linear classifiers on features.
 
-    probe = chosen(train, labels, val, val_labels, 10, kind="ridge")
+    probe = fit_probe(train, labels, val, val_labels, 10, kind="ridge")
     probe.linear.accuracy(test, test_labels)
 
 Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes, ICLR
@@ -26,9 +26,9 @@ PENALTIES = {
     "ridge": tuple(10.0**i for i in range(-2, 6)),
     "logistic": tuple(10.0**i for i in range(-1, 5)),
 }
-"""What is tried, for features of unit variance."""
+"""The penalties that are tried, for features of unit variance."""
 
-_CHUNK = 2**25  # numbers of features in float64 that are looked at together
+_CHUNK = 2**25  # numbers of features that are converted to float64 at once
 
 
 class Linear(NamedTuple):
@@ -42,7 +42,7 @@ class Linear(NamedTuple):
         return np.asarray(np.asarray(features) @ self.weights + self.bias)
 
     def correct(self, features: ArrayLike, labels: ArrayLike) -> np.ndarray:
-        """Which examples it gets right, bool ``[N]``."""
+        """True where the predicted class is right, bool ``[N]``."""
         return np.asarray(self.scores(features).argmax(1) == np.asarray(labels))
 
     def accuracy(self, features: ArrayLike, labels: ArrayLike) -> float:
@@ -75,25 +75,25 @@ def ridge(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: flo
       ValueError: for a penalty that is not positive, features that are not finite, or labels that
         are not theirs.
     """
-    return ridges(features, labels, num_classes, (penalty,))[0]
+    return ridge_path(features, labels, num_classes, (penalty,))[0]
 
 
-def ridges(
+def ridge_path(
     features: ArrayLike, labels: ArrayLike, num_classes: int, penalties: Sequence[float]
 ) -> tuple[Linear, ...]:
     """``ridge`` with several penalties, for which the features are multiplied only once."""
-    found, classes = _checked(features, labels, num_classes)
+    x, classes = _check_features(features, labels, num_classes)
     for penalty in penalties:
         if not 0 < penalty < np.inf:
             raise ValueError(f"the penalty must be positive and finite, got {penalty}.")
     targets = np.where(classes[:, None] == np.arange(num_classes), 1.0, -1.0)
-    centre, mean = found.mean(0, dtype=np.float64), targets.mean(0)
+    centre, mean = x.mean(0, dtype=np.float64), targets.mean(0)
     with jax.enable_x64(True):
-        if found.shape[1] <= len(found):
-            products, right = _products(found, centre, targets - mean)
+        if x.shape[1] <= len(x):
+            products, right = _products(x, centre, targets - mean)
             solved = [_solve(products, right, penalty) for penalty in penalties]
         else:
-            centred = jnp.asarray(found, jnp.float64) - centre
+            centred = jnp.asarray(x, jnp.float64) - centre
             products = centred @ centred.T
             dual = [_solve(products, jnp.asarray(targets - mean), p) for p in penalties]
             solved = [centred.T @ each for each in dual]
@@ -116,11 +116,11 @@ def logistic(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: 
     Raises:
       ValueError: as ``ridge`` does, or if there are examples of one class only.
     """
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # scikit-learn brings it
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 slow to import
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 slow to import
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 installed with scikit-learn
 
-    found, classes = _checked(features, labels, num_classes)
+    x, classes = _check_features(features, labels, num_classes)
     if not 0 < penalty < np.inf:
         raise ValueError(f"the penalty must be positive and finite, got {penalty}.")
     present = np.unique(classes)
@@ -129,12 +129,12 @@ def logistic(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: 
             f"a classifier needs examples of at least two classes, got {len(classes)} of class "
             f"{present[0]} only."
         )
-    # Its products are with thin matrices, where a second thread costs more than it does. What is
-    # not quite at the optimum is judged on validation data like the rest.
+    # Its products are with thin matrices, where a second thread costs more than it saves. A fit
+    # that has not quite converged is compared on validation data like the others.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=1 / penalty, max_iter=300).fit(found, classes)
-    weights = np.zeros((found.shape[1], num_classes))
+        model = LogisticRegression(C=1 / penalty, max_iter=300).fit(x, classes)
+    weights = np.zeros((x.shape[1], num_classes))
     bias = np.full(num_classes, -np.inf)
     if len(present) == 2:  # one row of weights, for the second class against the first
         rows, offsets = np.stack([-model.coef_[0], model.coef_[0]]) / 2, model.intercept_[0] / 2
@@ -144,7 +144,7 @@ def logistic(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: 
     return Linear(weights, bias)
 
 
-def chosen(
+def fit_probe(
     features: ArrayLike,
     labels: ArrayLike,
     validation: ArrayLike,
@@ -157,7 +157,7 @@ def chosen(
     """The probe whose penalty is best on validation data; of equals the one with the highest.
 
     Features are brought to mean 0 and variance 1, as they are in training, before they are
-    penalised; the classifier that is returned takes them as they come.
+    penalised; the returned classifier takes features as they are.
 
     Args:
       features: float ``[N, D]``, to train on.
@@ -166,7 +166,7 @@ def chosen(
       validation_labels: int ``[V]``.
       num_classes: K >= 2.
       kind: "ridge" or "logistic".
-      penalties: what is tried; ``PENALTIES`` by default.
+      penalties: to choose from; ``PENALTIES`` by default.
 
     Raises:
       ValueError: as ``ridge`` and ``logistic`` do, for an unknown kind, or for validation features
@@ -174,17 +174,17 @@ def chosen(
     """
     if kind not in KINDS:
         raise ValueError(unknown("kind of probe", kind, KINDS))
-    found, classes = _checked(features, labels, num_classes)
-    held_out, held_out_classes = _checked(validation, validation_labels, num_classes)
-    if held_out.shape[1] != found.shape[1]:
+    x, classes = _check_features(features, labels, num_classes)
+    held_out, held_out_classes = _check_features(validation, validation_labels, num_classes)
+    if held_out.shape[1] != x.shape[1]:
         raise ValueError(
             "features to train and to validate on must be of the same stage, got "
-            f"{found.shape[1]} and {held_out.shape[1]} numbers an example."
+            f"{x.shape[1]} and {held_out.shape[1]} numbers an example."
         )
-    scaled, mean, scale = _standardised(found)
+    scaled, mean, scale = _standardise(x)
     tried = sorted(PENALTIES[kind] if penalties is None else penalties, reverse=True)
     if kind == "ridge":
-        fitted = ridges(scaled, classes, num_classes, tried)
+        fitted = ridge_path(scaled, classes, num_classes, tried)
     else:
         fitted = tuple(logistic(scaled, classes, num_classes, penalty) for penalty in tried)
     best: Probe | None = None
@@ -199,8 +199,8 @@ def chosen(
     return best
 
 
-def _standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features of mean 0 and variance 1 in float32, and what they were less and times [D]."""
+def _standardise(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of mean 0 and variance 1 in float32, their mean [D], 1 / deviation [D]."""
     mean = features.mean(0, dtype=np.float64)
     rows = max(1, _CHUNK // len(mean))
     parts = [slice(start, start + rows) for start in range(0, len(features), rows)]
@@ -231,20 +231,20 @@ def _solve(products: jax.Array, right: jax.Array, penalty: float) -> jax.Array:
     return jax.scipy.linalg.solve(system, right, assume_a="pos")
 
 
-def _checked(
+def _check_features(
     features: ArrayLike, labels: ArrayLike, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    found, classes = np.asarray(features), np.asarray(labels)
-    if found.ndim != 2 or 0 in found.shape:
+    x, classes = np.asarray(features), np.asarray(labels)
+    if x.ndim != 2 or 0 in x.shape:
         raise ValueError(
-            f"features must be [N, D], got shape {found.shape}. Of images take them with "
-            "pool='mean', or reshape them, features.reshape(len(features), -1)."
+            f"features must be [N, D], got shape {x.shape}. Of images, compute them with "
+            "pool='mean', or reshape them: features.reshape(len(features), -1)."
         )
-    if not np.isfinite(found).all():
+    if not np.isfinite(x).all():
         raise ValueError("features must be finite, got NaN or infinity. Did a network diverge?")
-    if classes.shape != (len(found),):
+    if classes.shape != (len(x),):
         raise ValueError(
-            f"each of {len(found)} examples needs a label, got labels of shape {classes.shape}: "
+            f"each of {len(x)} examples needs a label, got labels of shape {classes.shape}: "
             "are they those of other data?"
         )
     if num_classes < 2 or classes.min() < 0 or classes.max() >= num_classes:
@@ -252,4 +252,4 @@ def _checked(
             f"labels must be in 0..{num_classes - 1}, of two classes or more, got "
             f"{classes.min()} to {classes.max()}."
         )
-    return found, classes
+    return x, classes

@@ -1,6 +1,6 @@
 """Restricted Boltzmann machines: V visible units, H hidden binary ones, weights only in between.
 
-    machine = fresh(key, visible=784, hidden=500)
+    machine = init_machine(key, visible=784, hidden=500)
     gradient, sampled = contrastive_divergence(key, machine, batch)
     machine = jax.tree.map(lambda x, g: x - 0.05 * g, machine, gradient)
 
@@ -11,9 +11,9 @@ With hidden units h in {0, 1} the energy of a state is, W, b, c being kernel and
 | "bernoulli" | in {0, 1}; data in [0, 1] count as probabilities | - b v - c h - v W h |
 | "gaussian" | real, with variance 1 | (v - b)^2 / 2 - c h - v W h |
 
-and p(v, h) is proportional to exp(-E). Everything is a pure function of the machine.
-``log_partition`` and what is built on it count all 2^H hidden states: they are for tiny machines,
-to check the estimates by.
+and p(v, h) is proportional to exp(-E). All functions are pure.
+``log_partition`` and the functions that use it sum over all 2^H hidden states: they are for tiny
+machines, to check the estimates.
 
 Source: Smolensky, 1986; Hinton, Training products of experts by minimizing contrastive divergence,
 Neural Computation 2002; Hinton, A practical guide to training restricted Boltzmann machines, 2010.
@@ -28,7 +28,7 @@ from cnnlab.spelling import unknown
 
 KINDS = ("bernoulli", "gaussian")
 MOST_HIDDEN = 20
-"""With more hidden units their states are not counted."""
+"""The largest number of hidden units whose states are enumerated."""
 
 Kind = Literal["bernoulli", "gaussian"]
 
@@ -47,8 +47,8 @@ class Machine(NamedTuple):
     hidden: jax.Array
 
 
-def fresh(key: jax.Array, visible: int, hidden: int, *, std: float = 0.01) -> Machine:
-    """A machine with normal weights of standard deviation ``std`` and biases of zero.
+def init_machine(key: jax.Array, visible: int, hidden: int, *, std: float = 0.01) -> Machine:
+    """A new machine with normal weights of standard deviation ``std`` and biases of zero.
 
     Raises:
       ValueError: if it would have no unit.
@@ -72,7 +72,9 @@ def energy(machine: Machine, v: jax.Array, h: jax.Array, kind: Kind = "bernoulli
     Raises:
       ValueError: for an unknown kind.
     """
-    return _own_energy(machine, v, kind) - h @ machine.hidden - jnp.sum(v @ machine.kernel * h, -1)
+    return (
+        _visible_energy(machine, v, kind) - h @ machine.hidden - jnp.sum(v @ machine.kernel * h, -1)
+    )
 
 
 def free_energy(machine: Machine, v: jax.Array, kind: Kind = "bernoulli") -> jax.Array:
@@ -81,27 +83,27 @@ def free_energy(machine: Machine, v: jax.Array, kind: Kind = "bernoulli") -> jax
     Raises:
       ValueError: for an unknown kind.
     """
-    return _own_energy(machine, v, kind) - jnp.sum(jax.nn.softplus(_inputs(machine, v)), -1)
+    return _visible_energy(machine, v, kind) - jnp.sum(jax.nn.softplus(_inputs(machine, v)), -1)
 
 
-def hidden_given(machine: Machine, v: jax.Array) -> jax.Array:
-    """P(h = 1 | v) of ``[..., V]``: ``[..., H]``. It is what the next layer of a stack sees."""
+def hidden_probabilities(machine: Machine, v: jax.Array) -> jax.Array:
+    """P(h = 1 | v) of ``[..., V]``: ``[..., H]``: the input of the next layer of a stack."""
     return jax.nn.sigmoid(_inputs(machine, v))
 
 
-def visible_given(machine: Machine, h: jax.Array, kind: Kind = "bernoulli") -> jax.Array:
+def visible_mean(machine: Machine, h: jax.Array, kind: Kind = "bernoulli") -> jax.Array:
     """The mean of v given h, ``[..., H]``: ``[..., V]``, P(v = 1 | h) for "bernoulli".
 
     Raises:
       ValueError: for an unknown kind.
     """
     mean = h @ machine.kernel.T + machine.visible
-    return jax.nn.sigmoid(mean) if _checked(kind) == "bernoulli" else mean
+    return jax.nn.sigmoid(mean) if _check_kind(kind) == "bernoulli" else mean
 
 
 def sample_hidden(key: jax.Array, machine: Machine, v: jax.Array) -> jax.Array:
     """Draws h given v, ``[..., V]``: zeros and ones, float32 ``[..., H]``."""
-    mean = hidden_given(machine, v)
+    mean = hidden_probabilities(machine, v)
     return jax.random.bernoulli(key, mean).astype(mean.dtype)
 
 
@@ -109,7 +111,7 @@ def sample_visible(
     key: jax.Array, machine: Machine, h: jax.Array, kind: Kind = "bernoulli"
 ) -> jax.Array:
     """Draws v given h, ``[..., H]``: float32 ``[..., V]``."""
-    mean = visible_given(machine, h, kind)
+    mean = visible_mean(machine, h, kind)
     if kind == "bernoulli":
         return jax.random.bernoulli(key, mean).astype(mean.dtype)
     return mean + jax.random.normal(key, mean.shape, mean.dtype)
@@ -128,11 +130,11 @@ def gibbs(
 
     Args:
       key: of the draws.
-      machine: whose distribution the chain goes to.
-      v: where it begins; binary or, for "bernoulli", probabilities.
+      machine: its distribution is that of the chain in the limit.
+      v: the initial state; binary or, for "bernoulli", probabilities.
       steps: >= 1.
       kind: of the visible units.
-      mean_last: give the mean of the last v instead of a draw: less noise, no sample.
+      mean_last: return the mean of the last v instead of a draw: less noise, but no sample.
 
     Raises:
       ValueError: for an unknown kind or no step.
@@ -143,7 +145,7 @@ def gibbs(
     def both(index: jax.Array | int, v: jax.Array, last: bool = False) -> jax.Array:
         one, two = jax.random.split(jax.random.fold_in(key, index))
         h = sample_hidden(one, machine, v)
-        return visible_given(machine, h, kind) if last else sample_visible(two, machine, h, kind)
+        return visible_mean(machine, h, kind) if last else sample_visible(two, machine, h, kind)
 
     draws = steps - 1 if mean_last else steps
     if draws:
@@ -164,21 +166,21 @@ def contrastive_divergence(
     chain: jax.Array | None = None,
     mean_last: bool = False,
 ) -> tuple[Machine, jax.Array]:
-    """An estimate of the gradient of the mean of ``-log p(v)``, to be descended.
+    """An estimate of the gradient of the mean of ``-log p(v)``, for gradient descent.
 
-    It is the gradient of the mean free energy of the batch minus that of what the chain has become
-    after ``steps`` steps: hidden units count with their probabilities, not with draws. With ever
-    more steps, its mean over draws becomes the gradient itself.
+    It is the gradient of the mean free energy of the batch minus that of the chain after ``steps``
+    steps: hidden units count with their probabilities, not with draws. With more
+    steps, its mean over draws tends to the gradient itself.
 
     Args:
       key: of the draws.
-      machine: at which it is taken.
+      machine: where the gradient is taken.
       batch: data, float ``[N, V]``.
       steps: of Gibbs sampling, k of CD-k.
       kind: of the visible units.
-      chain: where the sampling begins, ``[M, V]``: what the last call returned makes it persistent
-        contrastive divergence (Tieleman, ICML 2008); None begins at the batch.
-      mean_last: take the last visible units by their mean, see ``gibbs``: less noise in the
+      chain: initial states of the sampling, ``[M, V]``: those that the last call returned, for
+        persistent contrastive divergence (Tieleman, ICML 2008); None starts at the batch.
+      mean_last: use the mean of the last visible units, see ``gibbs``: less noise in the
         gradient (Hinton, 2010, section 3.2). Not for a persistent chain.
 
     Returns:
@@ -188,9 +190,9 @@ def contrastive_divergence(
       ValueError: for an unknown kind, no step, or means of a persistent chain.
     """
     if chain is not None and mean_last:
-        raise ValueError("a persistent chain must be of draws: leave mean_last=False.")
-    begin = batch if chain is None else chain
-    sampled = gibbs(key, machine, begin, steps, kind, mean_last=mean_last)
+        raise ValueError("a persistent chain must consist of draws: leave mean_last=False.")
+    initial = batch if chain is None else chain
+    sampled = gibbs(key, machine, initial, steps, kind, mean_last=mean_last)
     sampled = jax.lax.stop_gradient(sampled)
 
     def difference(machine: Machine) -> jax.Array:
@@ -201,17 +203,16 @@ def contrastive_divergence(
 
 
 def reconstruction_error(machine: Machine, v: jax.Array, kind: Kind = "bernoulli") -> jax.Array:
-    """How far the means of h and back of v are from v ``[N, V]``: ``[N]``.
+    """The error of reconstructing v ``[N, V]`` from the means of h: ``[N]``.
 
     The cross-entropy over the visible units for "bernoulli", half the squared distance for
-    "gaussian". It falls while a machine learns, but is not what it learns (Hinton, 2010, section
-    5).
+    "gaussian". It falls during training, but is not its objective (Hinton, 2010, section 5).
 
     Raises:
       ValueError: for an unknown kind.
     """
-    inputs = hidden_given(machine, v) @ machine.kernel.T + machine.visible
-    if _checked(kind) == "bernoulli":
+    inputs = hidden_probabilities(machine, v) @ machine.kernel.T + machine.visible
+    if _check_kind(kind) == "bernoulli":
         return jnp.sum(jax.nn.softplus(inputs) - v * inputs, -1)
     return jnp.sum(jnp.square(v - inputs), -1) / 2
 
@@ -222,7 +223,7 @@ def reconstruction_error(machine: Machine, v: jax.Array, kind: Kind = "bernoulli
 def log_partition(machine: Machine, kind: Kind = "bernoulli") -> jax.Array:
     """The log of the sum over all states (and the integral over real ones) of exp(-E), [].
 
-    The 2^H hidden states are counted; what is summed over the visible units has a closed form.
+    The 2^H hidden states are enumerated; the sum over the visible units has a closed form.
 
     Raises:
       ValueError: for an unknown kind, or more than ``MOST_HIDDEN`` hidden units.
@@ -230,12 +231,12 @@ def log_partition(machine: Machine, kind: Kind = "bernoulli") -> jax.Array:
     hidden, visible = machine.hidden.shape[0], machine.visible.shape[0]
     if hidden > MOST_HIDDEN:
         raise ValueError(
-            f"the states of at most {MOST_HIDDEN} hidden units can be counted, got {hidden}: take "
-            "a smaller machine."
+            f"the states of at most {MOST_HIDDEN} hidden units can be enumerated, got {hidden}: "
+            "use a smaller machine."
         )
-    h = _binary(hidden)
+    h = _binary_states(hidden)
     inputs = h @ machine.kernel.T
-    if _checked(kind) == "bernoulli":
+    if _check_kind(kind) == "bernoulli":
         over_visible = jnp.sum(jax.nn.softplus(inputs + machine.visible), -1)
     else:
         normal = visible / 2 * jnp.log(2 * jnp.pi)
@@ -268,25 +269,25 @@ def exact_gradient(machine: Machine, batch: jax.Array, kind: Kind = "bernoulli")
 # Helpers -------------------------------------------------------------------------------------
 
 
-def _own_energy(machine: Machine, v: jax.Array, kind: Kind) -> jax.Array:
-    """What the visible units have by themselves."""
-    if _checked(kind) == "bernoulli":
+def _visible_energy(machine: Machine, v: jax.Array, kind: Kind) -> jax.Array:
+    """The energy of the visible units alone."""
+    if _check_kind(kind) == "bernoulli":
         return -v @ machine.visible
     return jnp.sum(jnp.square(v - machine.visible), -1) / 2
 
 
 def _inputs(machine: Machine, v: jax.Array) -> jax.Array:
-    """Of the hidden units."""
+    """The inputs of the hidden units."""
     return v @ machine.kernel + machine.hidden
 
 
-def _checked(kind: Kind) -> Kind:
+def _check_kind(kind: Kind) -> Kind:
     if kind not in KINDS:
         raise ValueError(unknown("kind of visible units", kind, KINDS))
     return kind
 
 
-def _binary(units: int) -> jax.Array:
+def _binary_states(units: int) -> jax.Array:
     """All states of binary units: float32 ``[2^units, units]``."""
     numbers = jnp.arange(2**units)
     return ((numbers[:, None] >> jnp.arange(units)) & 1).astype(jnp.float32)

@@ -1,13 +1,13 @@
-"""A U-Net that begins where a classifier ended, and the masks that it gives.
+"""U-Nets whose encoder is initialised from a classifier, and the masks that they predict.
 
-The stages of a U-Net's encoder are named as a classifier's are. With a pooled head behind them they
-are a classifier, which learns from labels, and labels are cheap; what its stages have learned is
-then where those of the U-Net begin, which has to make do with few masks.
+The stages of a U-Net's encoder are named as those of a classifier. Followed by a pooled head they
+are a classifier, which is trained on labels, and labels are cheap. Its stages then initialise the
+encoder of a U-Net that is trained on few masks.
 
     network = encoder_classifier(models.create("unet", 11), num_classes=10)
     ...                                             # train it: states [M, ...]
     states, report = with_encoders(classifiers, recipe, fresh)
-    predictions = predicted_masks(recipe, states, test)
+    predictions = predict_masks(recipe, states, test)
 
 Source: Iglovikov & Shvets, TernausNet, arXiv 1801.05746, 2018.
 """
@@ -31,7 +31,7 @@ from cnnlab.transfer.surgery import Report, transplant_each
 
 
 class EncoderHead(nn.Module):
-    """``(x, skips)``, as a U-Net's encoder gives it, to logits: pooling of x and a dense layer.
+    """``(x, skips)``, as a U-Net's encoder returns it, to logits: pooling of x and a dense layer.
 
     The parameters are named as those of ``resnet_cifar.PooledClassifier``.
     """
@@ -62,11 +62,11 @@ def encoder_stages(network: Network) -> tuple[str, ...]:
 
 
 def encoder_classifier(network: Network, num_classes: int) -> Network:
-    """The encoder of a U-Net with a pooled head: a classifier whose stages can be taken back.
+    """The encoder of a U-Net with a pooled head: a classifier to initialise U-Nets from.
 
     Args:
       network: a U-Net.
-      num_classes: of whole images.
+      num_classes: the number of classes of images.
 
     Raises:
       ValueError: if the network is no U-Net.
@@ -80,17 +80,18 @@ def encoder_classifier(network: Network, num_classes: int) -> Network:
 def with_encoders(
     classifiers: TrainState, recipe: Recipe, fresh: TrainState, *, mesh: Mesh | None = None
 ) -> tuple[TrainState, Report]:
-    """U-Nets to begin from: the encoder of each from a classifier of its own.
+    """Initial states of U-Nets, the encoder of each from a classifier of its own.
 
     Args:
       classifiers: states ``[M, ...]`` of ``encoder_classifier``; their moving averages where they
         have some.
-      recipe: how the U-Nets will be trained; with ``rates``, the optimizer knows what learns only.
+      recipe: how the U-Nets will be trained; with ``rates``, the optimizer has trainable parameters
+        only.
       fresh: states ``[M, ...]`` of newly initialised U-Nets, whose other stages are kept.
       mesh: ``make_mesh(M)`` by default.
 
     Returns:
-      States ``[M, ...]`` at step 0, and what was copied.
+      States ``[M, ...]`` at step 0, and the report of what was copied.
 
     Raises:
       SurgeryError: if they are classifiers of another encoder.
@@ -99,7 +100,7 @@ def with_encoders(
     return transplant_each(classifiers, recipe, fresh, encoder_stages(recipe.network), mesh=mesh)
 
 
-def predicted_masks(
+def predict_masks(
     recipe: Recipe,
     states: TrainState,
     dataset: Dataset,
@@ -112,20 +113,20 @@ def predicted_masks(
     Args:
       recipe: of the U-Net.
       states: ``[M, ...]``.
-      dataset: what to look at; its masks are not.
+      dataset: its images are the inputs; its masks are not used.
       batch_size: images at a time; the logits of at most sixteen batches are held in memory.
       mesh: all devices by default.
 
     Raises:
       ValueError: for more classes than a uint8 can hold.
     """
-    found = []
+    masks = []
     step = min(16 * batch_size, len(dataset))
     for start in range(0, len(dataset), step):
-        # The last part repeats an image, so that it is as long and nothing is compiled anew.
+        # The last part repeats an image, so that it is as long and nothing is compiled again.
         part = dataset.take(np.minimum(np.arange(start, start + step), len(dataset) - 1))
         logits = predict(recipe, states, part, batch_size=batch_size, mesh=mesh)
         if logits.shape[-1] > 256:
             raise ValueError(f"masks hold 256 classes at most, got {logits.shape[-1]}.")
-        found.append(logits.argmax(-1).astype(np.uint8))
-    return np.concatenate(found, axis=1)[:, : len(dataset)]
+        masks.append(logits.argmax(-1).astype(np.uint8))
+    return np.concatenate(masks, axis=1)[:, : len(dataset)]

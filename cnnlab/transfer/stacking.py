@@ -1,15 +1,16 @@
 """Pretraining without labels, layer by layer: stacked denoising autoencoders, deep belief networks.
 
-Each layer learns to tell of its input, which is what the layer below makes of the images; then it
-stays as it is, and the next one learns. What comes out begins a multilayer perceptron of the same
-widths, which is then fine-tuned with labels:
+Each layer is trained to model its input, which is the output of the layer below; then it is fixed,
+and the next one is trained. The layers initialise a multilayer perceptron of the same widths, which
+is then fine-tuned with labels:
 
-    layers = denoising(key, inputs, (500, 500), corrupt=masking(0.25)).layers
-    params = placed(params, layers)  # of models.mlp(widths=(500, 500), activation="sigmoid")
+    layers = denoising_autoencoders(key, inputs, (500, 500), corrupt=masking(0.25)).layers
+    # params of models.mlp(widths=(500, 500), activation="sigmoid")
+    params = with_hidden_layers(params, layers)
 
-Layers have the form of ``rbm.Machine``, autoencoders' too: their decoder has the kernel of the
+All layers, of autoencoders too, are of type ``rbm.Machine``: a decoder has the kernel of the
 encoder, transposed, and ``visible`` as its biases. Both trainings are functions of a key and can be
-mapped over several by ``vmap``; the last partial batch of an epoch is dropped.
+mapped over several keys by ``vmap``; the last partial batch of an epoch is dropped.
 
 Source: Hinton, Osindero and Teh, A fast learning algorithm for deep belief nets, Neural Computation
 2006; Bengio et al., Greedy layer-wise training of deep networks, NeurIPS 2006; Vincent et al.,
@@ -31,16 +32,16 @@ from cnnlab.spelling import unknown
 from cnnlab.transfer import rbm
 from cnnlab.transfer.rbm import Kind, Machine
 
-SHOWN = 1000  # examples that the error after each epoch is taken from
+ERROR_EXAMPLES = 1000  # examples that the error after each epoch is computed on
 
 
 class Stack(NamedTuple):
-    """What was learned.
+    """Pretrained layers.
 
     Attributes:
       layers: from the images up.
-      errors: float32 ``[L, E]``, how far the reconstruction of each layer's input is from it after
-        each epoch, a mean over the first examples (at most ``SHOWN``), nothing corrupted: the
+      errors: float32 ``[L, E]``, the reconstruction error of each layer's input after each epoch,
+        a mean over the first examples (at most ``ERROR_EXAMPLES``), without corruption: the
         cross-entropy over "bernoulli" units, half the squared distance of "gaussian" ones.
     """
 
@@ -49,7 +50,7 @@ class Stack(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """How a layer learns. Its functions are made once for the same settings, for ``jit``'s sake."""
+    """How a layer is trained. Equal settings share one rule, so that ``jit`` compiles it once."""
 
     kind: Kind  # of its input
     std: Callable[[int, int], float]  # (inputs, width): of the first weights
@@ -63,7 +64,7 @@ class _Rule(NamedTuple):
 def masking(fraction: float) -> Transform:
     """Sets a random fraction of the numbers to zero: ``(key, x [N, D]) -> x``.
 
-    Equal ones are the same object.
+    Equal fractions return the same object.
 
     Raises:
       ValueError: for a fraction outside [0, 1).
@@ -75,7 +76,7 @@ def masking(fraction: float) -> Transform:
     return _masking(float(fraction))
 
 
-def denoising(
+def denoising_autoencoders(
     key: jax.Array,
     inputs: jax.Array,
     widths: Sequence[int],
@@ -89,17 +90,17 @@ def denoising(
 ) -> Stack:
     """Stacked denoising autoencoders; plain ones without a corruption. By Adam.
 
-    A layer sees its input corrupted and gives back the clean one. Its decoder ends in a sigmoid
-    with cross-entropy where that input is of "bernoulli" kind, in nothing with half the squared
-    distance where it is "gaussian"; so do upper layers below which the activation is a sigmoid, or
-    another.
+    A layer sees its input corrupted and reconstructs the clean one. Its decoder ends in a sigmoid
+    with cross-entropy where that input is of "bernoulli" kind, and is linear with half the squared
+    distance where it is "gaussian". The inputs of upper layers are "bernoulli" where the activation
+    is a sigmoid, else "gaussian".
 
     Args:
       key: of the weights, the order of the examples and the corruption.
       inputs: float32 ``[N, D]``, as the network will see the images; in [0, 1] for "bernoulli".
       widths: of the layers.
       corrupt: ``(key, x [n, D]) -> x``, such as ``masking(0.25)``; of each layer's input. A new
-        function is compiled anew.
+        function is compiled again.
       activation: of the layers, a kind of ``models.activations.activation``.
       visible: the kind of the inputs, see ``rbm``.
       epochs: of each layer, >= 1.
@@ -117,7 +118,7 @@ def denoising(
     above: Kind = "bernoulli" if activation == "sigmoid" else "gaussian"
     kinds = (visible, *[above] * (len(widths) - 1))
     rules = [_denoising(kind, activation, corrupt, learning_rate) for kind in kinds]
-    return _stacked(key, inputs, widths, rules, epochs, batch_size)
+    return _train_layers(key, inputs, widths, rules, epochs, batch_size)
 
 
 def belief_network(
@@ -144,10 +145,10 @@ def belief_network(
       inputs: float32 ``[N, D]``, as the network will see the images; in [0, 1] for "bernoulli", and
         with a variance of about 1 for "gaussian".
       widths: of the layers, whose units are sigmoid ones.
-      visible: the kind of the inputs, see ``rbm``; "gaussian" wants a learning rate that is 10 to
-        100 times lower in the first layer, which gets a tenth of it here.
+      visible: the kind of the inputs, see ``rbm``; "gaussian" needs a learning rate 10 to 100 times
+        lower in the first layer, which here gets a tenth of it.
       steps: of Gibbs sampling.
-      persistent: go on with the chains of the last batch instead of beginning at this one's.
+      persistent: continue the chains of the last batch instead of starting at this batch.
       epochs: of each layer, >= 1.
       batch_size: at most N.
       learning_rate: > 0; the gradient is that of the mean over the batch.
@@ -168,24 +169,24 @@ def belief_network(
         )
 
     first = learning_rate / 10 if visible == "gaussian" else learning_rate
-    how = (steps, persistent, momentum, weight_decay)
-    rules = [_divergence(visible, first, *how)]
-    rules += [_divergence("bernoulli", learning_rate, *how)] * (len(widths) - 1)
-    return _stacked(key, inputs, widths, rules, epochs, batch_size)
+    options = (steps, persistent, momentum, weight_decay)
+    rules = [_divergence(visible, first, *options)]
+    rules += [_divergence("bernoulli", learning_rate, *options)] * (len(widths) - 1)
+    return _train_layers(key, inputs, widths, rules, epochs, batch_size)
 
 
 @functools.partial(jax.jit, static_argnames="activation")
-def encoded(
+def encode(
     layers: Sequence[Machine], inputs: jax.Array, *, activation: str = "sigmoid"
 ) -> jax.Array:
-    """What the layers make of ``[N, D]``: the units of the last one, ``[N, W]``."""
+    """The units of the last layer ``[N, W]`` for inputs ``[N, D]``."""
     for layer in layers:
         inputs = activation_of(activation)(inputs @ layer.kernel + layer.hidden)
     return inputs
 
 
-def placed(params: Any, layers: Sequence[Machine]) -> dict[str, Any]:
-    """The parameters of a perceptron with the layers as its hidden ones; the head stays.
+def with_hidden_layers(params: Any, layers: Sequence[Machine]) -> dict[str, Any]:
+    """The parameters of a perceptron with ``layers`` as its hidden layers; the head is kept.
 
     Args:
       params: of ``models.mlp`` with the same widths, without normalisation, or [M, ...] of several.
@@ -200,21 +201,21 @@ def placed(params: Any, layers: Sequence[Machine]) -> dict[str, Any]:
             f"the network must have a hidden layer for each of {len(layers)} layers, it has "
             f"{', '.join(stages) or 'none'}. Give it the same widths."
         )
-    found = dict(params)
+    initial = dict(params)
     for name, layer in zip(sorted(stages, key=lambda n: int(n[5:])), layers, strict=True):
-        fitting = {"dense": {"kernel": layer.kernel, "bias": layer.hidden}}
-        old, new = (jax.tree.map(jnp.shape, tree) for tree in (dict(params[name]), fitting))
+        dense = {"dense": {"kernel": layer.kernel, "bias": layer.hidden}}
+        old, new = (jax.tree.map(jnp.shape, tree) for tree in (dict(params[name]), dense))
         if old != new:
             raise ValueError(
-                f"{name} must be a dense layer of shape {jnp.shape(layer.kernel)}, as was "
+                f"{name} must be a dense layer of shape {jnp.shape(layer.kernel)}, as "
                 f"pretrained, and nothing else, it has {old}. Give the network the same widths and "
                 "images, and no normalisation."
             )
-        found[name] = fitting
-    return found
+        initial[name] = dense
+    return initial
 
 
-# How a layer learns --------------------------------------------------------------------------
+# Training a layer ----------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=64)
@@ -232,16 +233,16 @@ def _denoising(
     def std(inputs: int, width: int) -> float:
         return float(((4.0 if activation == "relu" else 2.0) / (inputs + width)) ** 0.5)
 
-    def error(machine: Machine, x: jax.Array, seen: jax.Array | None = None) -> jax.Array:
-        h = encoded([machine], x if seen is None else seen, activation=activation)
+    def error(machine: Machine, x: jax.Array, corrupted: jax.Array | None = None) -> jax.Array:
+        h = encode([machine], x if corrupted is None else corrupted, activation=activation)
         y = h @ machine.kernel.T + machine.visible
         if kind == "bernoulli":
             return jnp.sum(jax.nn.softplus(y) - x * y, -1)
         return jnp.sum(jnp.square(x - y), -1) / 2
 
     def gradient(key: jax.Array, machine: Machine, batch: jax.Array, chain: Any) -> Any:
-        seen = batch if corrupt is None else corrupt(key, batch)
-        return jax.grad(lambda machine: jnp.mean(error(machine, batch, seen)))(machine), chain
+        corrupted = batch if corrupt is None else corrupt(key, batch)
+        return jax.grad(lambda machine: jnp.mean(error(machine, batch, corrupted)))(machine), chain
 
     return _Rule(kind, std, gradient, optax.adam(learning_rate), error, activation)
 
@@ -255,11 +256,11 @@ def _divergence(
     momentum: float,
     weight_decay: float,
 ) -> _Rule:
-    how: dict[str, Any] = {"steps": steps, "kind": kind, "mean_last": not persistent}
+    options: dict[str, Any] = {"steps": steps, "kind": kind, "mean_last": not persistent}
 
     def gradient(key: jax.Array, machine: Machine, batch: jax.Array, chain: Any) -> Any:
-        found, end = rbm.contrastive_divergence(key, machine, batch, chain=chain, **how)
-        return found, end if persistent else None
+        estimate, end = rbm.contrastive_divergence(key, machine, batch, chain=chain, **options)
+        return estimate, end if persistent else None
 
     def error(machine: Machine, x: jax.Array) -> jax.Array:
         return rbm.reconstruction_error(machine, x, kind)
@@ -271,12 +272,12 @@ def _divergence(
 
 
 def _small(inputs: int, width: int) -> float:
-    """Of Boltzmann machines (Hinton, 2010, section 8)."""
+    """The standard deviation for Boltzmann machines (Hinton, 2010, section 8)."""
     del inputs, width
     return 0.01
 
 
-def _stacked(
+def _train_layers(
     key: jax.Array,
     inputs: jax.Array,
     widths: Sequence[int],
@@ -284,14 +285,14 @@ def _stacked(
     epochs: int,
     batch_size: int,
 ) -> Stack:
-    """One layer after the other."""
+    """Trains one layer after the other."""
     inputs = jnp.asarray(inputs, jnp.float32)
     _check(inputs, widths, rules[0].kind, epochs, batch_size)
     layers: list[Machine] = []
     errors: list[list[jax.Array]] = []
     for index, (width, rule) in enumerate(zip(widths, rules, strict=True)):
         own = stream_key(key, "layer", index)
-        progress = _begin(stream_key(own, "init"), inputs, rule, width, batch_size)
+        progress = _initial_progress(stream_key(own, "init"), inputs, rule, width, batch_size)
         errors.append([])
         for epoch in range(epochs):
             at = stream_key(own, "epoch", epoch)
@@ -299,15 +300,17 @@ def _stacked(
             errors[-1].append(error)
         layers.append(progress[0])
         if index + 1 < len(widths):
-            inputs = encoded(layers[-1:], inputs, activation=rule.activation)
+            inputs = encode(layers[-1:], inputs, activation=rule.activation)
     return Stack(tuple(layers), jnp.asarray(errors))
 
 
 @functools.partial(jax.jit, static_argnames=("rule", "width", "batch_size"))
-def _begin(key: jax.Array, inputs: jax.Array, rule: _Rule, width: int, batch_size: int) -> Any:
-    """A fresh layer that gives back the mean of its inputs, its optimizer's state and its chain."""
+def _initial_progress(
+    key: jax.Array, inputs: jax.Array, rule: _Rule, width: int, batch_size: int
+) -> Any:
+    """A new layer with its optimizer's state and its chain; it reconstructs the mean input."""
     visible = inputs.shape[1]
-    machine = rbm.fresh(key, visible, width, std=rule.std(visible, width))
+    machine = rbm.init_machine(key, visible, width, std=rule.std(visible, width))
     mean = jnp.mean(inputs, 0)
     if rule.kind == "bernoulli":
         share = jnp.clip(mean, 0.01, 0.99)
@@ -334,7 +337,7 @@ def _epoch(
         return (optax.apply_updates(machine, updates), opt_state, chain), None
 
     progress, _ = jax.lax.scan(update, progress, jnp.arange(inputs.shape[0] // batch_size))
-    return progress, jnp.mean(rule.error(progress[0], inputs[:SHOWN]))
+    return progress, jnp.mean(rule.error(progress[0], inputs[:ERROR_EXAMPLES]))
 
 
 def _check_settings(visible: str, learning_rate: float) -> None:
@@ -363,5 +366,5 @@ def _check(
     if kind == "bernoulli" and not 0 <= low <= high <= 1:
         raise ValueError(
             f'inputs must be in [0, 1] for visible="bernoulli", got {low:.3g} to {high:.3g}. '
-            'Divide the pixels by 255, or take "gaussian".'
+            'Divide the pixels by 255, or use visible="gaussian".'
         )

@@ -1,11 +1,11 @@
-"""Surgery: a trained network's weights in another one, with a head, or more, of its own.
+"""Surgery: copies a trained network's weights into another with a head, or more, of its own.
 
-    variables, report = copied(trained, fresh, reinitialise=("head",))
+    variables, report = copy_variables(trained, fresh, reinitialise=("head",))
     print(report)  # copied 36 of 38; fresh: head/conv/bias, head/conv/kernel
     states, report = transplant(trained, recipe, splits.train, seeds=(0, 1, 2))
 
-Everything is copied by name. What one side lacks, or has in another shape, is an error that lists
-it, unless it was to start afresh: nothing is left out in silence.
+Everything is copied by name. Arrays that one side lacks, or has in another shape, are listed in an
+error unless they are named to start afresh: nothing is left out silently.
 
 Source: Yosinski et al., How transferable are features in deep neural networks?, NeurIPS 2014.
 """
@@ -30,7 +30,7 @@ from cnnlab.train.state import Recipe, TrainState, restarted
 Channels = Literal["sum", "adapt"]
 
 Path = tuple[str, ...]
-"""Such as ``("params", "stage1", "block0", "conv1", "kernel")``."""
+"""For example ``("params", "stage1", "block0", "conv1", "kernel")``."""
 
 
 class SurgeryError(ValueError):
@@ -39,12 +39,12 @@ class SurgeryError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What became of each array.
+    """The arrays that were copied and those that were not.
 
     Attributes:
-      copied: those that have the source's values, such as "stage1/block0/conv1/kernel".
-      fresh: those that kept their own.
-      left: those of the source that nothing here has a place for; all were to start afresh.
+      copied: arrays with the source's values, such as "stage1/block0/conv1/kernel".
+      fresh: arrays that keep their fresh values.
+      left: arrays of the source that the network lacks; all were named to start afresh.
       adapted: the first kernel, where its input channels were changed, and how.
     """
 
@@ -55,15 +55,15 @@ class Report:
 
     def __str__(self) -> str:
         lines = [f"copied {len(self.copied)} of {len(self.copied) + len(self.fresh)} arrays"]
-        for what, names in (("fresh", self.fresh), ("not used of the source", self.left)):
+        for kind, names in (("fresh", self.fresh), ("not used of the source", self.left)):
             if names:
-                lines.append(f"{what}: {some(names)}")
+                lines.append(f"{kind}: {some(names)}")
         if self.adapted is not None:
             lines.append(f"adapted: {self.adapted}")
         return "\n".join(lines)
 
 
-def copied(
+def copy_variables(
     source: Mapping[str, Any],
     fresh: Mapping[str, Any],
     *,
@@ -71,22 +71,21 @@ def copied(
     channels: Channels | None = None,
     first: str | None = None,
 ) -> tuple[dict[str, Any], Report]:
-    """The variables of a network with those of another one copied in, by name.
+    """The variables of a network, with those of another one copied in by name.
 
     Args:
-      source: ``{"params": ..., "batch_stats": ...}`` of the trained network; shapes alone do to
-        find out whether it fits.
-      fresh: of the network that is to have them, newly initialised; it says names, shapes and
-        dtypes. Shapes alone (``jax.eval_shape``) do; what is not copied then stays a shape.
-      reinitialise: what keeps the fresh values, and may differ or be missing on either side: a
-        stage's name, or a regular expression that matches a whole path, "stage3/.*/kernel".
-      channels: what to do where the kernels [h, w, C_in, C_out] of the first convolution differ in
-        ``C_in`` alone. "sum": each new channel has the sum over the old ones, divided by how many
-        new ones there are; grey images give what they gave as grey in all channels. "adapt": the
-        old channels in turn, scaled by old over new, so that activations keep their size. None: it
-        is an error.
-      first: the stage that sees the images, whose kernel alone ``channels`` is about; by default
-        "stem", or where there is none the first of ``fresh`` that is not the head.
+      source: ``{"params": ..., "batch_stats": ...}`` of the trained network; shapes are
+        enough to check that it fits.
+      fresh: of the target network, newly initialised: its names, shapes and dtypes. With shapes
+        (``jax.eval_shape``), arrays that are not copied stay shapes.
+      reinitialise: arrays that keep the fresh values, and may differ or be missing on either side:
+        a stage's name, or a regular expression that matches a whole path, "stage3/.*/kernel".
+      channels: how to adapt the first convolution's kernel [h, w, C_in, C_out] where it differs in
+        ``C_in`` alone. "sum": each new channel has the sum over the old ones, divided by the number
+        of new ones; outputs for grey images stay the same. "adapt": the old channels in turn,
+        scaled by old over new, so that activations keep their size. None: an error.
+      first: the stage that sees the images, whose kernel ``channels`` applies to; by default
+        "stem", or without one the first of ``fresh`` that is not the head.
 
     Returns:
       The variables, NumPy arrays in the dtypes of ``fresh`` where they were copied, and the report.
@@ -96,10 +95,10 @@ def copied(
         listed); if nothing would be copied; for a ``reinitialise`` that matches nothing.
 
     Example:
-      >>> variables, report = copied(trained, network.init(key, images), reinitialise=("head",))
+      >>> variables, report = copy_variables(trained, fresh, reinitialise=("head",))
     """
     theirs, ours = _flat(source), _flat(fresh)
-    again = _chosen(reinitialise, [*ours, *theirs])
+    again = _matching(reinitialise, [*ours, *theirs])
     shapes = {
         path: (np.shape(theirs[path]), np.shape(leaf))
         for path, leaf in ours.items()
@@ -110,15 +109,15 @@ def copied(
     if kernel is not None:
         other = _with_channels(theirs[kernel], shapes.pop(kernel)[1][2], channels)
         theirs = {**theirs, kernel: other}
-    taken = {path: None for path in ours if path in theirs and path not in again}
+    shared = [path for path in ours if path in theirs and path not in again]
     problems = {
         "missing from the source": [p for p in ours if p not in theirs and p not in again],
         "only in the source": [p for p in theirs if p not in ours and p not in again],
     }
     advice = _advice(problems, shapes, stage if channels is None else None, reinitialise)
-    _check(problems, shapes, len(taken), len(ours), advice)
+    _check(problems, shapes, len(shared), len(ours), advice)
     values = {
-        path: _as(theirs[path], leaf.dtype) if path in taken else leaf
+        path: _as(theirs[path], leaf.dtype) if path in shared else leaf
         for path, leaf in ours.items()
     }
     adapted = None
@@ -126,7 +125,7 @@ def copied(
         old, new = np.shape(_flat(source)[kernel])[2], np.shape(values[kernel])[2]
         adapted = f"{_name(kernel)} from {old} to {new} input channels ({channels})"
     report = Report(
-        copied=_names(taken),
+        copied=_names(shared),
         fresh=_names(path for path in ours if path in again),
         left=_names(path for path in theirs if path not in ours),
         adapted=adapted,
@@ -144,25 +143,25 @@ def transplant(
     channels: Channels | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, Report]:
-    """States to begin from: fresh ones of each seed, with the source's variables copied in.
+    """Initial states, fresh ones of each seed with the source's variables copied in.
 
-    What is copied is the same in all members; what starts afresh differs from seed to seed. Step 0,
-    with a fresh optimizer state.
+    Copied arrays are the same in all members; fresh ones differ from seed to seed. Step 0, with a
+    fresh optimizer state.
 
     Args:
       source: variables of one network, without a leading axis.
-      recipe: how they will be trained; with ``rates``, the optimizer knows what learns only.
+      recipe: how they will be trained; with ``rates``, the optimizer has trainable parameters only.
       train: the training part, for its shapes (and for an initialisation that looks at images).
       seeds: one for each member.
-      reinitialise: as of ``copied``.
-      channels: as of ``copied``.
+      reinitialise: as for ``copy_variables``.
+      channels: as for ``copy_variables``.
       mesh: ``make_mesh(len(seeds))`` by default.
 
     Returns:
       States ``[M, ...]``, and the report.
 
     Raises:
-      SurgeryError: as ``copied`` does.
+      SurgeryError: as ``copy_variables`` does.
     """
     mesh = make_mesh(len(seeds)) if mesh is None else mesh
     members = sharding(mesh, MEMBER)
@@ -170,14 +169,14 @@ def transplant(
     own = {"params": states.params, **states.model_state}
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), own)
     first = next((name for name in recipe.network.names if name in states.params), None)
-    variables, report = copied(
+    variables, report = copy_variables(
         source, shapes, reinitialise=reinitialise, channels=channels, first=first
     )
-    found = {
+    copied = {
         path: None if leaf is None else np.broadcast_to(leaf, (len(seeds), *leaf.shape))
-        for path, leaf in _taken(variables, report).items()
+        for path, leaf in _copied_leaves(variables, report).items()
     }
-    return _joined(recipe, own, found, mesh), report
+    return _with_copied(recipe, own, copied, mesh), report
 
 
 def transplant_each(
@@ -188,23 +187,23 @@ def transplant_each(
     *,
     mesh: Mesh | None = None,
 ) -> tuple[TrainState, Report]:
-    """States to begin from: the stages of each member from a trained network of its own.
+    """Initial states, with stages of each member from a trained network of its own.
 
     Args:
       sources: trained states ``[M, ...]``; their moving averages where they have some.
-      recipe: how the networks will be trained; with ``rates``, the optimizer knows what learns
-        only.
+      recipe: how the networks will be trained; with ``rates``, the optimizer has trainable
+        parameters only.
       fresh: newly initialised states ``[M, ...]``, which keep their other stages.
-      stages: what is taken over, with the statistics.
+      stages: the stages to copy, with their statistics.
       mesh: ``make_mesh(M)`` by default.
 
     Returns:
       States ``[M, ...]`` at step 0, and the report.
 
     Raises:
-      SurgeryError: as ``copied`` does.
-      ValueError: for an unknown stage, one string for several, or if there are not as many trained
-        networks as fresh ones.
+      SurgeryError: as ``copy_variables`` does.
+      ValueError: for an unknown stage, a string in place of a sequence, or if there are not as many
+        trained networks as fresh ones.
     """
     check_several("stages", stages)
     for stage in stages:
@@ -215,23 +214,23 @@ def transplant_each(
         raise ValueError(
             f"there must be a trained network for each fresh one, got {count} for {wanted}."
         )
-    trained = sources if sources.average is None else sources.average
+    trained = sources.evaluated
     theirs = fetch({"params": trained.params, **trained.model_state})
     own = {"params": fresh.params, **fresh.model_state}
     # All leaves have the leading axis [M] on both sides, so each member gets its own.
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), own)
     others = {path[1]: None for tree in (own, theirs) for path in _flat(tree)}
     again = [name for name in others if name not in stages]
-    variables, report = copied(theirs, shapes, reinitialise=again)
+    variables, report = copy_variables(theirs, shapes, reinitialise=again)
     mesh = make_mesh(count) if mesh is None else mesh
-    return _joined(recipe, own, _taken(variables, report), mesh), report
+    return _with_copied(recipe, own, _copied_leaves(variables, report), mesh), report
 
 
 def last_stages(network: Network, k: int) -> tuple[str, ...]:
-    """The names of the last ``k`` stages, the head among them: what ``reinitialise`` may be.
+    """The names of the last ``k`` stages, the head among them, for ``reinitialise``.
 
     Raises:
-      ValueError: if there are not so many, or none would be left.
+      ValueError: if there are not that many, or none would be left.
     """
     if not 1 <= k < len(network.names):
         raise ValueError(
@@ -244,39 +243,39 @@ def last_stages(network: Network, k: int) -> tuple[str, ...]:
 # Helpers -------------------------------------------------------------------------------------
 
 
-def _taken(variables: Mapping[str, Any], report: Report) -> dict[Path, Any]:
-    """What ``copied`` gave; None for what keeps its fresh values."""
+def _copied_leaves(variables: Mapping[str, Any], report: Report) -> dict[Path, Any]:
+    """The copied variables by path; None for those that keep their fresh values."""
     new = set(report.fresh)
     return {p: None if _name(p) in new else leaf for p, leaf in _flat(variables).items()}
 
 
-def _joined(
-    recipe: Recipe, own: Mapping[str, Any], found: Mapping[Path, Any], mesh: Mesh
+def _with_copied(
+    recipe: Recipe, own: Mapping[str, Any], copied: Mapping[Path, Any], mesh: Mesh
 ) -> TrainState:
-    """States ``[M, ...]`` of what was found, on the mesh, and else of their own."""
+    """States ``[M, ...]`` of the copied leaves, placed on the mesh, and else of their own."""
     fresh, members = _flat(own), sharding(mesh, MEMBER)
-    joined = unflatten_dict(
-        {p: fresh[p] if leaf is None else place(leaf, members) for p, leaf in found.items()}
+    variables = unflatten_dict(
+        {p: fresh[p] if leaf is None else place(leaf, members) for p, leaf in copied.items()}
     )
-    return restarted(recipe, joined.pop("params"), joined)
+    return restarted(recipe, variables.pop("params"), variables)
 
 
 def _flat(variables: Mapping[str, Any]) -> dict[Path, Any]:
-    found: dict[Path, Any] = flatten_dict(dict(variables))
-    if not found or not any(path[0] == "params" for path in found):
+    leaves: dict[Path, Any] = flatten_dict(dict(variables))
+    if not leaves or not any(path[0] == "params" for path in leaves):
         raise SurgeryError(
             'variables must be {"params": ..., ...} of a network, got the keys '
             f"{', '.join(map(str, variables)) or 'none'}. Wrap parameters: {{'params': params}}."
         )
-    return found
+    return leaves
 
 
-def _chosen(patterns: Sequence[str], paths: Iterable[Path]) -> set[Path]:
+def _matching(patterns: Sequence[str], paths: Iterable[Path]) -> set[Path]:
     """The paths that the patterns match."""
     if isinstance(patterns, str):
         raise SurgeryError(f"reinitialise must be a sequence of patterns, got {patterns!r}.")
     paths = list(dict.fromkeys(paths))
-    found = set()
+    matched = set()
     for pattern in patterns:
         matches = _matcher(pattern)
         own = {p for p in paths if p[1] == pattern or matches(_name(p))}
@@ -284,8 +283,8 @@ def _chosen(patterns: Sequence[str], paths: Iterable[Path]) -> set[Path]:
             stages = dict.fromkeys(path[1] for path in paths)
             known = unknown("stage or pattern to reinitialise", pattern, stages)
             raise SurgeryError(f"{known} A pattern must match a whole path, such as stage1/.*")
-        found |= own
-    return found
+        matched |= own
+    return matched
 
 
 def _matcher(pattern: str) -> Callable[[str], Any]:
@@ -296,7 +295,7 @@ def _matcher(pattern: str) -> Callable[[str], Any]:
 
 
 def _first_stage(paths: Iterable[Path]) -> str:
-    """That sees the images, as far as names tell; their order may be that of the alphabet."""
+    """The stage that sees the images, by its name: the order of the paths may be alphabetical."""
     stages = list(dict.fromkeys(path[1] for path in paths if path[0] == "params"))
     return "stem" if "stem" in stages else next((s for s in stages if s != "head"), stages[0])
 
@@ -304,16 +303,16 @@ def _first_stage(paths: Iterable[Path]) -> str:
 def _first_kernel(shapes: Mapping[Path, tuple[Path, Path]], stage: str) -> Path | None:
     """The kernel of the stage that differs in its input channels alone, if it is the only one."""
 
-    def but_inputs(shape: Any) -> Any:
+    def without_inputs(shape: Any) -> Any:
         return (*shape[:2], *shape[3:])
 
-    found = [
+    kernels = [
         path
         for path, (old, new) in shapes.items()
         if path[1] == stage and path[-1] == "kernel"
-        if len(old) == len(new) == 4 and but_inputs(old) == but_inputs(new)
+        if len(old) == len(new) == 4 and without_inputs(old) == without_inputs(new)
     ]
-    return found[0] if len(found) == 1 else None
+    return kernels[0] if len(kernels) == 1 else None
 
 
 def _as(value: Any, dtype: Any) -> Any:
@@ -342,7 +341,7 @@ def _check(
     total: int,
     advice: str,
 ) -> None:
-    """Refuses what does not fit."""
+    """Raises an error that lists all arrays that do not fit."""
     if shapes or any(problems.values()):
         lines = [
             f"the source is another network: {copied - len(shapes)} of {total} arrays are there "
@@ -352,12 +351,12 @@ def _check(
             if paths:
                 lines.append(f"  {what} ({len(paths)}): {some(_names(paths), 10)}")
         if shapes:
-            said = [f"{_name(path)} {old} -> {new}" for path, (old, new) in shapes.items()]
-            lines.append(f"  other shapes, theirs -> ours ({len(said)}): {some(said, 10)}")
+            changes = [f"{_name(path)} {old} -> {new}" for path, (old, new) in shapes.items()]
+            lines.append(f"  other shapes, theirs -> ours ({len(changes)}): {some(changes, 10)}")
         raise SurgeryError("\n".join([*lines, advice]))
     if not copied:
         raise SurgeryError(
-            "nothing would be copied: everything is to start afresh. Reinitialise less, or train "
+            "nothing would be copied: everything starts afresh. Reinitialise less, or train "
             "from scratch."
         )
 
@@ -368,7 +367,7 @@ def _advice(
     first: str | None,
     reinitialise: Sequence[str],
 ) -> str:
-    """What to do; ``first`` is the stage whose channels could still be adapted."""
+    """Advice for the error; ``first`` is the stage whose channels could still be adapted."""
     paths = [*shapes, *(path for each in problems.values() for path in each)]
     names = [f'"{name}"' for name in dict.fromkeys([*reinitialise, *(p[1] for p in paths)])]
     again = f"reinitialise=({', '.join(names)}{',' if len(names) == 1 else ''})"
@@ -377,7 +376,7 @@ def _advice(
     if first is not None and len(paths) == 1 and _first_kernel(dict(shapes), first):
         return 'Only the input channels differ: channels="sum" or channels="adapt".'
     return (
-        "Make the network that the source is of (model and options), or let what differs start "
+        "Create the network of the source (model and options), or let the arrays that differ start "
         f"afresh: {again}."
     )
 

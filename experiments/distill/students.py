@@ -9,12 +9,12 @@ import numpy as np
 from cnnlab import losses
 from cnnlab.data import Dataset, Splits
 from cnnlab.data.splits import class_index
-from cnnlab.losses import TaughtLoss
+from cnnlab.losses import TargetLoss
 from cnnlab.studies import build
 from cnnlab.studies.study import Study
 from cnnlab.studies.teachers import Teacher, cached_teacher_logits
 from cnnlab.train import Recipe
-from cnnlab.transfer import live_teacher, taught, without_classes
+from cnnlab.transfer import live_teacher, with_teacher_targets, without_classes
 
 from .config import Config, Kind
 
@@ -50,7 +50,8 @@ def student_recipe(
     options: dict[str, Any] = {"rule": config.rule, "temperature": kind.temperature}
     live = config.teaching == "live"
     if not live:
-        train = taught(train, cached_teacher_logits(s, teacher, "train", train, **options))
+        logits = cached_teacher_logits(s, teacher, "train", train, **options)
+        train = with_teacher_targets(train, logits)
     if kind.reduced:
         train = without_classes(train, missing)
     if config.unlabelled:
@@ -63,7 +64,7 @@ def student_recipe(
     return recipe, train
 
 
-def student_loss(config: Config, temperature: float) -> TaughtLoss:
+def student_loss(config: Config, temperature: float) -> TargetLoss:
     """The loss of distilled students: T² KL and cross-entropy, or regression on the logits.
 
     Raises:

@@ -40,7 +40,7 @@ def run(config: Config) -> dict[str, Any]:
         s.begin(f"init_study-{config.dataset}-{config.model}", splits.notes)
         layers = {}
         for setting in [*(lecture_settings() if config.lecture else []), own]:
-            path = f"layers/{figures.file_name(setting.name)}.json"
+            path = f"layers/{setting.name.replace('/', '-')}.json"
             layers[setting.name] = s.cached_json(path, functools.partial(measure, s, setting))
         learning = {}
         for label, init in inits.items() if config.epochs else ():

@@ -68,15 +68,9 @@ def measure(s: Study[Config], setting: Setting) -> dict[str, Any]:
         runs[label] = _measure_init(setting, init, s.config.all_seeds)
         stds = [f"{float(layer.reads.std):.3g}" for layer in runs[label][0]]
         s.say(f"{setting.name}, {label}: std of each layer's input: {' '.join(stds)}")
-    columns = [layer.name for layer in next(iter(runs.values()))[0]]
-    first = {label: [layer.reads for layer in seeds[0]] for label, seeds in runs.items()}
-    heading = f"{setting.name}: the input of each layer, mean ± standard deviation (first seed)"
-    file = figures.file_name(setting.name)
-    s.save_figure(f"histograms-{file}", lambda: figures.histograms(first, columns, title=heading))
-    s.save_figure(
-        f"layers-{file}",
-        lambda: figures.by_layer(figures.layer_panels(runs), columns, title=setting.name),
-    )
+    name, file = setting.name, "".join(c if c.isalnum() else "-" for c in setting.name)
+    s.save_figure(f"histograms-{file}", lambda: figures.inputs(runs, name))
+    s.save_figure(f"layers-{file}", lambda: figures.deviations(runs, name))
     return {label: _summary(seeds) for label, seeds in runs.items()}
 
 

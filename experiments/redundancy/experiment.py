@@ -53,7 +53,7 @@ def run(config: Config) -> dict[str, Any]:
 
 def _check_trainings(config: Config, splits: Splits) -> None:
     """Refuses trainings that cannot be, before anything is written."""
-    pruning.slower(all_sparsities(config), config.head_factor)
+    pruning.scale_pruning_rate(all_sparsities(config), config.head_factor)
     losses.distillation(config.temperature, config.teacher_weight)
     for each in (config, *config.small_networks().values()):
         check_fits(build.make_recipe(each, splits.train), splits.train)

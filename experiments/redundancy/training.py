@@ -17,7 +17,7 @@ from cnnlab.studies.study import Study
 from cnnlab.studies.teachers import Teacher
 from cnnlab.train import Recipe, TrainState, evaluate
 from cnnlab.train.state import restarted
-from cnnlab.transfer import live_teacher, pruning, taught, teacher_logits
+from cnnlab.transfer import live_teacher, pruning, teacher_logits, with_teacher_targets
 
 from .config import Config
 from .summary import METHODS
@@ -42,8 +42,8 @@ def all_sparsities(config: Config) -> tuple[float, ...]:
       ValueError: if they do not rise, or rate or rounds are out of range.
     """
     if config.sparsities:
-        return pruning.rising(config.sparsities)
-    return pruning.geometric(config.rate, config.rounds)
+        return pruning.check_sparsities(config.sparsities)
+    return pruning.geometric_sparsities(config.rate, config.rounds)
 
 
 def train_all(s: Study[Config], splits: Splits) -> Iterator[Networks]:
@@ -73,7 +73,7 @@ def prune_in_rounds(
     optimizer = optax.chain(recipe.optimizer, optim.keep_zeros())
     sparse = dataclasses.replace(recipe, optimizer=optimizer)
     sparsities = all_sparsities(config)
-    heads = pruning.slower(sparsities, config.head_factor)
+    heads = pruning.scale_pruning_rate(sparsities, config.head_factor)
     if float(pruning.sparsity(initial.params)):
         s.say("note: weights that start at exactly zero are as good as pruned, and stay zero")
     last = _last_stage(recipe, initial.params)
@@ -85,8 +85,8 @@ def prune_in_rounds(
         pruned = pruning.prune(continued.params, sparsity, **options)
         trained = {}
         for method, params, state in (
-            ("rewound", pruning.rewound(mask, initial.params), initial),
-            ("reinitialised", pruning.rewound(mask, fresh.params), fresh),
+            ("rewound", pruning.rewind(mask, initial.params), initial),
+            ("reinitialised", pruning.rewind(mask, fresh.params), fresh),
             ("continued", pruned, continued),
         ):
             trained[method] = train_networks(
@@ -117,7 +117,7 @@ def distill(
         outputs = live_teacher(teacher.networks, recipe, train)
         recipe = dataclasses.replace(recipe, teacher=outputs)
     else:
-        train = taught(train, teacher_logits(teacher.networks, train))
+        train = with_teacher_targets(train, teacher_logits(teacher.networks, train))
     before = config.epochs  # of the teacher
     return train_networks(
         s, splits, "distilled", config, recipe, name, train=train, epochs_before=before

@@ -88,3 +88,10 @@ def test_images_without_channels_are_told_to_add_them():
 def test_every_transformation_checks_its_images(transform):
     with pytest.raises(ValueError, match=r"must be \[N, H, W, C\]"):
         transform(KEY, jnp.zeros((8, 8)))
+
+
+def test_no_transformation_is_the_identity_which_can_be_told():
+    images = jnp.arange(12.0).reshape(1, 2, 2, 3)
+    assert augment.compose() is augment.identity
+    assert augment.compose(augment.flip()) is not augment.identity
+    np.testing.assert_array_equal(augment.identity(KEY, images), images)

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from cnnlab.data import Dataset, compute_statistics, folds, split, subset
+from cnnlab.data import Dataset, Splits, compute_statistics, fingerprint, folds, load, split, subset
 
 
 def dataset(counts=(50, 30, 20)):
@@ -187,3 +187,14 @@ def test_statistics_are_those_of_the_subset():
     data = dataclasses.replace(data, statistics=compute_statistics(data))
     part = subset(data, per_class=5)
     assert part.statistics == compute_statistics(part)
+
+
+def test_parts_are_marked_and_what_is_taken_from_them_stays_so():
+    splits = load("synthetic:60:6x6x1:3")
+    marks = [part.part for part in (splits.train, splits.validation, splits.test)]
+    assert marks == ["train", "validation", "test"]
+    assert splits.test.take([1, 0]).part == "test"
+    assert subset(splits.test, per_class=1).part == "test"
+    unmarked = dataclasses.replace(splits.test, part=None)
+    assert fingerprint(unmarked) == fingerprint(splits.test)
+    assert Splits(splits.test, None, splits.train).train.part == "train"

@@ -1,4 +1,4 @@
-"""Averages of weights, against NumPy in float64 and soups worked out by hand."""
+"""Averages of weights, against NumPy in float64 and soups computed by hand."""
 
 import dataclasses
 import functools
@@ -9,7 +9,7 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab import augment, data, models, optim, train
-from cnnlab.ensemble.averages import Running, Try, average, greedy_soup, members_average
+from cnnlab.ensemble.averages import RunningAverage, SoupStep, average, average_members, greedy_soup
 from cnnlab.keys import run_key
 
 SHAPE = (4, 4, 1)
@@ -74,7 +74,7 @@ def test_an_average_is_the_mean_to_float_precision(states, weights):
             assert (np.abs(mean - wanted) <= 2.0**-24 * scale).all()
     same(found.step, states[-1].step)
     same(found.opt_state, states[-1].opt_state)
-    assert found.average is None  # what is averaged are the parameters, and they are evaluated
+    assert found.average is None  # the averaged parameters are evaluated
 
 
 def test_an_average_of_one_kind_of_network_is_that_network_bitwise(states):
@@ -85,17 +85,17 @@ def test_an_average_of_one_kind_of_network_is_that_network_bitwise(states):
     without = average([states[0], states[1]._replace(params=bad)], (1, 0))
     same(without.params, plain.params)
     one = jax.tree.map(lambda leaf: jnp.stack([leaf[0]] * 3), states[0])
-    same(members_average(one), jax.tree.map(lambda leaf: leaf[:1], plain))
+    same(average_members(one), jax.tree.map(lambda leaf: leaf[:1], plain))
 
 
 def test_the_average_of_members_is_that_of_the_networks(states):
     wanted = average([train.member(states[0], 0), train.member(states[0], 1)], (1, 3))
-    same(train.member(members_average(states[0], (1, 3)), 0), wanted)
+    same(train.member(average_members(states[0], (1, 3)), 0), wanted)
 
 
 def test_a_running_average_is_the_average(states, quick_jit):
-    add = quick_jit(Running.add)
-    running = Running.start(states[0])
+    add = quick_jit(RunningAverage.add)
+    running = RunningAverage.start(states[0])
     for state in states[1:]:
         running = add(running, state)
     np.testing.assert_array_equal(running.averaged, [3, 3])
@@ -107,7 +107,7 @@ def test_a_running_average_is_the_average(states, quick_jit):
     same(found.model_state, states[-1].model_state)
     same(found.step, states[-1].step)
     assert found.average is None
-    alone = Running.start(train.member(states[0], 0))
+    alone = RunningAverage.start(train.member(states[0], 0))
     for state in states[1:]:
         alone = alone.add(train.member(state, 0))
     same(alone.states(train.member(states[-1], 0)).params, train.member(found, 0).params)
@@ -117,7 +117,7 @@ def test_a_running_average_of_half_precision_loses_nothing():
     """1 + 1/256 is no bfloat16: a mean kept in bfloat16 would stay where it is."""
     params = {"kernel": jnp.ones(3, jnp.bfloat16)}
     state = train.TrainState(jnp.int32(0), params, {}, (), None)
-    running = Running.start(state)
+    running = RunningAverage.start(state)
     for _ in range(255):
         running = running.add(state._replace(params={"kernel": jnp.full(3, 2, jnp.bfloat16)}))
     np.testing.assert_allclose(running.params["kernel"], 2 - 1 / 256, rtol=1e-6)
@@ -133,7 +133,7 @@ def test_a_running_average_of_half_precision_loses_nothing():
         ((1, 1), "one weight for each of the 3"),
     ],
 )
-def test_weights_that_cannot_be_are_refused(states, weights, message):
+def test_invalid_weights_are_refused(states, weights, message):
     with pytest.raises(ValueError, match=message):
         average(states, weights)
 
@@ -141,7 +141,7 @@ def test_weights_that_cannot_be_are_refused(states, weights, message):
 def test_networks_that_do_not_fit_are_named(recipe, states, splits):
     with pytest.raises(ValueError, match="at least one network"):
         average([])
-    with pytest.raises(ValueError, match="got one. For the mean over its members: members_average"):
+    with pytest.raises(ValueError, match="got one. For the mean over its members: average_members"):
         average(states[0])
     with pytest.raises(ValueError, match="at least one network"):
         greedy_soup(recipe, [], splits.validation, splits.train)
@@ -210,7 +210,7 @@ def test_a_greedy_soup_is_that_of_the_paper(linear, candidates, splits):
     wanted, tries = brute_force(candidates.params["head"]["dense"], splits.validation)
     assert found.chosen == wanted
     for one, other in zip(found.history, tries, strict=True):
-        assert one == Try(*other[:1], *map(pytest.approx, other[1:3]), other[3])
+        assert one == SoupStep(*other[:1], *map(pytest.approx, other[1:3]), other[3])
     # The problem must be one where something is kept and something is not.
     assert 1 < len(wanted) < 6
     chosen = [train.member(candidates, index) for index in wanted]
@@ -235,16 +235,16 @@ def test_a_soup_of_copies_is_the_network(linear, candidates, splits):
 
 
 def test_a_soup_has_the_statistics_of_its_own_inputs(recipe, splits, quick_jit):
-    """The layer's inputs are a dense layer's outputs, which are worked out here."""
+    """The layer's inputs are a dense layer's outputs, which are computed here."""
     recipe = dataclasses.replace(recipe, ema_decay=None)
     one = quick_jit(lambda key: train.init_state(recipe, key, SHAPE))(run_key(0))
     states = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), one)
     first, last = states.params["stage1"]["dense"], states.params["head"]["dense"]
     first["kernel"] = first["kernel"].at[1].add(0.5)
-    last["kernel"] = jnp.zeros_like(last["kernel"])  # it always says the same: no soup is worse
+    last["kernel"] = jnp.zeros_like(last["kernel"])  # it always predicts the same: no soup is worse
     found = greedy_soup(recipe, states, splits.validation, splits.train, batch_size=10_000)
     assert found.chosen == (0, 1)
-    same(found.states.params, members_average(states).params)
+    same(found.states.params, average_members(states).params)
     dense = train.member(found.states, 0).params["stage1"]["dense"]
     inputs = pixels(splits.train) @ np.asarray(dense["kernel"]) + np.asarray(dense.get("bias", 0))
     stats = found.states.model_state["batch_stats"]["stage1"]["norm"]

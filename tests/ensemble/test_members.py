@@ -1,4 +1,4 @@
-"""What members differ by, and states of several trainings as one ensemble."""
+"""Bootstraps and subsets of members, and states of several trainings as one ensemble."""
 
 import dataclasses
 
@@ -8,11 +8,11 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab import data, models, optim
-from cnnlab.ensemble.members import bootstrap, joined, subsets
+from cnnlab.ensemble.members import bootstrap, concatenate_members, subsets
 from cnnlab.train import Average, predict, states_of
 
 
-def test_a_bootstrap_draws_with_replacement_and_shows_two_thirds():
+def test_a_bootstrap_draws_with_replacement_and_holds_two_thirds():
     """1 - 1/e of the examples on average, each 0, 1, 2 … times as a Poisson variable of mean 1."""
     drawn = bootstrap(20_000, 3, seed=5)
     assert drawn.shape == (3, 20_000) and drawn.dtype == np.int32
@@ -66,10 +66,10 @@ def networks(quick_jit, tiny):
     return recipe, one(), one()
 
 
-def test_joined_states_predict_what_each_did(networks):
+def test_concatenated_states_predict_as_each_did(networks):
     recipe, left, right = networks
     part = data.load("synthetic:30:8x8x1:3").test
-    both = predict(recipe, joined([left, right]), part)
+    both = predict(recipe, concatenate_members([left, right]), part)
     assert both.shape[0] == 2
     for member, states in zip(both, (left, right), strict=True):
         np.testing.assert_allclose(member, predict(recipe, states, part)[0], rtol=1e-6)
@@ -78,31 +78,31 @@ def test_joined_states_predict_what_each_did(networks):
 def test_an_empty_ensemble_and_members_of_other_shapes_are_refused(networks):
     _, left, _ = networks
     with pytest.raises(ValueError, match="at least one member"):
-        joined([])
+        concatenate_members([])
     other = left._replace(params=jax.tree.map(lambda x: x[..., :2], left.params))
     message = r"part 0 and part 1 differ in 2 arrays: .*bias.*\[3\] and float32\[2\]"
     with pytest.raises(ValueError, match=message):
-        joined([left, other])
+        concatenate_members([left, other])
 
 
-def test_other_optimizers_are_left_out_and_other_averages_are_said(networks):
+def test_other_optimizers_are_left_out_and_other_averages_are_named(networks):
     recipe, left, right = networks
     adam = dataclasses.replace(recipe, optimizer=optim.create("adam", 0.1))
     other = states_of(adam, {"params": jax.tree.map(lambda x: x[0], right.params)})
-    both = joined([left, other])
-    assert both.opt_state == () and jax.tree.leaves(joined([left, right]).opt_state)
+    both = concatenate_members([left, other])
+    assert both.opt_state == () and jax.tree.leaves(concatenate_members([left, right]).opt_state)
     part = data.load("synthetic:30:8x8x1:3").test
     np.testing.assert_array_equal(
-        predict(recipe, both, part), predict(recipe, joined([left, right]), part)
+        predict(recipe, both, part), predict(recipe, concatenate_members([left, right]), part)
     )
     averaging = right._replace(average=Average(right.params, {}))
     with pytest.raises(ValueError, match=r"all or none must have a moving average.*\.average"):
-        joined([left, averaging])
+        concatenate_members([left, averaging])
 
 
 def test_one_state_and_states_without_members_are_refused(networks):
     _, left, _ = networks
     with pytest.raises(ValueError, match=r"got one TrainState: \[states\]"):
-        joined(left)
+        concatenate_members(left)
     with pytest.raises(ValueError, match=r"a step of shape \(\) for part 1.*x\[None\]"):
-        joined([left, jax.tree.map(lambda x: x[0], left)])
+        concatenate_members([left, jax.tree.map(lambda x: x[0], left)])

@@ -13,7 +13,7 @@ from jax import numpy as jnp
 from cnnlab import augment, models, train
 from cnnlab.augment import views
 from cnnlab.data.dataset import Dataset
-from cnnlab.ensemble.predictions import _Thinned, dropout_logits, view_logits
+from cnnlab.ensemble.predictions import _DropoutNetwork, dropout_logits, view_logits
 from cnnlab.models import Network, multiply_adds
 from cnnlab.models.dropout import Dropout
 from cnnlab.models.perceptron import Classifier, Hidden
@@ -71,7 +71,7 @@ class Foreign(nn.Module):
 
 
 class Dropped(nn.Module):
-    """Drops inputs: with a linear layer behind it, what the mean and the variance are is known."""
+    """Drops inputs: followed by a linear layer, the mean and the variance are known."""
 
     rate: float
     form: str = "inverted"
@@ -156,7 +156,7 @@ def test_samples_are_those_of_their_seed_and_differ(states, sampled):
     assert not np.isclose(other, sampled).all(axis=(0, 2, 3)).any()
 
 
-def test_a_sample_does_not_depend_on_what_else_is_predicted(states, sampled):
+def test_a_sample_does_not_depend_on_other_predictions(states, sampled):
     """Neither on the batch (BatchNorm is in evaluation) nor on members or later samples."""
     some = np.asarray([7, 2, 12])
     alone = jax.tree.map(lambda leaf: leaf[1:], states)
@@ -190,9 +190,9 @@ def test_the_dropout_of_flax_is_sampled_from_and_its_errors_are_value_errors():
         view_logits(recipe, states, DATASET, views.ten_crop(3))
 
 
-def test_what_lies_before_the_first_dropout_runs_once():
+def test_stages_before_the_first_dropout_run_once():
     network = Network((("stem", Hidden(64)), ("drop", Dropped(0.5)), ("head", Classifier(3))))
-    thinned = _Thinned(network, "drop", 20, 0)
+    thinned = _DropoutNetwork(network, "drop", 20, 0)
     state = jax.tree.map(lambda x: x[0], make_states(make_recipe(network), 1))
     image = jnp.zeros((1, 4, 4, 1))
     cost = multiply_adds(lambda x: thinned.apply({"params": state.params}, x, train=False), image)
@@ -220,7 +220,7 @@ print(json.dumps([len(jax.devices()), seen.tolist(), dropped.tolist()]))
 """
 
 
-def test_several_devices_give_what_one_gives(run_on_devices, states, sampled):
+def test_several_devices_predict_as_one_does(run_on_devices, states, sampled):
     seen = view_logits(BATCHNORM, states, DATASET, views.mirror(), batch_size=8)
     count, views_there, samples_there = run_on_devices(4, DEVICES)
     assert count == 4
@@ -237,7 +237,7 @@ def test_a_network_without_dropout_is_refused(name):
         dropout_logits(recipe, states, DATASET, 2)
 
 
-def test_what_cannot_be_predicted_is_refused(states):
+def test_invalid_predictions_are_refused(states):
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         dropout_logits(BATCHNORM, states, DATASET, 0)
     with pytest.raises(ValueError, match="as large as the crops of 5 x 5"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize
 
-from cnnlab.ensemble.combine import combine
+from cnnlab.ensemble.combination import combine
 from cnnlab.ensemble.selection import greedy_selection, validation_weights
 
 RNG = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_equal_members_share_and_one_has_all():
 
 
 def brute(logits, loss, rounds):
-    """The same search, with nothing shared: every ensemble combined from its members anew."""
+    """The same search, with nothing shared: every ensemble is combined from its members again."""
     chosen = [min(range(len(logits)), key=lambda m: loss(logits[[m]]))]
     path = [list(chosen)]
     for _ in range(rounds):
@@ -130,7 +130,7 @@ def test_ties_of_accuracy_are_decided_by_the_likelihood():
     np.testing.assert_array_equal(got, [0, 1])
 
 
-def test_the_start_is_as_many_of_the_best_as_do_best_together():
+def test_the_start_is_as_many_of_the_best_as_are_best_together():
     ranked = sorted(range(6), key=lambda m: nll(LOGITS[[m]]))
     losses = [nll(LOGITS[ranked[:n]]) for n in range(1, 7)]
     for most in (2, 6, 99):
@@ -147,7 +147,7 @@ def test_many_rounds_come_near_the_best_mixture():
 
 
 def test_bags_are_selections_from_parts_of_the_members_averaged():
-    # Bags of one member: the weights count how often each was drawn.
+    # Bags of one member: the weights count the draws of each.
     got = greedy_selection(LOGITS, LABELS, bags=60, bag_fraction=1 / 6, rounds=2, seed=4)
     np.testing.assert_allclose(got * 60, np.round(got * 60), atol=1e-9)
     assert (got > 0).all() and got.sum() == pytest.approx(1)

@@ -11,8 +11,8 @@ from jax import numpy as jnp
 from scipy import stats
 from sklearn.decomposition import PCA
 
-from cnnlab.ensemble import joined
-from cnnlab.losses_reconstruction import reconstruction
+from cnnlab.ensemble import concatenate_members
+from cnnlab.losses.reconstruction import reconstruction
 from cnnlab.models.autoencoder import dense_autoencoder
 from cnnlab.train import states_of
 from experiments import autoencoder, autoencoder_claims, autoencoder_settings
@@ -114,7 +114,7 @@ def run_identity(directory, monkeypatch, **settings):
         dense = {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}
         params = {"stage1": {"dense": dense}, "up1": {"dense": {"bias": jnp.zeros(size)}}}
         one = states_of(recipe, {"params": params})
-        return Part(joined([one] * len(config.all_seeds)), {}, 1, 1.0)
+        return Part(concatenate_members([one] * len(config.all_seeds)), {}, 1, 1.0)
 
     monkeypatch.setattr(autoencoder, "train_part", train_part)
     monkeypatch.setattr(autoencoder, "_draw", lambda *drawn: None)

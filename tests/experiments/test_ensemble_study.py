@@ -8,7 +8,7 @@ import pytest
 from jax import numpy as jnp
 from scipy.special import softmax
 
-from cnnlab.ensemble import joined
+from cnnlab.ensemble import concatenate_members
 from cnnlab.train import states_of
 from experiments import ensemble_study, ensembles_page
 from experiments.parts import Part
@@ -36,7 +36,7 @@ def said(recipe, seeds):
         dense = {"kernel": jnp.zeros((36, 3)), "bias": jnp.asarray(answer(seed))}
         return states_of(recipe, {"params": {"head": {"dense": dense}}})
 
-    return joined([one(seed) for seed in seeds])
+    return concatenate_members([one(seed) for seed in seeds])
 
 
 @pytest.fixture(scope="module")

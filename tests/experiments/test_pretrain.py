@@ -68,7 +68,7 @@ def finished(tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stacking, "denoising", learn("denoising"))
+        patch.setattr(stacking, "denoising_autoencoders", learn("denoising"))
         patch.setattr(stacking, "belief_network", learn("rbm"))
         patch.setattr(pretrain, "train_part", train_part)
         patch.setattr(pretrain, "fresh_states", fresh)

@@ -60,7 +60,7 @@ def finished(tmp_path_factory):
     def fresh_states(config, recipe, scenes, seeds):
         return filled(recipe, seeds, scenes.image_shape)
 
-    def predicted_masks(recipe, states, dataset):
+    def predict_masks(recipe, states, dataset):
         generator = np.random.Generator(np.random.PCG64(len(asked)))
         shape = (len(states.step), *dataset.annotations.shape)
         return generator.integers(0, 3, shape).astype(np.uint8)
@@ -69,7 +69,7 @@ def finished(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(segment, "train_part", train_part)
         patch.setattr(segment, "fresh_states", fresh_states)
-        patch.setattr(segmentation, "predicted_masks", predicted_masks)
+        patch.setattr(segmentation, "predict_masks", predict_masks)
         patch.setattr(train, "evaluate", lambda *a, **k: {"accuracy": np.array([0.8, 0.9])})
         result = segment.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result, asked
@@ -166,13 +166,13 @@ def test_without_padding_the_middle_is_judged_and_rare_classes_weigh_more(monkey
     recipes = segment._recipes(config, scenes)  # whose shapes are checked
     middle = scenes.test.annotations[:, 8:12, 8:12]  # 20 - 4 halved, - 4, doubled, - 4, is 4
 
-    def predicted_masks(recipe, states, dataset):
+    def predict_masks(recipe, states, dataset):
         images = jnp.zeros((1, *dataset.image_shape))
         out = jax.eval_shape(lambda x: recipe.network.init_with_output(run_key(0), x)[0], images)
         assert out.shape == (1, *middle.shape[1:], 3)
         return np.stack([middle, np.zeros_like(middle)])
 
-    monkeypatch.setattr(segmentation, "predicted_masks", predicted_masks)
+    monkeypatch.setattr(segmentation, "predict_masks", predict_masks)
     found = segment_report.judged(recipes["both"], None, scenes.test)
     first, second = found["pixel_accuracy"]["values"]
     assert (first, second) == (1, pytest.approx((middle == 0).mean()))

@@ -9,7 +9,7 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab.data.batches import steps_per_epoch
-from cnnlab.ensemble import joined
+from cnnlab.ensemble import concatenate_members
 from cnnlab.train import states_of
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.recorder import Interrupted
@@ -188,7 +188,7 @@ def test_fresh_starts_have_as_many_networks_for_the_same_epochs(monkeypatch, tmp
             {"kernel": jnp.zeros((36, 3)), "bias": seed * jnp.eye(3)[0]}
             for seed in settings["seeds"]
         ]
-        states = joined(
+        states = concatenate_members(
             [states_of(recipe, {"params": {"head": {"dense": each}}}) for each in starts]
         )
         return Part(states, {}, 3, 1.0)

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from cnnlab.report import detect_figures
+from cnnlab.report import detect_figures, drawing
 from cnnlab.report.average_precision import Detections
 
 IMAGES = np.zeros((2, 8, 8, 1), np.uint8)
@@ -28,7 +28,7 @@ def rectangles(axes):
 
 
 def test_objects_and_what_was_found_lie_where_they_are():
-    figure = detect_figures.draw_scenes(
+    figure = detect_figures.scenes(
         IMAGES, BOXES, CLASSES, {"one": FOUND, "other": FOUND}, ("four", "five")
     )
     first, second, *others = figure.axes
@@ -48,27 +48,28 @@ def test_objects_and_what_was_found_lie_where_they_are():
 
 def test_curves_and_seeds_are_drawn_in_per_cent(tmp_path):
     curves = {"one": ([1.0, 0.5], [0.25, 0.5])}
-    line = detect_figures.draw_precision_recall(curves).axes[0].lines[0]
+    line = detect_figures.precision_recall(curves).axes[0].lines[0]
     np.testing.assert_allclose(line.get_xydata(), [[25, 100], [50, 50]])
     networks = {
         "one": {"IoU 0.5": [0.5, 0.7], "IoU 0.75": [0.1, 0.3]},
         "other": {"IoU 0.5": [0.4], "IoU 0.75": [0.2]},
     }
-    path = detect_figures.comparison(networks, tmp_path / "comparison.png", title="a title")
+    figure = detect_figures.comparison(networks, title="a title")
+    path = drawing.save(figure, tmp_path / "comparison.png")
     assert path.read_bytes()[:4] == b"\x89PNG"
-    left, right = detect_figures.draw_comparison(networks).axes
+    left, right = figure.axes
     assert [text.get_text() for text in left.texts] == ["60.0", "40.0"]
     assert [text.get_text() for text in right.texts] == ["20.0", "20.0"]
 
 
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="both are needed"):
-        detect_figures.draw_scenes(IMAGES, BOXES, CLASSES, {}, ("four", "five"))
+        detect_figures.scenes(IMAGES, BOXES, CLASSES, {}, ("four", "five"))
     with pytest.raises(ValueError, match="at least one curve"):
-        detect_figures.draw_precision_recall({})
+        detect_figures.precision_recall({})
     with pytest.raises(ValueError, match=r"\[L\] both"):
-        detect_figures.draw_precision_recall({"one": ([1.0], [0.5, 0.6])})
+        detect_figures.precision_recall({"one": ([1.0], [0.5, 0.6])})
     with pytest.raises(ValueError, match="at least one network"):
-        detect_figures.draw_comparison({})
+        detect_figures.comparison({})
     with pytest.raises(ValueError, match="other must have values"):
-        detect_figures.draw_comparison({"one": {"a": [1.0]}, "other": {"b": [1.0]}})
+        detect_figures.comparison({"one": {"a": [1.0]}, "other": {"b": [1.0]}})

@@ -300,6 +300,10 @@ def test_filters_have_grey_for_no_weight_and_the_largest_come_first():
     np.testing.assert_array_equal(shown[:, 3], [1, 1])
     np.testing.assert_array_equal(shown[:, 4:], [[0.5, 0.5, 0.5], [0.5, 1, 0.5]])
     assert axes.get_title() == "layer: the 2 largest of 3"
+    kernels[0, 0, 0] = [1.0, 0.1, -2.0]  # each of its own scale
+    shown = mosaics.kernel_images(kernels, 3)[..., 0]
+    np.testing.assert_allclose(shown[0], [[0.25, 0, 0.5], [0.5, 0.5, 0.5]])
+    np.testing.assert_allclose(shown[1], [[0.75, 0.5, 0.5], [0.5, 1, 0.5]])
 
 
 def test_tiles_are_in_rows_and_missing_ones_white():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cnnlab.report import image_figures
+from cnnlab.report import drawing, image_figures
 from cnnlab.report.image_figures import Row
 
 
@@ -15,7 +15,7 @@ def pictures(axes):
 def test_each_row_shows_its_images_with_their_scores_under_them():
     clean = np.linspace(0, 1, 2 * 4 * 4).reshape(2, 4, 4, 1)
     rows = {"original": Row(clean), "noisy": Row(clean + 0.5, [20.04, 30.0], [0.5, 0.875])}
-    figure = image_figures.draw_restorations(rows, title="a title")
+    figure = image_figures.restorations(rows, title="a title")
     assert len(figure.axes) == 4
     shown = pictures(figure.axes)
     np.testing.assert_allclose(shown[1], np.repeat(clean[1], 3, -1))
@@ -28,7 +28,7 @@ def test_each_row_shows_its_images_with_their_scores_under_them():
 def test_colours_stay_and_no_scores_are_promised_where_there_are_none():
     image = np.zeros((1, 2, 2, 3))
     image[..., 0] = 1
-    figure = image_figures.draw_restorations({"red": Row(image)})
+    figure = image_figures.restorations({"red": Row(image)})
     np.testing.assert_array_equal(pictures(figure.axes)[0], image[0])
     assert figure.get_suptitle() == ""
 
@@ -38,7 +38,7 @@ def test_methods_are_points_with_their_intervals_from_top_to_bottom():
         "median": {"mean": 20.0, "interval": [19.0, 22.0]},
         "ours": {"mean": 25.0, "interval": None},
     }
-    figure = image_figures.draw_scores({"PSNR (dB)": panel, "SSIM": panel}, ours=["ours"])
+    figure = image_figures.scores({"PSNR (dB)": panel, "SSIM": panel}, ours=["ours"])
     axes = figure.axes[0]
     low, high = axes.get_ylim()
     assert low > high  # the first is at the top
@@ -51,23 +51,13 @@ def test_methods_are_points_with_their_intervals_from_top_to_bottom():
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["median", "ours"]
 
 
-def test_filters_are_grey_at_no_weight_and_the_largest_ones_are_drawn_in_their_order():
-    kernels = np.zeros((2, 2, 1, 3))
-    kernels[0, 0, 0] = [1.0, 0.1, -2.0]
-    kernels[1, 1, 0] = [-0.5, 0.0, 0.0]
-    figure = image_figures.draw_filters(kernels, most=2, title="stem")
-    first, second = (image[..., 0] for image in pictures(figure.axes))
-    np.testing.assert_allclose(first, [[1, 0.5], [0.5, 0.25]])
-    np.testing.assert_allclose(second, [[0, 0.5], [0.5, 0.5]])
-    assert figure.get_suptitle() == "stem: the 2 largest of 3"
-
-
 def test_figures_are_saved(tmp_path):
     image = np.zeros((1, 2, 2, 1))
     paths = [
-        image_figures.restorations({"one": Row(image)}, tmp_path / "a.png"),
-        image_figures.scores({"S": {"m": {"mean": 1.0, "interval": None}}}, tmp_path / "b.png"),
-        image_figures.filters(np.zeros((2, 2, 3, 1)), tmp_path / "c.png"),
+        drawing.save(image_figures.restorations({"one": Row(image)}), tmp_path / "a.png"),
+        drawing.save(
+            image_figures.scores({"S": {"m": {"mean": 1.0, "interval": None}}}), tmp_path / "b.png"
+        ),
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
@@ -75,28 +65,26 @@ def test_figures_are_saved(tmp_path):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: image_figures.draw_restorations({}), "at least one"),
+        (lambda: image_figures.restorations({}), "at least one"),
         (
-            lambda: image_figures.draw_restorations(
+            lambda: image_figures.restorations(
                 {"a": Row(np.zeros((1, 2, 2, 1))), "b": Row(np.zeros((2, 2, 2, 1)))}
             ),
             "the same images, at least one, got {'a': 1, 'b': 2}",
         ),
         (
-            lambda: image_figures.draw_restorations({"a": Row(np.zeros((1, 2, 2, 2)))}),
+            lambda: image_figures.restorations({"a": Row(np.zeros((1, 2, 2, 2)))}),
             r"C = 1 or 3, got shape \(1, 2, 2, 2\)",
         ),
         (
-            lambda: image_figures.draw_restorations({"a": Row(np.zeros((1, 2, 2, 1)), [1, 2])}),
+            lambda: image_figures.restorations({"a": Row(np.zeros((1, 2, 2, 1)), [1, 2])}),
             r"psnr of row 'a' must be \[1\]",
         ),
-        (lambda: image_figures.draw_scores({"PSNR": {}}), "at least one"),
+        (lambda: image_figures.scores({"PSNR": {}}), "at least one"),
         (
-            lambda: image_figures.draw_scores({"a": {"m": {"mean": 1, "interval": None}}, "b": {}}),
+            lambda: image_figures.scores({"a": {"m": {"mean": 1, "interval": None}}, "b": {}}),
             "the same methods",
         ),
-        (lambda: image_figures.draw_filters(np.zeros((2, 2, 5, 1))), "C = 1 or 3"),
-        (lambda: image_figures.draw_filters(np.zeros((2, 2, 1, 1)), most=0), "at least 1"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, message):

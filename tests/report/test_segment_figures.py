@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
+from cnnlab.report import drawing
 from cnnlab.report import segment_figures as figures
 
 NAMES = ("background", "one", "two")
@@ -21,7 +22,7 @@ def scene():
 
 def test_errors_have_the_colour_of_their_kind(scene):
     image, truth, found = scene
-    figure = figures.draw_overlays(image, truth, {"net": found}, NAMES, title="a $ sign")
+    figure = figures.overlays(image, truth, {"net": found}, NAMES, title="a $ sign")
     picture = figure.axes[3].images[0].get_array()
     legend = {text.get_text(): patch for text, patch in _legend(figure)}
     for place, name in (
@@ -42,17 +43,17 @@ def _legend(figure):
 
 def test_bars_are_means_of_seeds_and_the_last_is_of_all_classes(tmp_path):
     iou = np.array([[0.9, 0.5, np.nan], [0.7, 0.3, np.nan]])
-    figure = figures.draw_iou_by_class({"net": iou}, NAMES)
+    figure = figures.iou_by_class({"net": iou}, NAMES)
     axes = figure.axes[0]
     heights = [bar.get_height() for bar in axes.patches]
     np.testing.assert_allclose(heights, [80, 40, 60])
     assert [tick.get_text() for tick in axes.get_xticklabels()] == [*NAMES, "mean"]
-    assert figures.iou_by_class({"net": iou}, NAMES, tmp_path / "iou.png").is_file()
+    assert drawing.save(figure, tmp_path / "iou.png").is_file()
 
 
 def test_lines_go_through_the_means_by_scenes():
     found = {"scratch": {10: [0.1, 0.3], 100: [0.6, 0.8]}, "pretrained": {10: [0.4, 0.4]}}
-    axes = figures.draw_iou_by_scenes(found).axes[0]
+    axes = figures.iou_by_scenes(found).axes[0]
     heights = np.asarray(axes.containers[0][0].get_ydata(), float)
     np.testing.assert_allclose(heights, [20, 70])
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "100"]
@@ -61,14 +62,14 @@ def test_lines_go_through_the_means_by_scenes():
 def test_what_cannot_be_drawn_is_refused(scene):
     image, truth, found = scene
     with pytest.raises(ValueError, match="a scene and a prediction"):
-        figures.draw_overlays(image, truth, {}, NAMES)
+        figures.overlays(image, truth, {}, NAMES)
     with pytest.raises(ValueError, match="net must be masks"):
-        figures.draw_overlays(image, truth, {"net": found[:, :2]}, NAMES)
+        figures.overlays(image, truth, {"net": found[:, :2]}, NAMES)
     with pytest.raises(ValueError, match=r"truth must be in 0\.\.2.* got 0 to 3"):
-        figures.draw_overlays(image, 3 * truth, {"net": found}, NAMES)
+        figures.overlays(image, 3 * truth, {"net": found}, NAMES)
     with pytest.raises(ValueError, match="uint8"):
-        figures.draw_overlays(image / 255, truth, {"net": found}, NAMES)
+        figures.overlays(image / 255, truth, {"net": found}, NAMES)
     with pytest.raises(ValueError, match="IoU must be"):
-        figures.draw_iou_by_class({"net": np.ones((2, 2))}, NAMES)
+        figures.iou_by_class({"net": np.ones((2, 2))}, NAMES)
     with pytest.raises(ValueError, match="got none"):
-        figures.draw_iou_by_scenes({})
+        figures.iou_by_scenes({})

@@ -84,7 +84,7 @@ def test_annotations_are_given_to_loss_and_score_in_evaluation_too(dataset):
         found["accuracy"], ((outputs > 0.5) == masks).mean(axis=(1, 2, 3)), 1e-6
     )
     assert 0 < last.metrics["validation/accuracy"][0] < 1
-    with pytest.raises(ValueError, match=r"must take .outputs, labels, targets.*losses_dense"):
+    with pytest.raises(ValueError, match=r"must take .outputs, labels, targets.*losses.dense"):
         next(train.fit(dataclasses.replace(recipe, loss=lambda a, b: a), annotated, epochs=1))
     flipped = dataclasses.replace(recipe, augment=augment.compose(augment.flip()))
     with pytest.raises(ValueError, match="annotations, such as masks and boxes, would not move"):

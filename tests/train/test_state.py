@@ -10,6 +10,7 @@ from jax import numpy as jnp
 from cnnlab import augment, models, optim
 from cnnlab.keys import run_key, stream_key
 from cnnlab.train import Recipe, init_state
+from cnnlab.train.state import Average
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,15 @@ def test_the_moving_average_starts_at_the_network(small):
     averaged = init_state(dataclasses.replace(recipe, ema_decay=0.9), run_key(3), (2, 5, 1))
     assert averaged.average.model_state == {}
     jax.tree.map(np.testing.assert_array_equal, averaged.average.params, state.params)
+
+
+def test_the_moving_average_is_evaluated_or_else_the_network(small, tiny_state):
+    _, state = small
+    for network in (state, tiny_state):
+        assert network.evaluated.params is network.params
+        assert network.evaluated.model_state is network.model_state
+    average = Average(jax.tree.map(jnp.zeros_like, state.params), {})
+    assert state._replace(average=average).evaluated is average
 
 
 def test_members_are_made_by_vmap(small, quick_jit):

@@ -1,4 +1,4 @@
-"""Training on cached features is training with a frozen front; and a cache is of what it says."""
+"""Training on cached features equals training with a frozen front; stale caches are refused."""
 
 import dataclasses
 import errno
@@ -18,7 +18,7 @@ from cnnlab.models import Network
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.train import Recipe, fit, predict
 from cnnlab.train.state import TrainState, restarted
-from cnnlab.transfer import cache, cache_files, rejoined, rest_recipe, rest_states
+from cnnlab.transfer import cache, cache_files, join_front, tail_recipe, tail_states
 from cnnlab.transfer.freezing import freeze
 
 FRONT = "stage1"
@@ -44,80 +44,77 @@ SETTINGS = {"epochs": 2, "batch_size": 8, "seeds": (3, 4), "remainder": "wrap"}
 
 
 @pytest.fixture(scope="module")
-def begun():
-    """States whose members have one front, with statistics of its own, and different rests."""
+def initial():
+    """States whose members share a front, with statistics of its own, and have different tails."""
     shapes = jax.eval_shape(NETWORK.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     generator = np.random.default_rng(5)
 
-    def drawn(path, leaf):
+    def draw(path, leaf):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         same = any(f"/{stage}/" in name for stage in NETWORK.front(FRONT).names)
         values = 0.4 * generator.normal(size=(1 if same else 2, *leaf.shape))
         values = np.abs(values) + 0.5 if "var" in name or "scale" in name else values
         return jnp.asarray(np.broadcast_to(values, (2, *leaf.shape)), jnp.float32)
 
-    variables = dict(jax.tree_util.tree_map_with_path(drawn, dict(shapes)))
+    variables = dict(jax.tree_util.tree_map_with_path(draw, dict(shapes)))
     params = variables.pop("params")
     return restarted(WHOLE, params, variables)
 
 
 @pytest.fixture(scope="module")
-def features(begun):
-    return [cache.front_features(WHOLE, begun, each, FRONT) for each in (TRAIN, HELD_OUT)]
+def features(initial):
+    return [cache.front_features(WHOLE, initial, each, FRONT) for each in (TRAIN, HELD_OUT)]
 
 
 @pytest.fixture(scope="module")
-def both(begun, features):
-    """The last epochs of the whole training and of the rest's, and the whole of the latter."""
-    *_, whole = fit(WHOLE, TRAIN, initial=begun, **SETTINGS)
-    rest = rest_recipe(WHOLE, FRONT)
-    initial = rest_states(WHOLE, begun, FRONT)
-    *_, part = fit(rest, features[0], initial=initial, **SETTINGS)
-    return whole, part, rejoined(WHOLE, begun, part.states, FRONT)
+def both(initial, features):
+    """The last epochs of training everything and the tail, and the tail joined to its front."""
+    *_, whole = fit(WHOLE, TRAIN, initial=initial, **SETTINGS)
+    tail = tail_recipe(WHOLE, FRONT)
+    *_, part = fit(tail, features[0], initial=tail_states(WHOLE, initial, FRONT), **SETTINGS)
+    return whole, part, join_front(WHOLE, initial, part.states, FRONT)
 
 
-def test_training_on_features_is_training_with_a_frozen_front(both):
-    whole, part, rejoined = both
-    assert jax.tree.structure(whole.states) == jax.tree.structure(rejoined)
+def test_training_on_features_equals_training_with_a_frozen_front(both):
+    whole, part, joined = both
+    assert jax.tree.structure(whole.states) == jax.tree.structure(joined)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole.states, rejoined
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole.states, joined
     )
     for name, value in whole.metrics.items():
         np.testing.assert_allclose(part.metrics[name], value, rtol=1e-4, err_msg=name)
 
 
-def test_the_front_is_bitwise_the_same_and_the_rest_has_moved(begun, both):
-    _, _, rejoined = both
-    for name, stage in begun.params.items():
-        leaves = zip(jax.tree.leaves(stage), jax.tree.leaves(rejoined.params[name]), strict=True)
+def test_the_front_is_bitwise_the_same_and_the_tail_has_moved(initial, both):
+    _, _, joined = both
+    for name, stage in initial.params.items():
+        leaves = zip(jax.tree.leaves(stage), jax.tree.leaves(joined.params[name]), strict=True)
         same = [np.array_equal(a, b) for a, b in leaves]
         assert all(same) if name in NETWORK.front(FRONT).names else not any(same), name
-    for tree in (rejoined.model_state, rejoined.average.model_state):
+    for tree in (joined.model_state, joined.average.model_state):
         for name in NETWORK.front(FRONT).names:
-            before = jax.tree.leaves(begun.model_state["batch_stats"].get(name, {}))
+            before = jax.tree.leaves(initial.model_state["batch_stats"].get(name, {}))
             after = jax.tree.leaves(tree["batch_stats"].get(name, {}))
             assert all(map(np.array_equal, before, after))
 
 
-def test_the_whole_again_predicts_what_the_rest_does_on_features(both, features):
-    _, part, rejoined = both
-    rest = rest_recipe(WHOLE, FRONT)
-    on_features = predict(rest, part.states, features[1])
-    np.testing.assert_allclose(
-        predict(WHOLE, rejoined, HELD_OUT), on_features, rtol=1e-4, atol=1e-4
-    )
+def test_the_joined_network_predicts_as_the_tail_does_on_features(both, features):
+    _, part, joined = both
+    tail = tail_recipe(WHOLE, FRONT)
+    on_features = predict(tail, part.states, features[1])
+    np.testing.assert_allclose(predict(WHOLE, joined, HELD_OUT), on_features, rtol=1e-4, atol=1e-4)
 
 
-def test_features_are_what_the_stage_gives_for_any_batch_size(begun, features):
-    alone = jax.tree.map(lambda leaf: leaf[1], begun)
+def test_features_are_the_stage_s_outputs_for_any_batch_size(initial, features):
+    alone = jax.tree.map(lambda leaf: leaf[1], initial)
     got = cache.front_features(WHOLE, alone, TRAIN, FRONT, batch_size=4)
     assert isinstance(got, Features) and got.images.dtype == np.float32
     variables = {"params": alone.params, **alone.model_state}
     images = (TRAIN.images.astype(np.float32) - 128) / 64
     wanted = NETWORK.apply(variables, images, stop=FRONT)
-    for found in (got, features[0]):
-        np.testing.assert_allclose(found.images, wanted, rtol=1e-5, atol=1e-5)
-        np.testing.assert_array_equal(found.labels, TRAIN.labels)
+    for result in (got, features[0]):
+        np.testing.assert_allclose(result.images, wanted, rtol=1e-5, atol=1e-5)
+        np.testing.assert_array_equal(result.labels, TRAIN.labels)
 
 
 # A front that adds up pixels, and one whose outputs are the pixels themselves.
@@ -143,28 +140,28 @@ def plain():
 
 
 def test_copies_are_augmented_by_seed_copy_and_place_alone(plain):
-    taught = dataclasses.replace(TRAIN, targets=np.eye(3, dtype=np.float32)[TRAIN.labels])
+    dataset = dataclasses.replace(TRAIN, targets=np.eye(3, dtype=np.float32)[TRAIN.labels])
     settings = {"copies": 2, "seed": 7}
-    got = cache.front_features(PLAIN, plain, taught, "stem", batch_size=5, **settings)
+    got = cache.front_features(PLAIN, plain, dataset, "stem", batch_size=5, **settings)
     assert got.images.shape == (42, 4, 4, 1)
     np.testing.assert_array_equal(got.labels, np.tile(TRAIN.labels, 2))
-    np.testing.assert_array_equal(got.targets[21:], taught.targets)
+    np.testing.assert_array_equal(got.targets[21:], dataset.targets)
     prepared = jnp.asarray(TRAIN.images, jnp.float32) / 255
     for copy, row in ((0, 0), (0, 20), (1, 6)):
         key = jax.random.fold_in(stream_key(run_key(7), "cache", copy), row)
         wanted = PLAIN.augment(key, prepared[row : row + 1])[0]
         np.testing.assert_allclose(got.images[21 * copy + row], wanted, atol=1e-6)
-    again = cache.front_features(PLAIN, plain, taught, "stem", batch_size=21, **settings)
+    again = cache.front_features(PLAIN, plain, dataset, "stem", batch_size=21, **settings)
     np.testing.assert_array_equal(got.images, again.images)
     assert not np.array_equal(got.images[:21], got.images[21:])
 
 
 @pytest.mark.parametrize("memory_limit", [2**30, 0])
-def test_what_was_written_is_read_again_and_not_computed(
+def test_written_features_are_read_and_not_computed_again(
     monkeypatch, tmp_path, plain, memory_limit
 ):
     made = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path / "a")
-    monkeypatch.setattr(cache, "_computed", None)
+    monkeypatch.setattr(cache, "_compute", None)
     settings = {"directory": tmp_path / "a", "memory_limit": memory_limit}
     read = cache.front_features(PLAIN, plain, TRAIN, "stem", **settings)
     assert isinstance(read.images, np.memmap) == (memory_limit == 0)
@@ -175,22 +172,22 @@ def test_what_was_written_is_read_again_and_not_computed(
     ]
 
 
-def test_a_killed_cache_is_never_taken_for_a_whole_one(monkeypatch, tmp_path, plain):
+def test_a_cache_whose_writer_was_killed_is_never_taken_for_complete(monkeypatch, tmp_path, plain):
     whole = cache.front_features(PLAIN, plain, TRAIN, "stem", batch_size=5)
-    parts = cache._computed
+    parts = cache._compute
 
     def killed(*arguments):
         yield next(parts(*arguments))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cache, "_computed", killed)
+    monkeypatch.setattr(cache, "_compute", killed)
     with pytest.raises(KeyboardInterrupt):
         cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path, batch_size=5)
     assert not list(tmp_path.iterdir())
     # A process that is killed outright leaves what it had written, and no JSON.
     (tmp_path / "features.npy.12345678.tmp").write_bytes(b"half")
     np.save(tmp_path / "features.npy", whole.images[:5])
-    monkeypatch.setattr(cache, "_computed", parts)
+    monkeypatch.setattr(cache, "_compute", parts)
     again = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path, batch_size=5)
     np.testing.assert_array_equal(again.images, whole.images)
 
@@ -207,35 +204,37 @@ def test_a_killed_cache_is_never_taken_for_a_whole_one(monkeypatch, tmp_path, pl
         ({"act": "tanh"}, "another network"),
     ],
 )
-def test_a_cache_of_something_else_is_refused_and_said(tmp_path_factory, change, message):
-    def made(act="relu", prepare=PLAIN.prepare, states=1.0, stop="first", data=TRAIN, **settings):
+def test_a_cache_of_something_else_is_refused_with_the_difference(
+    tmp_path_factory, change, message
+):
+    def make(act="relu", prepare=PLAIN.prepare, states=1.0, stop="first", data=TRAIN, **settings):
         first, second = Hidden(3, activation=act), Hidden(3)
         network = Network((("first", first), ("second", second), ("head", Classifier(3))))
         shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
         params = jax.tree.map(lambda leaf: jnp.full((1, *leaf.shape), states), shapes["params"])
         recipe = dataclasses.replace(PLAIN, network=network, prepare=prepare)
-        where = tmp_path_factory.getbasetemp() / "shared-cache"
-        given = restarted(recipe, params, {})
-        return cache.front_features(recipe, given, data, stop, directory=where, **settings)
+        directory = tmp_path_factory.getbasetemp() / "shared-cache"
+        initial = restarted(recipe, params, {})
+        return cache.front_features(recipe, initial, data, stop, directory=directory, **settings)
 
-    made()
+    make()
     with pytest.raises(ValueError, match=message):
-        made(**change)
+        make(**change)
 
 
-def test_a_cache_with_another_augmentation_is_told_whatever_the_seed(begun):
-    def known(augmentation, seed, dataset=TRAIN):
+def test_a_cache_with_another_augmentation_is_noticed_whatever_the_seed(initial):
+    def fingerprint(augmentation, seed, dataset=TRAIN):
         recipe = dataclasses.replace(WHOLE, augment=augmentation)
-        front = cache._front(recipe, begun, FRONT)
+        front = cache._front(recipe, initial, FRONT)
         return cache._about(front, recipe, dataset, 2, seed)["augment"]
 
     flipped, shifted = augment.flip(), augment.crop(1)
-    found = [known(flipped, seed) for seed in range(3)]
-    assert np.isfinite(found).all() and cache_files._same(found[0], known(augment.flip(), 0))
-    assert not cache_files._same(found[0], found[1])
-    for seed, each in enumerate(found):
-        assert not cache_files._same(each, known(augment.compose(), seed))
-    assert not cache_files._same(known(shifted, 0), known(augment.crop(1, 0.1), 0))
+    flips = [fingerprint(flipped, seed) for seed in range(3)]
+    assert np.isfinite(flips).all() and cache_files._same(flips[0], fingerprint(augment.flip(), 0))
+    assert not cache_files._same(flips[0], flips[1])
+    for seed, each in enumerate(flips):
+        assert not cache_files._same(each, fingerprint(augment.compose(), seed))
+    assert not cache_files._same(fingerprint(shifted, 0), fingerprint(augment.crop(1, 0.1), 0))
 
 
 def test_of_two_runs_that_write_the_same_the_first_is_kept(tmp_path, plain):
@@ -264,7 +263,7 @@ def test_a_file_in_the_place_of_the_directory_is_named(tmp_path, plain):
 
 
 @pytest.mark.parametrize(("number", "advised"), [(errno.ENOSPC, True), (errno.EACCES, False)])
-def test_space_is_to_be_freed_only_where_it_is_wanting(tmp_path, number, advised):
+def test_freeing_space_is_advised_only_where_the_disk_is_full(tmp_path, number, advised):
     def failing():
         raise OSError(number, "not written")
         yield
@@ -298,39 +297,39 @@ def test_damaged_features_are_refused(tmp_path, plain, damage):
         cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path)
 
 
-def test_what_cannot_be_cached_is_refused(begun, plain):
+def test_requests_that_cannot_be_cached_are_refused(initial, plain):
     moved = jax.tree.map(
-        lambda leaf: leaf + jnp.arange(2.0).reshape(2, *[1] * (leaf.ndim - 1)), begun
+        lambda leaf: leaf + jnp.arange(2.0).reshape(2, *[1] * (leaf.ndim - 1)), initial
     )
     cases = [
         (lambda: cache.front_features(WHOLE, moved, TRAIN, FRONT), "must have the same front"),
-        (lambda: cache.front_features(WHOLE, begun, TRAIN, "stag1"), "Did you mean 'stage1'"),
-        (lambda: rest_recipe(WHOLE, "head"), "last stage"),
-        (lambda: rest_states(WHOLE, begun, "stage2"), "stage2 would learn"),
+        (lambda: cache.front_features(WHOLE, initial, TRAIN, "stag1"), "Did you mean 'stage1'"),
+        (lambda: tail_recipe(WHOLE, "head"), "last stage"),
+        (lambda: tail_states(WHOLE, initial, "stage2"), "stage2 would learn"),
         (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", copies=-1), "copies=-1"),
         (lambda: cache.front_features(PLAIN, plain, TRAIN, "stem", dtype="int8"), "'int8'"),
-        (lambda: rest_recipe(dataclasses.replace(WHOLE, teacher=abs), FRONT), "teacher"),
+        (lambda: tail_recipe(dataclasses.replace(WHOLE, teacher=abs), FRONT), "teacher"),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message):
             call()
-    averaged = begun._replace(average=begun.average._replace(params=moved.params))
+    averaged = initial._replace(average=initial.average._replace(params=moved.params))
     with pytest.raises(ValueError, match="moving average has other"):
         cache.front_features(WHOLE, averaged, TRAIN, FRONT)
 
 
-def test_a_stage_that_gives_a_tuple_has_no_features():
+def test_a_stage_that_returns_a_tuple_has_no_features():
     network = models.create("unet", 3, width=2, depth=2)
     recipe = dataclasses.replace(PLAIN, network=network)
     shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), dict(shapes))
     params = state.pop("params")
     whole = TrainState(jnp.zeros((), jnp.int32), params, state, (), None)
-    with pytest.raises(ValueError, match="must give one array"):
+    with pytest.raises(ValueError, match="must return one array"):
         cache.front_features(recipe, whole, TRAIN, network.names[0])
 
 
-def test_float16_is_refused_where_it_overflows_and_so_is_what_is_not_finite(plain):
+def test_float16_that_overflows_and_features_that_are_not_finite_are_refused(plain):
     for scale, message in ((1e6, "too large for float16"), (np.nan, "must be finite")):
         recipe = dataclasses.replace(PLAIN, prepare=lambda _, images, by=scale: images * by)
         with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""Growing: what is taken over, what is new, and that the function stays the same."""
+"""Growing deeper: copied layers, new layers, and the function that stays the same."""
 
 import jax
 import numpy as np
@@ -13,8 +13,8 @@ from cnnlab.transfer import deepening
 IMAGES = np.random.default_rng(0).normal(size=(6, 8, 8, 1)).astype(np.float32)
 
 
-def drawn(network, seed, images=IMAGES):
-    """Variables of the shapes that the network has, all numbers drawn, variances positive."""
+def draw(network, seed, images=IMAGES):
+    """Random variables of the network's shapes; variances are positive."""
     shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.asarray(images))
     generator = np.random.default_rng(seed)
 
@@ -25,8 +25,8 @@ def drawn(network, seed, images=IMAGES):
     return jax.tree_util.tree_map_with_path(one, dict(shapes))
 
 
-def as_fresh(variables):
-    """With the values of a fresh network where they are not drawn."""
+def with_fresh_constants(variables):
+    """The variables with a fresh network's biases, scales and statistics."""
     start = {"bias": 0.0, "scale": 1.0, "mean": 0.0, "var": 1.0}
 
     def one(path, leaf):
@@ -59,12 +59,12 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("what", PAIRS)
-def test_new_layers_that_do_nothing_leave_the_function_as_it_was(quick_jit, what):
+def test_new_identity_layers_keep_the_function(quick_jit, what):
     shallow, deep = PAIRS[what]
-    old, fresh = drawn(shallow, 1), as_fresh(drawn(deep, 2))
+    old, fresh = draw(shallow, 1), with_fresh_constants(draw(deep, 2))
 
     def both(old, fresh):
-        grown = deepening.unchanged(deep, old, fresh, IMAGES)
+        grown = deepening.deepen_with_identity(deep, old, fresh, IMAGES)
         return grown, shallow.apply(old, IMAGES), deep.apply(grown, IMAGES)
 
     grown, before, after = jax.device_get(quick_jit(both)(old, fresh))
@@ -77,18 +77,18 @@ def test_new_layers_that_do_nothing_leave_the_function_as_it_was(quick_jit, what
     assert jax.tree.structure(grown) == jax.tree.structure(fresh)
 
 
-def test_a_new_batchnorm_takes_away_and_puts_back_what_the_images_give(quick_jit):
+def test_a_new_batchnorm_restores_the_statistics_of_the_images(quick_jit):
     shallow, deep = PAIRS["perceptrons"]
-    old, fresh = drawn(shallow, 1), as_fresh(drawn(deep, 2))
+    old, fresh = draw(shallow, 1), with_fresh_constants(draw(deep, 2))
 
-    def look(old, fresh):
-        grown = deepening.unchanged(deep, old, fresh, IMAGES)
+    def run(old, fresh):
+        grown = deepening.deepen_with_identity(deep, old, fresh, IMAGES)
         hidden = shallow.apply(old, IMAGES, stop="stage2")
         # A step of training on these images begins with the shallow one's function, too.
         late, _ = deep.apply(grown, hidden, start="stage3", train=True, mutable=["batch_stats"])
         return grown, hidden, late, shallow.apply(old, hidden, start="head")
 
-    grown, hidden, late, early = jax.device_get(quick_jit(look)(old, fresh))
+    grown, hidden, late, early = jax.device_get(quick_jit(run)(old, fresh))
     for stage in ("stage3", "stage4"):
         stats, params = grown["batch_stats"][stage]["norm"], grown["params"][stage]["norm"]
         np.testing.assert_allclose(stats["mean"], hidden.mean(0), rtol=1e-4, atol=1e-5)
@@ -98,10 +98,10 @@ def test_a_new_batchnorm_takes_away_and_puts_back_what_the_images_give(quick_jit
 
 
 @pytest.mark.parametrize("depth", [13, 16, 19])
-def test_vgg_grows_by_the_layers_behind_those_of_the_shallow_one(depth):
+def test_vgg_grows_by_layers_after_those_of_the_shallow_one(depth):
     image = np.zeros((1, 32, 32, 1), np.float32)
     networks = (models.create(f"vgg{d}", 3, width=1, hidden=(2,)) for d in (11, depth))
-    old, fresh = (drawn(network, i, image) for i, network in enumerate(networks))
+    old, fresh = (draw(network, i, image) for i, network in enumerate(networks))
     counts = {13: (1, 1, 0, 0, 0), 16: (1, 1, 1, 1, 1), 19: (1, 1, 2, 2, 2)}[depth]
     stages = ("stem", "stage1", "stage2", "stage3", "stage4")
     last = {"stem": 1, "stage1": 1, "stage2": 2, "stage3": 2, "stage4": 2}
@@ -111,12 +111,12 @@ def test_vgg_grows_by_the_layers_behind_those_of_the_shallow_one(depth):
         for i in range(1, count + 1)
     ]
     assert deepening.new_layers(old, fresh) == tuple(sorted(wanted))
-    grown = flatten_dict(deepening.deepened(old, fresh))
+    grown = flatten_dict(deepening.deepen(old, fresh))
     for path, leaf in grown.items():
         source = fresh if "/".join(path[1:-1]) in wanted else old
         np.testing.assert_array_equal(leaf, flatten_dict(source)[path])
-    # The paper's way: the convolutions behind the first four are drawn afresh.
-    some = deepening.deepened(old, fresh, reinitialise=("stage3", "stage4"))
+    # The paper's way: the convolutions after the first four are initialised again.
+    some = deepening.deepen(old, fresh, reinitialise=("stage3", "stage4"))
     for stage in ("stage3", "stage4"):
         assert some["params"][stage] is not None
         jax.tree.map(np.testing.assert_array_equal, some["params"][stage], fresh["params"][stage])
@@ -125,15 +125,15 @@ def test_vgg_grows_by_the_layers_behind_those_of_the_shallow_one(depth):
     )
 
 
-def test_members_grow_each_out_of_its_own(quick_jit):
+def test_each_member_grows_from_its_own_shallow_network(quick_jit):
     shallow, deep = PAIRS["perceptrons"]
 
     def several(network, offset):
-        all_ = [as_fresh(drawn(network, offset + seed)) for seed in range(2)]
+        all_ = [with_fresh_constants(draw(network, offset + seed)) for seed in range(2)]
         return jax.tree.map(lambda *leaves: np.stack(leaves), *all_)
 
     def one(old, fresh):
-        return deepening.unchanged(deep, old, fresh, IMAGES)
+        return deepening.deepen_with_identity(deep, old, fresh, IMAGES)
 
     old, fresh = several(shallow, 0), several(deep, 10)
     together = quick_jit(jax.vmap(one))(old, fresh)
@@ -168,24 +168,26 @@ def test_members_grow_each_out_of_its_own(quick_jit):
         (("mlp", {"widths": ()}), ("mlp", {"widths": (64,)}), "stage1 is new"),
     ],
 )
-def test_what_does_not_grow_out_of_it_or_cannot_stay_the_same_is_refused(shallow, deep, message):
+def test_networks_that_do_not_contain_the_shallow_one_or_are_not_the_identity_are_refused(
+    shallow, deep, message
+):
     networks = [models.create(name, 3, **options) for name, options in (shallow, deep)]
-    old, fresh = (drawn(network, 0) for network in networks)
+    old, fresh = (draw(network, 0) for network in networks)
     with pytest.raises(ValueError, match=message):
-        deepening.unchanged(networks[1], old, fresh, IMAGES)
+        deepening.deepen_with_identity(networks[1], old, fresh, IMAGES)
 
 
-def test_a_new_layer_narrower_than_what_it_gets_cannot_be_the_identity():
+def test_a_new_layer_narrower_than_its_input_cannot_be_the_identity():
     shallow, deep = (models.create("mlp", 4, widths=w) for w in ((4, 3), (4, 3, 3)))
-    old, fresh = drawn(shallow, 0), drawn(deep, 1)
+    old, fresh = draw(shallow, 0), draw(deep, 1)
     fresh["params"]["stage3"]["dense"]["kernel"] = np.zeros((3, 5), np.float32)
     with pytest.raises(ValueError, match="as many outputs as inputs"):
-        deepening.unchanged(deep, old, fresh, IMAGES)
+        deepening.deepen_with_identity(deep, old, fresh, IMAGES)
 
 
 def test_an_unknown_stage_is_refused():
     shallow, deep = PAIRS["perceptrons"]
     with pytest.raises(ValueError, match="unknown stage"):
-        deepening.deepened(drawn(shallow, 0), drawn(deep, 0), reinitialise=("stage9",))
+        deepening.deepen(draw(shallow, 0), draw(deep, 0), reinitialise=("stage9",))
     with pytest.raises(ValueError, match="reinitialise must be a tuple"):
-        deepening.deepened(drawn(shallow, 0), drawn(deep, 0), reinitialise="stage3")
+        deepening.deepen(draw(shallow, 0), draw(deep, 0), reinitialise="stage3")

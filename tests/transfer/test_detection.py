@@ -68,7 +68,7 @@ def test_a_correction_cannot_grow_without_bounds(quick_jit: Any) -> None:
     np.testing.assert_allclose(grown, [1 - 62.5, 0, 1 + 62.5, 2], rtol=1e-5)
 
 
-def test_windows_are_matched_to_what_they_overlap_most() -> None:
+def test_windows_are_matched_to_the_object_that_they_overlap_most() -> None:
     boxes = np.asarray([[[0, 0, 8, 8], [0, 6, 8, 12]], [[5, 8, 13, 16], [0, 0, 0, 0]]], np.float32)
     classes = np.asarray([[2, 0], [1, -1]], np.int32)
     found = targets(WINDOWS, boxes, classes, background=(0.1, 0.4))
@@ -146,7 +146,7 @@ def test_without_box_weight_corrections_have_no_gradient(quick_jit: Any) -> None
 def test_the_score_weighs_windows_as_the_loss_does(quick_jit: Any) -> None:
     outputs, goals = outputs_and_targets()
     outputs[..., :4] = 0
-    outputs[..., 0] = 1.0  # all are said to be background
+    outputs[..., 0] = 1.0  # all are predicted to be background
     score = quick_jit(window_score)(outputs, np.zeros(3), goals)
     np.testing.assert_allclose(score, [0.75, 1, 0], rtol=1e-6)
 
@@ -176,7 +176,7 @@ def test_suppression_is_that_of_the_plain_loop(quick_jit: Any) -> None:
             assert np.flatnonzero(stays[image]).tolist() == expected
 
 
-def test_what_is_found_is_the_best_box_of_each_class() -> None:
+def test_detections_are_the_best_boxes_of_each_class() -> None:
     logits = np.full((1, 4, 3), -9.0, np.float32)
     logits[0, :, 0] = 0  # background
     logits[0, 0, 1], logits[0, 1, 1], logits[0, 2, 2], logits[0, 3, 1] = 3, 2, 1, -2

@@ -17,8 +17,8 @@ from cnnlab.transfer import (
     gap_closed,
     live_teacher,
     prior_bias,
-    taught,
     teacher_logits,
+    with_teacher_targets,
     without_classes,
 )
 
@@ -71,7 +71,7 @@ def test_its_probabilities_are_averaged_at_the_temperature_of_the_loss(teachers,
 
 
 @pytest.mark.parametrize("rule", ["logits", "probabilities"])
-def test_a_live_teacher_says_of_images_as_they_are_what_the_cached_one_says(
+def test_live_and_cached_teachers_agree_on_images_without_augmentation(
     teachers, dataset, rule, quick_jit
 ):
     student = Recipe(models.linear(3), optim.sgd(0.1), PREPARE)
@@ -116,14 +116,14 @@ def test_a_student_without_labels_becomes_its_teacher(dataset):
         loss=losses.distillation(2.0, weight=1.0),
         augment=augment.crop(1),
     )
-    cached = train.fit(student, taught(blank, logits), **settings)
+    cached = train.fit(student, with_teacher_targets(blank, logits), **settings)
     student = dataclasses.replace(student, teacher=live_teacher(teacher, student, dataset))
     live = train.fit(student, blank, **settings)
     left = {}
     for name, epochs in (("cached", cached), ("live", live)):
         curve = [epoch.metrics["train/loss"].item() for epoch in epochs]
         left[name] = curve[-1] / curve[0]
-    # Live, the teacher agrees with itself on every crop; the cached one said it of other images.
+    # Live, the teacher sees every crop; the cached logits are those of other images.
     assert left["live"] < 0.02 and left["live"] < 0.5 * left["cached"]
 
 
@@ -138,10 +138,10 @@ def test_a_teacher_that_does_not_fit_is_refused(teachers, dataset):
     with pytest.raises(ValueError, match="temperature must be positive"):
         teacher_logits(teachers, dataset, temperature=0.0)
     more = dataclasses.replace(dataset, class_names=("a", "b", "c", "d"))
-    with pytest.raises(ValueError, match=r"tell the 4 classes of .* apart.*the same classes"):
+    with pytest.raises(ValueError, match=r"have the 4 classes of .*the same classes"):
         teacher_logits(teachers, more)
     larger = dataclasses.replace(dataset, images=np.zeros((len(dataset), 8, 8, 1), np.uint8))
-    with pytest.raises(ValueError, match=r"cannot look at the images \(8, 8, 1\)"):
+    with pytest.raises(ValueError, match=r"cannot be run on the images \(8, 8, 1\)"):
         live_teacher(teachers, recipe, larger)
     other = dataclasses.replace(recipe, prepare=augment.to_unit_range())
     with pytest.raises(ValueError, match="must prepare images as its student does"):
@@ -152,12 +152,12 @@ def test_a_teacher_that_does_not_fit_is_refused(teachers, dataset):
 
 def test_logits_of_other_examples_are_refused(dataset):
     with pytest.raises(ValueError, match="targets"):
-        taught(dataset, np.zeros((3, 3)))
+        with_teacher_targets(dataset, np.zeros((3, 3)))
 
 
 def test_a_transfer_set_lacks_a_class_and_keeps_its_name(dataset):
     logits = np.arange(3.0 * len(dataset)).reshape(-1, 3)
-    part = without_classes(taught(dataset, logits), [dataset.class_names[1]])
+    part = without_classes(with_teacher_targets(dataset, logits), [dataset.class_names[1]])
     kept = dataset.labels != 1
     assert part.class_names == dataset.class_names and len(part) == kept.sum()
     np.testing.assert_array_equal(part.labels, dataset.labels[kept])
@@ -176,12 +176,12 @@ def test_a_transfer_set_lacks_a_class_and_keeps_its_name(dataset):
         (["three"], "has no class 'three'"),
     ],
 )
-def test_a_transfer_set_that_cannot_be_is_refused(dataset, classes, message):
+def test_an_impossible_transfer_set_is_refused(dataset, classes, message):
     with pytest.raises(ValueError, match=message):
         without_classes(dataset, classes)
 
 
-# The bias of a class that was not there ----------------------------------------------------------
+# The bias of a class that the transfer set lacked -----------------------------------------------
 
 
 def right_with(logits, labels, classes, bias):
@@ -192,7 +192,7 @@ def right_with(logits, labels, classes, bias):
 
 @pytest.mark.parametrize("classes", [[1], [0, 3]])
 @pytest.mark.parametrize("seed", range(6))
-def test_no_bias_is_better_than_the_one_found(seed, classes):
+def test_no_bias_is_better_than_the_returned_one(seed, classes):
     generator = np.random.Generator(np.random.PCG64(seed))
     logits = generator.normal(size=(40, 4)).astype(np.float32)
     if seed % 2:
@@ -210,7 +210,7 @@ def test_no_bias_is_better_than_the_one_found(seed, classes):
     assert got == pytest.approx(found.accuracy)
 
 
-def test_the_bias_is_the_middle_of_the_best_stretch_and_zero_where_nothing_is_gained():
+def test_the_bias_is_the_middle_of_the_best_interval_and_zero_where_nothing_is_gained():
     logits = np.array([[2.0, 0.0], [6.0, 0.0], [9.0, 0.0]])
     assert class_bias(logits, [1, 1, 0], 1) == (7.5, 1.0)
     assert class_bias(logits, [0, 0, 0], 1) == (0.0, 1.0)
@@ -247,13 +247,13 @@ def test_logits_and_labels_must_fit():
         prior_bias(np.zeros((3, 2)), 1, 1.5)
 
 
-# The part of the gap -----------------------------------------------------------------------------
+# The fraction of the gap -------------------------------------------------------------------------
 
 ALONE, DISTILLED = np.array([14.6, 15.1, 13.9, 14.8]), np.array([7.4, 8.4, 7.1, 7.0])
 
 
 def test_hintons_student_closes_nine_tenths_of_the_gap():
-    """67 errors of the teacher, 146 of the student alone, 74 of the one distilled."""
+    """67 errors of the teacher, 146 of the student alone, 74 of the distilled student."""
     found = gap_closed([146.0], [74.0], 67.0)
     assert found["fraction"] == pytest.approx(72 / 79) and found["interval"] is None
 

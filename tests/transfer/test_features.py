@@ -1,4 +1,4 @@
-"""Features of stages: what the network gives there, pooled as said, and written down."""
+"""Features of stages: the outputs of a network, pooled, and files of them."""
 
 import jax
 import numpy as np
@@ -44,7 +44,7 @@ def by_hand(lenet, member, stage):
     return np.asarray(run(params))
 
 
-def test_features_are_what_each_stage_gives(monkeypatch, lenet):
+def test_features_are_the_outputs_of_each_stage(monkeypatch, lenet):
     monkeypatch.setattr(step, "CACHE_BYTES", 1)  # in parts, as for a processor's cache
     found = features(*lenet, DATASET, pool=None, batch_size=16)
     assert tuple(found) == lenet[0].network.names
@@ -53,13 +53,13 @@ def test_features_are_what_each_stage_gives(monkeypatch, lenet):
         np.testing.assert_allclose(got[1], wanted, rtol=1e-4, atol=1e-4 * wanted.max())
 
 
-def test_images_are_pooled_to_means_or_cells(lenet):
+def test_images_are_pool_to_means_or_cells(lenet):
     stage = lenet[0].network.names[0]
     wanted = by_hand(lenet, 0, stage)
     found = features(*lenet, DATASET, (stage, "head"), batch_size=16)
     assert tuple(found) == (stage, "head")
     np.testing.assert_allclose(found[stage][0], wanted.mean((1, 2)), rtol=1e-4)
-    cells = module._pooled(jnp.asarray(wanted), 2)
+    cells = module._pool(jnp.asarray(wanted), 2)
     half = wanted.reshape(11, 2, wanted.shape[1] // 2, *wanted.shape[2:]).mean(2)
     if wanted.shape[2] % 2:  # cells of an odd side share its middle
         middle = wanted.shape[2] // 2
@@ -77,7 +77,7 @@ def test_cells_are_those_of_adaptive_pooling():
             np.testing.assert_allclose(module._cells(side, cells).sum(1), 1, rtol=1e-6)
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_written_features_are_read_back(tmp_path):
     found = {"stage1": GENERATOR.normal(size=(2, 11, 3)).astype(np.float32)}
     path = save_features(tmp_path / "new" / "features.npz", found, DATASET, "of a test")
     back, labels, names = load_features(path)
@@ -107,7 +107,7 @@ def test_stages_without_features_and_wrong_files_are_refused(tmp_path, lenet):
     across = {"stage1": np.zeros((2, 11), np.float32)}
     cases = [
         (lambda: features(*lenet, DATASET, ("haed",)), "Did you mean 'head'"),
-        (lambda: features(*unet, DATASET, ("stem",)), "'stem' must give one array"),
+        (lambda: features(*unet, DATASET, ("stem",)), "'stem' must return one array"),
         (lambda: features(*lenet, DATASET, pool=0), "pool must be"),
         (lambda: save_features(tmp_path / "f.npy", {}, DATASET), "ends with .npz"),
         (lambda: save_features(tmp_path / "f.npz", one, DATASET), "11 examples of made"),

@@ -1,4 +1,4 @@
-"""Rules made of stages."""
+"""Rates by stage."""
 
 import jax
 import pytest
@@ -18,7 +18,7 @@ def params(network):
     return variables["params"]
 
 
-def by_stage(rates, params):
+def factors_by_stage(rates, params):
     """Stage -> the factors of its parameters."""
     return {name: set(jax.tree.leaves(tree)) for name, tree in rates.factors(params).items()}
 
@@ -27,15 +27,17 @@ STAGES = ("stem", "stage1", "stage2", "stage3", "head")
 
 
 def test_the_front_is_frozen_up_to_and_with_a_stage(network, params):
-    found = by_stage(transfer.freeze(network, up_to="stage2"), params)
+    found = factors_by_stage(transfer.freeze(network, up_to="stage2"), params)
     assert [found[name] for name in STAGES] == [{0}, {0}, {0}, {1}, {1}]
     assert transfer.freeze(network, depth=3) == transfer.freeze(network, up_to="stage2")
 
 
-def test_patterns_freeze_and_the_rest_learns(network, params):
+def test_patterns_freeze_and_all_else_learns(network, params):
     rates = transfer.freeze(network, patterns=("stage[12]/.*", "(stage3|stem)/.*norm.*"))
     factors = rates.factors(params)
-    assert by_stage(rates, params)["stage1"] == {0} and by_stage(rates, params)["head"] == {1}
+    assert factors_by_stage(rates, params)["stage1"] == {0} and factors_by_stage(rates, params)[
+        "head"
+    ] == {1}
     block = factors["stage3"]["block0"]
     assert block["norm1"] == {"scale": 0, "bias": 0} and block["conv1"] == {"kernel": 1}
     with pytest.raises(ValueError, match=r"'stage7/\.\*' matches none"):
@@ -43,18 +45,20 @@ def test_patterns_freeze_and_the_rest_learns(network, params):
 
 
 def test_rates_by_stage(network, params):
-    lecture = by_stage(transfer.lecture_rates(network), params)
+    lecture = factors_by_stage(transfer.lecture_rates(network), params)
     assert [lecture[name] for name in STAGES] == [{0.01}, {0.01}, {0.01}, {0.1}, {1}]
-    decay = by_stage(transfer.layer_decay(network, 0.5), params)
+    decay = factors_by_stage(transfer.layer_decay(network, 0.5), params)
     assert [decay[name] for name in STAGES] == [{0.0625}, {0.125}, {0.25}, {0.5}, {1}]
-    chosen = by_stage(transfer.by_stage(network, {"head": 1, "stem": 0}, rest=0.3), params)
-    assert [chosen[name] for name in STAGES] == [{0}, {0.3}, {0.3}, {0.3}, {1}]
+    factors = factors_by_stage(
+        transfer.rates_by_stage(network, {"head": 1, "stem": 0}, rest=0.3), params
+    )
+    assert [factors[name] for name in STAGES] == [{0}, {0.3}, {0.3}, {0.3}, {1}]
 
 
 def test_stages_are_unfrozen_one_after_the_other(network, params):
     learning = [
-        [name for name in STAGES if by_stage(rates, params)[name] == {1}]
-        for rates in transfer.gradual(network)
+        [name for name in STAGES if factors_by_stage(rates, params)[name] == {1}]
+        for rates in transfer.gradual_unfreezing(network)
     ]
     assert learning == [list(STAGES[-n:]) for n in range(1, 6)]
 
@@ -62,19 +66,19 @@ def test_stages_are_unfrozen_one_after_the_other(network, params):
 def test_stages_without_parameters_are_no_problem():
     network = models.create("mlp", 3, widths=(4,))  # its stem only flattens
     variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
-    for rates in (transfer.lecture_rates(network), *transfer.gradual(network)):
-        assert by_stage(rates, variables["params"])["head"] == {1}
+    for rates in (transfer.lecture_rates(network), *transfer.gradual_unfreezing(network)):
+        assert factors_by_stage(rates, variables["params"])["head"] == {1}
 
 
 def test_a_stage_that_was_named_and_has_no_parameters_is_refused():
     network = models.create("mlp", 3, widths=(4,))
     variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
     with pytest.raises(ValueError, match=r"'stem/\.\*' matches none"):
-        transfer.by_stage(network, {"stem": 0.0}).factors(variables["params"])
+        transfer.rates_by_stage(network, {"stem": 0.0}).factors(variables["params"])
     with pytest.raises(ValueError, match=r"something must learn, but '\.\*' freeze every"):
         transfer.freeze(network, patterns=(".*",)).factors(variables["params"])
     named = transfer.lecture_rates(network.front("stage1"), variables["params"])  # the head is cut
-    assert by_stage(named, {"stage1": variables["params"]["stage1"]})["stage1"] == {1}
+    assert factors_by_stage(named, {"stage1": variables["params"]["stage1"]})["stage1"] == {1}
 
 
 @pytest.mark.parametrize(
@@ -88,14 +92,14 @@ def test_a_stage_that_was_named_and_has_no_parameters_is_refused():
         ({"patterns": "stem/.*"}, "patterns must be a tuple of strings.*'stem/"),
     ],
 )
-def test_freezing_that_cannot_be_is_refused(network, settings, message):
+def test_invalid_freezing_is_refused(network, settings, message):
     with pytest.raises(ValueError, match=message):
         transfer.freeze(network, **settings)
 
 
 def test_factors_are_a_mapping(network):
     with pytest.raises(ValueError, match="must be a mapping from stage to factor.*got 'head'"):
-        transfer.by_stage(network, "head")
+        transfer.rates_by_stage(network, "head")
 
 
 def test_a_decay_out_of_range_is_refused(network):

@@ -1,4 +1,4 @@
-"""Nearest neighbours against scikit-learn's, where rounding hides them, and what is refused."""
+"""Nearest neighbours against scikit-learn's, under rounding, and invalid arguments."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_votes_that_are_tied_go_to_the_nearer():
     np.testing.assert_array_equal(vote(labels, 3), [2, 0, 2])
 
 
-def test_what_has_no_neighbours_is_refused():
+def test_invalid_queries_are_refused():
     cases = [
         (lambda: neighbours(QUERIES, GALLERY, 71), r"k must be in 1\.\.70"),
         (lambda: neighbours(QUERIES, GALLERY, 0), "got 0"),

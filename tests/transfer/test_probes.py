@@ -1,4 +1,4 @@
-"""Linear probes against scikit-learn's, and how a penalty is chosen."""
+"""Linear probes against scikit-learn's, and the choice of the penalty."""
 
 import numpy as np
 import pytest
@@ -51,26 +51,26 @@ def test_logistic_is_scikit_learn_s_and_leaves_out_classes_without_examples(clas
 def test_the_penalty_is_the_best_on_validation_and_the_scale_of_features_does_not_matter(kind):
     train, validation = make_features(60, 30), 4 * make_features(60, 30, seed=2) - 15
 
-    def chosen(*penalties, scale=1.0):
+    def fit(*penalties, scale=1.0):
         given = scale * train, LABELS, scale * validation, LABELS
-        return probes.chosen(*given, 4, kind=kind, penalties=penalties)
+        return probes.fit_probe(*given, 4, kind=kind, penalties=penalties)
 
     tried = (0.1, 10.0, 1e3)
-    alone = {penalty: chosen(penalty).validation for penalty in tried}
-    probe = chosen(*tried)
+    alone = {penalty: fit(penalty).validation for penalty in tried}
+    probe = fit(*tried)
     assert probe.validation == probe.linear.accuracy(validation, LABELS) == max(alone.values())
     assert probe.penalty == max(p for p in tried if alone[p] == probe.validation)
-    scaled = chosen(*tried, scale=10.0 ** np.linspace(-3, 3, 30))
+    scaled = fit(*tried, scale=10.0 ** np.linspace(-3, 3, 30))
     assert (scaled.penalty, scaled.validation) == (probe.penalty, probe.validation)
 
 
 def test_a_feature_that_is_constant_has_no_weight():
     features = np.concatenate([make_features(60, 5), np.full((60, 1), 3.0)], axis=1)
-    probe = probes.chosen(features, LABELS, features, LABELS, 4)
+    probe = probes.fit_probe(features, LABELS, features, LABELS, 4)
     assert np.all(probe.linear.weights[-1] == 0)
 
 
-def test_what_cannot_be_probed_is_refused():
+def test_invalid_features_and_labels_are_refused():
     features = make_features(60, 5)
     broken = features.copy()
     broken[3, 2] = np.nan
@@ -82,11 +82,11 @@ def test_what_cannot_be_probed_is_refused():
         (lambda: probes.ridge(features[:, :, None], LABELS, 4, 1.0), r"must be \[N, D\]"),
         (lambda: probes.logistic(features, 0 * LABELS, 4, 1.0), "two classes, got 60 of class 0"),
         (
-            lambda: probes.chosen(features, LABELS, features[:, :3], LABELS, 4),
+            lambda: probes.fit_probe(features, LABELS, features[:, :3], LABELS, 4),
             "of the same stage, got 5 and 3",
         ),
         (
-            lambda: probes.chosen(features, LABELS, features, LABELS, 4, kind="rigde"),
+            lambda: probes.fit_probe(features, LABELS, features, LABELS, 4, kind="rigde"),
             "Did you mean 'ridge'",
         ),
     ]

@@ -1,4 +1,4 @@
-"""Magnitude pruning: which weights go, that they stay gone, and what the others begin from."""
+"""Magnitude pruning: pruned weights, which stay zero, and the initial values of the others."""
 
 import warnings
 
@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from cnnlab import augment, data, models, optim
 from cnnlab.mesh import make_mesh
 from cnnlab.train import Recipe, fit
-from cnnlab.train.program import initialise, no_sums
+from cnnlab.train.program import initialise
 from cnnlab.train.state import restarted
 from cnnlab.transfer import pruning
 
@@ -85,7 +85,7 @@ def test_kernels_of_two_dtypes_are_ranked_together_and_keep_them():
     assert jax.tree.map(jnp.dtype, pruned) == jax.tree.map(jnp.dtype, params)
 
 
-def test_pruning_goes_on_from_what_is_pruned():
+def test_pruning_in_rounds_prunes_further():
     once = pruning.prune(network(), 0.3)
     trained = jax.tree.map(lambda x: x * 1.01, once)
     np.testing.assert_array_equal(
@@ -107,10 +107,10 @@ def test_each_member_is_pruned_by_its_own_magnitudes(quick_jit):
     np.testing.assert_array_equal(left[1], [20, 20])
 
 
-def test_rewound_weights_begin_where_they_began_and_pruned_ones_at_zero():
+def test_rewound_weights_have_their_initial_values_and_pruned_ones_are_zero():
     pruned = pruning.prune(network(), 0.5)
     initial = jax.tree.map(lambda x: x + 100, network())
-    ticket = pruning.rewound(pruned, initial)
+    ticket = pruning.rewind(pruned, initial)
     wanted = np.where(ranks <= 10, 0, weights(network()) + 100)
     np.testing.assert_array_equal(weights(ticket), wanted)
     np.testing.assert_array_equal(ticket["stage1"]["norm"]["scale"], jnp.full(3, 1e-6) + 100)
@@ -134,8 +134,7 @@ def test_pruned_weights_stay_zero_through_training_and_the_others_move(recipe):
     jax.tree.map(
         lambda x, y: np.testing.assert_equal((x.shape, x.dtype), (y.shape, y.dtype)), start, fresh
     )
-    begin = start, no_sums(2, mesh)
-    *_, last = fit(recipe, train, epochs=2, batch_size=20, seeds=seeds, mesh=mesh, begin=begin)
+    *_, last = fit(recipe, train, epochs=2, batch_size=20, seeds=seeds, mesh=mesh, initial=start)
     assert last.step == 6
     for end in (last.states.params, last.states.average.params):
         for stage in ("stage1", "head"):
@@ -147,12 +146,12 @@ def test_pruned_weights_stay_zero_through_training_and_the_others_move(recipe):
     assert (
         (pruned["head"]["dense"]["kernel"] == 0)[0] != (pruned["head"]["dense"]["kernel"] == 0)[1]
     ).any()
-    # The next round: what training left nearest to zero.
+    # The next round prunes the weights that training left nearest to zero.
     again = pruning.prune(last.states.params, 0.9, members=True)
     np.testing.assert_allclose(jax.vmap(pruning.sparsity)(again), round(0.9 * 152) / 152, rtol=1e-6)
 
 
-def test_a_restart_forgets_what_the_optimizer_knew(recipe):
+def test_a_restart_has_a_fresh_optimizer_state(recipe):
     params = jax.tree.map(lambda x: jnp.stack([x, x]), {"head": network()["head"]})
     state = restarted(recipe, params, {"batch_stats": {"mean": jnp.ones((2, 3))}})
     assert state.step.tolist() == [0, 0]
@@ -162,17 +161,17 @@ def test_a_restart_forgets_what_the_optimizer_knew(recipe):
 
 def test_the_sparsities_of_rounds():
     # Frankle and Carbin prune 20 % a round: 80.0, 64.0, 51.2, 41.1 ... % are left (figure 3).
-    left = 100 - 100 * np.array(pruning.geometric(0.2, 4))
+    left = 100 - 100 * np.array(pruning.geometric_sparsities(0.2, 4))
     np.testing.assert_allclose(left, [80, 64, 51.2, 40.96])
-    half = pruning.slower(pruning.geometric(0.2, 4), 0.5)
-    np.testing.assert_allclose(half, pruning.geometric(0.1, 4))
-    np.testing.assert_allclose(pruning.slower((0.5, 0.6), 0.5), [0.25, 1 - 0.75 * 0.9])
-    np.testing.assert_allclose(pruning.slower((0.5, 0.6), 1), [0.5, 0.6])
-    assert pruning.slower((0.5, 0.6), 0) == (0, 0)
-    assert pruning.rising([0.5, 0.75]) == (0.5, 0.75)
+    half = pruning.scale_pruning_rate(pruning.geometric_sparsities(0.2, 4), 0.5)
+    np.testing.assert_allclose(half, pruning.geometric_sparsities(0.1, 4))
+    np.testing.assert_allclose(pruning.scale_pruning_rate((0.5, 0.6), 0.5), [0.25, 1 - 0.75 * 0.9])
+    np.testing.assert_allclose(pruning.scale_pruning_rate((0.5, 0.6), 1), [0.5, 0.6])
+    assert pruning.scale_pruning_rate((0.5, 0.6), 0) == (0, 0)
+    assert pruning.check_sparsities([0.5, 0.75]) == (0.5, 0.75)
 
 
-def test_a_layer_without_a_weight_left_is_said():
+def test_a_layer_without_a_weight_left_is_warned_of():
     small = network(np.where(np.arange(20) < 16, ranks + 10, ranks / 100))
     with pytest.warns(UserWarning, match="no weight in head/dense/kernel"):
         pruning.prune(small, 0.25)
@@ -199,15 +198,15 @@ def test_a_layer_without_a_weight_left_is_said():
             lambda p: pruning.prune(pruning.prune(p, 0.5), 0.5, stages={"head": 0}),
             "weights of head/dense/kernel are zero already, and only 0",
         ),
-        (lambda p: pruning.rewound(p, {**p, "head": p["stage2"]}), "differ in head/dense"),
-        (lambda p: pruning.geometric(1, 3), r"rate must be in \(0, 1\)"),
-        (lambda p: pruning.geometric(0.2, 0), "at least 1 round"),
-        (lambda p: pruning.rising([0.5, 0.5]), "lie in .0, 1. and rise"),
-        (lambda p: pruning.rising([0.5, 1.0]), "lie in .0, 1. and rise"),
-        (lambda p: pruning.rising([]), "lie in .0, 1. and rise"),
-        (lambda p: pruning.slower([0.5], 1.5), r"factor must be in \[0, 1\]"),
+        (lambda p: pruning.rewind(p, {**p, "head": p["stage2"]}), "differ in head/dense"),
+        (lambda p: pruning.geometric_sparsities(1, 3), r"rate must be in \(0, 1\)"),
+        (lambda p: pruning.geometric_sparsities(0.2, 0), "at least 1 round"),
+        (lambda p: pruning.check_sparsities([0.5, 0.5]), "lie in .0, 1. and rise"),
+        (lambda p: pruning.check_sparsities([0.5, 1.0]), "lie in .0, 1. and rise"),
+        (lambda p: pruning.check_sparsities([]), "lie in .0, 1. and rise"),
+        (lambda p: pruning.scale_pruning_rate([0.5], 1.5), r"factor must be in \[0, 1\]"),
     ],
 )
-def test_what_cannot_be_pruned_is_refused(call, message):
+def test_invalid_pruning_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(network())

@@ -49,8 +49,8 @@ def test_energies_and_probabilities_are_those_of_all_states(machine, table):
         return (
             rbm.energy(machine, every[:, None], hidden[None]),
             rbm.log_likelihood(machine, every),
-            rbm.hidden_given(machine, every),
-            rbm.visible_given(machine, hidden),
+            rbm.hidden_probabilities(machine, every),
+            rbm.visible_mean(machine, hidden),
         )
 
     energies, likelihood, up, down = jax.device_get(look(machine))
@@ -63,7 +63,7 @@ def test_energies_and_probabilities_are_those_of_all_states(machine, table):
     np.testing.assert_allclose(down, given_h @ states(V), rtol=1e-5)
 
 
-def test_the_exact_gradient_is_what_the_model_expects_minus_what_the_data_say(machine, table):
+def test_the_exact_gradient_is_the_model_s_expectation_minus_the_data_s(machine, table):
     hidden = table / table.sum(1, keepdims=True) @ states(H)
     index = [int("".join(str(int(x)) for x in v), 2) for v in BATCH]
     data = np.mean([np.outer(v, hidden[i]) for v, i in zip(BATCH, index, strict=True)], 0)
@@ -112,7 +112,7 @@ def flat(gradient):
 
 
 @pytest.mark.parametrize(("kind", "batch"), [("bernoulli", BATCH), ("gaussian", REAL)])
-def test_many_steps_estimate_the_exact_gradient_and_one_goes_its_way(machine, kind, batch):
+def test_many_steps_estimate_the_exact_gradient_and_one_points_its_way(machine, kind, batch):
     exact, long, short = jax.device_get(estimates(jax.random.key(0), machine, batch, kind))
     error = long.std(0, ddof=1) / np.sqrt(DRAWS)
     assert (np.abs(long.mean(0) - exact) < 4.5 * error).all()
@@ -138,7 +138,7 @@ def test_descending_cd_1_raises_the_exact_likelihood(machine):
 
 
 def test_a_persistent_chain_comes_to_the_model_s_distribution(machine, table):
-    """Without learning: it goes on where it was, away from the batch that it began with."""
+    """Without learning: it continues from its own states, away from the initial batch."""
     chain = jnp.zeros((3000, V))
 
     def step(chain, key):
@@ -150,13 +150,13 @@ def test_a_persistent_chain_comes_to_the_model_s_distribution(machine, table):
     np.testing.assert_allclose(end.mean(0), wanted, atol=4.5 * 0.5 / np.sqrt(3000))
 
 
-def test_means_of_the_last_step_take_its_noise_away(machine):
+def test_means_of_the_last_step_remove_its_noise(machine):
     @jax.jit
     def look(machine, v):
         key = jax.random.key(0)
         one, two = (rbm.gibbs(key, machine, v, 1, mean_last=last) for last in (False, True))
         h = rbm.sample_hidden(jax.random.split(jax.random.fold_in(key, 0))[0], machine, v)
-        return one, two, rbm.visible_given(machine, h)
+        return one, two, rbm.visible_mean(machine, h)
 
     one, two, mean = jax.device_get(look(machine, BATCH))
     assert set(np.unique(one)) <= {0.0, 1.0}
@@ -179,7 +179,7 @@ def test_reconstruction_is_scored_by_its_kind(machine):
     np.testing.assert_allclose(real, np.square(back - REAL).sum(1) / 2, rtol=1e-5)
 
 
-def test_what_cannot_be_is_refused(machine):
+def test_invalid_arguments_are_refused(machine):
     key = jax.random.key(0)
     with pytest.raises(ValueError, match=r"unknown kind .*'gausian'\. Did you mean 'gaussian'"):
         rbm.free_energy(machine, BATCH, "gausian")
@@ -187,7 +187,7 @@ def test_what_cannot_be_is_refused(machine):
         rbm.gibbs(key, machine, BATCH, 0)
     with pytest.raises(ValueError, match="at most 20 hidden units"):
         rbm.log_partition(rbm.Machine(np.zeros((2, 21)), np.zeros(2), np.zeros(21)))
-    with pytest.raises(ValueError, match="must be of draws"):
+    with pytest.raises(ValueError, match="must consist of draws"):
         rbm.contrastive_divergence(key, machine, BATCH, chain=BATCH, mean_last=True)
     with pytest.raises(ValueError, match="visible and hidden units"):
-        rbm.fresh(key, 3, 0)
+        rbm.init_machine(key, 3, 0)

@@ -1,4 +1,4 @@
-"""U-Nets that begin as classifiers: what is copied, and that pixels are learned."""
+"""U-Nets initialised from classifiers, and training on pixels."""
 
 import dataclasses
 import functools
@@ -11,7 +11,7 @@ from jax import numpy as jnp
 from cnnlab import augment, models, optim
 from cnnlab.data import Dataset
 from cnnlab.keys import run_key
-from cnnlab.losses_dense import pixel_accuracy, segmentation
+from cnnlab.losses.dense import pixel_accuracy, segmentation
 from cnnlab.train import Recipe, fit, init_state, predict
 from cnnlab.transfer import freeze
 from cnnlab.transfer import segmentation as seg
@@ -57,7 +57,7 @@ def begun(recipe, quick_jit):
     return classifier, states(classifier, (5, 6), quick_jit), states(recipe, (0, 1), quick_jit)
 
 
-def test_every_u_net_has_the_encoder_of_its_own_classifier_and_the_rest_fresh(
+def test_every_u_net_has_the_encoder_of_its_own_classifier_and_a_fresh_decoder(
     recipe, begun, quick_jit
 ):
     classifier, classifiers, fresh = begun
@@ -73,7 +73,7 @@ def test_every_u_net_has_the_encoder_of_its_own_classifier_and_the_rest_fresh(
             jax.tree.map(np.testing.assert_array_equal, ours[stage], wanted[stage])
     assert all(name.split("/")[0] in ("stem", "stage1") for name in report.copied)
     assert "head/classifier/dense/kernel" in report.left
-    # What stage1 says of images is what the classifier's said.
+    # stage1 has the same outputs as the classifier's.
     images = jnp.asarray(bright(2).images, jnp.float32) / 255
     one = {"params": found.params, **found.model_state}
     two = {"params": classifiers.params, **classifiers.model_state}
@@ -86,7 +86,7 @@ def test_every_u_net_has_the_encoder_of_its_own_classifier_and_the_rest_fresh(
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_optimizer_of_a_frozen_encoder_knows_the_decoder_only(recipe, begun):
+def test_the_optimizer_of_a_frozen_encoder_has_the_decoder_only(recipe, begun):
     _, classifiers, fresh = begun
     frozen = dataclasses.replace(recipe, rates=freeze(recipe.network, up_to="stage1"))
     found, _ = seg.with_encoders(classifiers, frozen, fresh)
@@ -100,7 +100,7 @@ def test_pixels_are_learned_and_masks_come_out_in_order(recipe):
     train, test = bright(32), bright(18, seed=1)
     for epoch in fit(recipe, train, epochs=15, batch_size=8):
         trained = epoch.states
-    found = seg.predicted_masks(recipe, trained, test, batch_size=1)  # chunks of sixteen
+    found = seg.predict_masks(recipe, trained, test, batch_size=1)  # chunks of sixteen
     assert found.shape == (1, 18, 8, 8)
     assert found.dtype == np.uint8
     assert (found == test.annotations).mean() > 0.97

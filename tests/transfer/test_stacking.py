@@ -1,4 +1,4 @@
-"""Pretraining layer by layer: what each layer learns from, and where it goes."""
+"""Pretraining layer by layer: the input of each layer, and the network that gets the layers."""
 
 import jax
 import numpy as np
@@ -9,7 +9,7 @@ from cnnlab import models
 from cnnlab.transfer import stacking
 
 WIDTHS = (6, 6)  # as many as inputs: fewer programs
-HOW = {"epochs": 6, "batch_size": 8}
+SETTINGS = {"epochs": 6, "batch_size": 8}
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,14 @@ def inputs():
 
 @pytest.fixture(scope="module")
 def learned(inputs):
-    """What each method makes of them."""
+    """The stack that each method trains on them."""
     key = jax.random.key(0)
     corrupt = stacking.masking(0.25)
     return {
-        "denoising": stacking.denoising(
-            key, inputs, WIDTHS, corrupt=corrupt, learning_rate=0.03, **HOW
+        "denoising": stacking.denoising_autoencoders(
+            key, inputs, WIDTHS, corrupt=corrupt, learning_rate=0.03, **SETTINGS
         ),
-        "rbm": stacking.belief_network(key, inputs, WIDTHS, learning_rate=0.2, **HOW),
+        "rbm": stacking.belief_network(key, inputs, WIDTHS, learning_rate=0.2, **SETTINGS),
     }
 
 
@@ -39,11 +39,11 @@ def units(layer, x):
 
 
 @pytest.mark.parametrize("method", ["denoising", "rbm"])
-def test_each_layer_learns_to_give_back_what_the_one_below_makes(learned, inputs, method):
+def test_each_layer_learns_to_reconstruct_the_output_of_the_one_below(learned, inputs, method):
     stack = learned[method]
     errors = np.asarray(stack.errors)
     assert errors.shape == (2, 6)
-    # Of what it sees, the last error: by its own definition, of the input of the layer.
+    # The last error is that of the layer's input, by its definition.
     x = inputs
     for layer, found in zip(stack.layers, errors, strict=True):
         assert layer.kernel.shape[0] == x.shape[1]
@@ -51,22 +51,22 @@ def test_each_layer_learns_to_give_back_what_the_one_below_makes(learned, inputs
         y = h @ np.asarray(layer.kernel).T + np.asarray(layer.visible)
         assert found[-1] == pytest.approx((np.logaddexp(0, y) - x * y).sum(1).mean(), rel=1e-4)
         x = h
-    np.testing.assert_allclose(stacking.encoded(stack.layers, inputs), x, rtol=1e-4)
+    np.testing.assert_allclose(stacking.encode(stack.layers, inputs), x, rtol=1e-4)
     assert errors[0, -1] < errors[0, 0] - 0.2
-    # The best constant says the mean of each pixel: the first layer has learned more than that.
+    # The best constant is the mean of each pixel: the first layer has learned more than that.
     mean = inputs.mean(0)
     constant = -(inputs * np.log(mean) + (1 - inputs) * np.log(1 - mean)).sum(1).mean()
     assert errors[0, -1] < constant - 0.2
 
 
-def test_the_network_that_begins_with_the_layers_computes_their_units(learned, inputs):
+def test_a_network_initialised_with_the_layers_computes_their_units(learned, inputs):
     network = models.create("mlp", 3, widths=WIDTHS, activation="sigmoid")
     shapes = jax.eval_shape(network.init, jax.random.key(0), inputs)["params"]
     fresh = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), dict(shapes))
     layers = learned["rbm"].layers
-    params = stacking.placed(fresh, layers)
+    params = stacking.with_hidden_layers(fresh, layers)
     found = jax.jit(lambda p: network.apply({"params": p}, inputs, stop="stage2"))(params)
-    np.testing.assert_allclose(found, stacking.encoded(layers, inputs), rtol=1e-5)
+    np.testing.assert_allclose(found, stacking.encode(layers, inputs), rtol=1e-5)
     np.testing.assert_array_equal(params["head"]["dense"]["kernel"], np.ones((6, 3)))
     assert jax.tree.structure(params) == jax.tree.structure(fresh)
     wider = {**fresh, "stage1": {"dense": {"kernel": np.ones((6, 7)), "bias": np.ones(7)}}}
@@ -77,13 +77,13 @@ def test_the_network_that_begins_with_the_layers_computes_their_units(learned, i
         (normed, layers, "no normalisation"),
     ):
         with pytest.raises(ValueError, match=message):
-            stacking.placed(others, some)
+            stacking.with_hidden_layers(others, some)
 
 
 @pytest.mark.slow
-def test_several_keys_at_once_learn_as_each_alone(learned, inputs):
+def test_training_mapped_over_keys_equals_training_each_alone(learned, inputs):
     def one(key):
-        return stacking.belief_network(key, inputs, WIDTHS[:1], learning_rate=0.2, **HOW)
+        return stacking.belief_network(key, inputs, WIDTHS[:1], learning_rate=0.2, **SETTINGS)
 
     together = jax.vmap(one)(jnp.stack([jax.random.key(seed) for seed in range(2)]))
     for both, alone in zip(together.layers[0], learned["rbm"].layers[0], strict=True):
@@ -94,15 +94,15 @@ def test_several_keys_at_once_learn_as_each_alone(learned, inputs):
 def test_real_inputs_take_gaussian_units_and_rectifiers_a_linear_decoder(inputs):
     real = (inputs - inputs.mean()) / inputs.std()
     key = jax.random.key(0)
-    how = {**HOW, "visible": "gaussian", "learning_rate": 0.3, "persistent": True}
+    how = {**SETTINGS, "visible": "gaussian", "learning_rate": 0.3, "persistent": True}
     machine = stacking.belief_network(key, real, (5,), **how)
     layer = jax.tree.map(np.asarray, machine.layers[0])
     back = units(layer, real) @ layer.kernel.T + layer.visible
     error = np.square(back - real).sum(1).mean() / 2
     assert float(machine.errors[0, -1]) == pytest.approx(error, rel=1e-4)
     assert machine.errors[0, -1] < 0.5 * np.square(real - real.mean(0)).sum(1).mean() / 2
-    how = {**HOW, "visible": "gaussian", "activation": "relu", "learning_rate": 0.05}
-    rectified = stacking.denoising(key, real, (5,), **how)
+    how = {**SETTINGS, "visible": "gaussian", "activation": "relu", "learning_rate": 0.05}
+    rectified = stacking.denoising_autoencoders(key, real, (5,), **how)
     layer = jax.tree.map(np.asarray, rectified.layers[0])
     back = np.maximum(real @ layer.kernel + layer.hidden, 0) @ layer.kernel.T + layer.visible
     error = np.square(back - real).sum(1).mean() / 2
@@ -133,10 +133,10 @@ def test_masking_hides_a_fraction_and_equal_ones_are_one():
         ({"momentum": 1.0}, r"momentum in \[0, 1\)"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(inputs, change, message):
-    settings = {"inputs": inputs, "widths": WIDTHS, **HOW, **change}
+def test_invalid_settings_are_refused(inputs, change, message):
+    settings = {"inputs": inputs, "widths": WIDTHS, **SETTINGS, **change}
     with pytest.raises(ValueError, match=message):
         stacking.belief_network(jax.random.key(0), **settings)
     if change.keys() <= {"visible", "learning_rate"}:
         with pytest.raises(ValueError, match=message):
-            stacking.denoising(jax.random.key(0), **settings)
+            stacking.denoising_autoencoders(jax.random.key(0), **settings)

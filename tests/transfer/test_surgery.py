@@ -1,4 +1,4 @@
-"""Surgery: what is copied, what starts afresh, what is refused, and new input channels."""
+"""Surgery: copied and fresh arrays, arrays that do not fit, and new input channels."""
 
 import dataclasses
 
@@ -11,7 +11,13 @@ from jax import numpy as jnp
 from cnnlab import augment, data, models, optim
 from cnnlab.train import Recipe, restarted
 from cnnlab.transfer.freezing import freeze
-from cnnlab.transfer.surgery import SurgeryError, copied, last_stages, transplant, transplant_each
+from cnnlab.transfer.surgery import (
+    SurgeryError,
+    copy_variables,
+    last_stages,
+    transplant,
+    transplant_each,
+)
 
 
 def variables(network, shape=(8, 8, 1), seed=0):
@@ -35,14 +41,14 @@ FRESH = variables(resnet(3), seed=2)
 
 
 def check(found, new):
-    """Every leaf is the source's or, where ``new`` says so, the fresh one's."""
+    """Every leaf is the source's or, where ``new`` is true, the fresh one's."""
     for path, leaf in flat(found).items():
         whence = FRESH if new(path.partition("/")[2]) else SOURCE
         np.testing.assert_array_equal(leaf, flat(whence)[path], err_msg=path)
 
 
 def test_all_is_copied_by_name_but_the_head():
-    found, report = copied(SOURCE, FRESH)
+    found, report = copy_variables(SOURCE, FRESH)
     check(found, lambda path: path.startswith("head/"))
     assert set(report.fresh) == {"head/classifier/dense/kernel", "head/classifier/dense/bias"}
     total = len(jax.tree.leaves(FRESH))
@@ -52,9 +58,9 @@ def test_all_is_copied_by_name_but_the_head():
 
 
 def test_stages_and_patterns_start_afresh_with_their_statistics():
-    found, _ = copied(SOURCE, FRESH, reinitialise=last_stages(resnet(), 2))
+    found, _ = copy_variables(SOURCE, FRESH, reinitialise=last_stages(resnet(), 2))
     check(found, lambda path: path.startswith(("head/", "stage3/")))
-    found, report = copied(SOURCE, FRESH, reinitialise=("head", ".*/norm[12]/.*"))
+    found, report = copy_variables(SOURCE, FRESH, reinitialise=("head", ".*/norm[12]/.*"))
     check(found, lambda path: path.startswith("head/") or "/norm1/" in path or "/norm2/" in path)
     assert "stage2/block0/norm2/var" in report.fresh
 
@@ -67,9 +73,9 @@ def test_the_last_stages_are_counted_from_the_head():
             last_stages(resnet(), k)
 
 
-def test_what_starts_afresh_may_be_missing_on_either_side():
+def test_reinitialised_arrays_may_be_missing_on_either_side():
     other = {"params": {**SOURCE["params"], "head": {"conv": {"kernel": np.zeros((1, 1, 8, 5))}}}}
-    found, report = copied(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
+    found, report = copy_variables(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
     check(found, lambda path: path.startswith("head/"))
     assert report.left == ("head/conv/kernel",)
     assert "not used of the source: head/conv/kernel" in str(report)
@@ -77,7 +83,7 @@ def test_what_starts_afresh_may_be_missing_on_either_side():
 
 def test_values_take_the_dtype_of_the_fresh_ones():
     low = jax.tree.map(lambda leaf: leaf.astype(np.float16), FRESH)
-    found, _ = copied(SOURCE, low)
+    found, _ = copy_variables(SOURCE, low)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float16)}
 
 
@@ -98,19 +104,19 @@ def test_values_take_the_dtype_of_the_fresh_ones():
         (variables(resnet(), (8, 8, 3)), {"channels": "mean"}, "unknown way .*Known: sum, adapt"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_listed(source, settings, message):
+def test_arrays_that_do_not_fit_are_refused_and_listed(source, settings, message):
     with pytest.raises(SurgeryError, match=f"(?s){message}"):
-        copied(source, FRESH, **settings)
+        copy_variables(source, FRESH, **settings)
 
 
 # The input's channels ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("before", "after"), [(3, 1), (1, 3), (3, 4)])
-def test_summed_channels_say_the_same_of_grey_images(before, after):
+def test_summed_channels_have_the_same_output_for_grey_images(before, after):
     source = variables(resnet(5), (8, 8, before), seed=1)
     fresh = variables(resnet(3), (8, 8, after), seed=2)
-    found, report = copied(source, fresh, channels="sum")
+    found, report = copy_variables(source, fresh, channels="sum")
     assert f"from {before} to {after} input channels (sum)" in str(report)
     old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
     # Of an image that is the same in all channels a convolution sees the sums.
@@ -120,7 +126,7 @@ def test_summed_channels_say_the_same_of_grey_images(before, after):
 
 def test_adapted_channels_are_the_old_ones_in_turn_and_scaled():
     source, fresh = variables(resnet(5), (8, 8, 3)), variables(resnet(3), (8, 8, 4))
-    found, _ = copied(source, fresh, channels="adapt")
+    found, _ = copy_variables(source, fresh, channels="adapt")
     old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
     np.testing.assert_allclose(new, 0.75 * old[:, :, [0, 1, 2, 0]])
 
@@ -133,9 +139,9 @@ def test_no_other_kernel_than_the_first_is_adapted():
     params = dict(sorted({**FRESH["params"], "stage1": stage1}.items()))
     fresh = {**FRESH, "params": params}
     with pytest.raises(SurgeryError, match="stage1/block0/conv1/kernel") as caught:
-        copied(SOURCE, fresh, channels="sum")
+        copy_variables(SOURCE, fresh, channels="sum")
     assert "Only the input channels" not in str(caught.value)
-    _, report = copied(SOURCE, fresh, channels="sum", first="stage1")
+    _, report = copy_variables(SOURCE, fresh, channels="sum", first="stage1")
     assert report.adapted.startswith("stage1/block0/conv1/kernel from 2 to 3")
 
 
@@ -165,7 +171,7 @@ def test_members_have_the_same_front_and_heads_of_their_own(begun):
     assert states.step.tolist() == [0, 0, 0]
 
 
-def test_the_optimizer_remembers_what_learns_only(begun):
+def test_the_optimizer_has_trainable_parameters_only(begun):
     _, states, report = begun
     shapes = {leaf.shape for leaf in jax.tree.leaves(states.opt_state) if leaf.ndim > 1}
     assert shapes == {(3, 4, 3), (3, 3)}  # of the head

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnlab.ensemble import joined
+from cnnlab.ensemble import concatenate_members
 from cnnlab.run_directory import ResumeError
 from cnnlab.studies import study, teachers
 from cnnlab.studies.build import load_data
@@ -60,7 +60,7 @@ def finished(tmp_path_factory):
             for _ in config.all_seeds
         ]
         states = [states_of(recipe, {"params": {"head": {"dense": dense}}}) for dense in seeds]
-        return study.Trained(joined(states), {}, 10, 6.0)
+        return study.Trained(concatenate_members(states), {}, 10, 6.0)
 
     def predict_alike(recipe, states, part):
         return predict(networks.setdefault(recipe.network, recipe), states, part)

@@ -1,0 +1,162 @@
+"""Loss functions: one value for each example; who calls them reduces and masks."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+from jax import numpy as jnp
+
+TargetLoss = Callable[..., jax.Array]
+"""``(logits [N, K], labels [N], targets [N, K] | None = None) -> losses [N]``."""
+
+
+def softmax_cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0
+) -> jax.Array:
+    """The cross-entropy of the softmax of ``logits`` with integer labels, in nats.
+
+    Args:
+      logits: float ``[N, K]``.
+      labels: integer ``[N]`` in ``[0, K)``.
+      label_smoothing: the weight in [0, 1) of the uniform distribution that the target is mixed
+        with; 0.1 is usual.
+
+    Returns:
+      float ``[N]``.
+
+    Raises:
+      ValueError: for other shapes or a smoothing outside [0, 1).
+
+    Source: for the smoothing, Szegedy et al., CVPR 2016, section 7.
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            "logits must be [N, K] and labels integers [N], "
+            f"got shapes {logits.shape} and {labels.shape}."
+        )
+    _check_smoothing(label_smoothing)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if not label_smoothing:
+        return losses
+    uniform = -jnp.mean(jax.nn.log_softmax(logits), axis=-1)
+    return (1 - label_smoothing) * losses + label_smoothing * uniform
+
+
+def distillation(
+    temperature: float = 4.0, weight: float = 0.9, *, label_smoothing: float = 0.0
+) -> TargetLoss:
+    """A student learns what a teacher thinks of every class, and the labels besides.
+
+    The loss is ``weight * T^2 * KL(softmax(targets / T) || softmax(logits / T))`` and
+    ``1 - weight`` times the cross-entropy with the labels. The Kullback-Leibler divergence differs
+    from the paper's cross-entropy by the teacher's entropy: the gradients are the same, and a
+    student that agrees with its teacher has none left. ``T^2`` keeps the gradient's size whatever
+    the temperature; towards infinity this becomes ``logits_matching(centred=True)``.
+
+    Args:
+      temperature: T > 0; 1 takes the teacher's probabilities as they are, 2.5 to 20 is usual.
+      weight: of the teacher, in [0, 1]. With 1 the labels are not looked at.
+      label_smoothing: of the cross-entropy with the labels.
+
+    Returns:
+      ``loss(logits, labels, targets=None)``; ``targets`` are the teacher's logits, float
+      ``[N, K]``. Without them, on data that no teacher saw, it is the cross-entropy alone.
+
+    Raises:
+      ValueError: for numbers out of range.
+
+    Example:
+      >>> loss = distillation(temperature=20.0, weight=0.9)
+      >>> recipe = dataclasses.replace(recipe, loss=loss)
+
+    Source: Hinton, Vinyals & Dean, arXiv 1503.02531, 2015, section 2.
+    """
+    if not 0 < temperature < float("inf"):
+        raise ValueError(
+            f"the temperature must be positive and finite, got {temperature}. "
+            "A temperature of 1 leaves the probabilities as they are; for what an infinite one "
+            "comes to, take logits_matching(centred=True)."
+        )
+
+    def soft(logits: jax.Array, targets: jax.Array) -> jax.Array:
+        ours = jax.nn.log_softmax(logits / temperature)
+        theirs = jax.nn.log_softmax(targets / temperature)
+        # Where the teacher is sure that a class is out, 0 * (-inf - ours) is 0.
+        terms = jnp.where(jnp.isneginf(theirs), 0, jnp.exp(theirs) * (theirs - ours))
+        return temperature**2 * jnp.sum(terms, axis=-1)
+
+    return _mixed(soft, weight, label_smoothing)
+
+
+def logits_matching(
+    weight: float = 1.0,
+    *,
+    centred: bool = False,
+    scale: float | np.ndarray = 1.0,
+    label_smoothing: float = 0.0,
+) -> TargetLoss:
+    """A student regresses on its teacher's logits: half the mean over classes of squared errors.
+
+    Args:
+      weight: of the teacher, in [0, 1]; the labels' cross-entropy has the rest. With 1 the labels
+        are not looked at.
+      centred: take the mean over the classes off each example's logits first, the student's and
+        the teacher's; the softmax does not see it.
+      scale: > 0, a number or ``[K]``: what errors are divided by. With the standard deviations of
+        the teacher's logits over the training images this is the regression on standardised
+        logits; its gradients are smaller by the square. Unscaled, the curvature is 1 / K whatever
+        the teacher's confidence, and so learning rates need not change with it.
+      label_smoothing: of the cross-entropy with the labels.
+
+    Returns:
+      ``loss(logits, labels, targets=None)``, as of ``distillation``.
+
+    Raises:
+      ValueError: for numbers out of range.
+
+    Source: Ba & Caruana, NIPS 2014, section 2.2; Urban et al., ICLR 2017, section 2.
+    """
+    if not (np.all(np.asarray(scale) > 0) and np.all(np.isfinite(scale)) and np.ndim(scale) < 2):
+        raise ValueError(f"scale must be positive and finite, a number or [K], got {scale}.")
+
+    def squared(logits: jax.Array, targets: jax.Array) -> jax.Array:
+        errors = logits - targets
+        if centred:
+            errors -= jnp.mean(errors, axis=-1, keepdims=True)
+        return jnp.mean(jnp.square(errors / jnp.asarray(scale, errors.dtype)), axis=-1) / 2
+
+    return _mixed(squared, weight, label_smoothing)
+
+
+def _mixed(
+    soft: Callable[[jax.Array, jax.Array], jax.Array], weight: float, label_smoothing: float
+) -> TargetLoss:
+    """The teacher's loss ``soft(logits, targets)`` and the labels' with the rest of the weight."""
+    if not 0 <= weight <= 1:
+        raise ValueError(
+            f"the teacher's weight must be in [0, 1], got {weight}: 0 is the labels alone, 1 the "
+            "teacher alone."
+        )
+    _check_smoothing(label_smoothing)
+
+    def loss(logits: jax.Array, labels: jax.Array, targets: jax.Array | None = None) -> jax.Array:
+        if targets is None:
+            return softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)
+        if logits.ndim != 2 or targets.shape != logits.shape:
+            raise ValueError(
+                "targets must be a teacher's logits [N, K] for the same examples and classes as "
+                f"logits [N, K], got shapes {targets.shape} and {logits.shape}."
+            )
+        total = weight * soft(logits, targets) if weight else jnp.zeros((), logits.dtype)
+        if weight < 1:  # with 1 there need be no labels: what stands in their place is not read
+            hard = softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)
+            total += (1 - weight) * hard
+        return total
+
+    return loss
+
+
+def _check_smoothing(label_smoothing: float) -> None:
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}.")

@@ -1,0 +1,70 @@
+"""The features of networks on a data set, in a file."""
+
+import dataclasses
+import pathlib
+
+from cnnlab.data import Dataset
+from cnnlab.studies import trained
+from cnnlab.studies.settings import parse_pool
+from cnnlab.studies.trained import TrainedNetworks
+from cnnlab.transfer.features import features, save_features
+
+from ..cli import host
+from .config import Config, check
+
+
+def run(config: Config) -> pathlib.Path:
+    """Writes the file, and prints its arrays.
+
+    Returns:
+      Its path.
+
+    Raises:
+      ResumeError: if there is no run.
+      ValueError: for an unknown stage or one that gives a tuple, data of another shape, weights of
+        another network, or a file that does not end with .npz.
+    """
+    check(config)
+    say = host().say
+    networks, dataset, name = _load(config)
+    if networks.report is not None:
+        say(str(networks.report))
+    arrays = features(
+        networks.recipe,
+        networks.states,
+        dataset,
+        config.stages or None,
+        pool=parse_pool(config.pool),
+        batch_size=config.batch_size,
+    )
+    name = f"{name} on {dataset.name}, {config.part} part"
+    path = save_features(_target(config, networks), arrays, dataset, f"{name}, pool {config.pool}")
+    rows = [f"  {stage:<10} {array.dtype} {list(array.shape)}" for stage, array in arrays.items()]
+    say("\n".join([f"{path}: {name}", *rows]))
+    return path
+
+
+def _load(config: Config) -> tuple[TrainedNetworks, Dataset, str]:
+    """The networks, the images that they are shown, and the networks' name."""
+    if config.run is None:
+        assert config.weights is not None and config.dataset is not None
+        networks, dataset = trained.load_weights_on(
+            config, config.part, config.dataset, config.data_dir, config.image_size
+        )
+        return networks, dataset, f"{config.model} with {config.weights.name}"
+    data = None
+    if config.dataset is not None or config.data_dir is not None:
+        own = trained.run_config(config.run)
+        data = dataclasses.replace(
+            own, dataset=config.dataset or own.dataset, data_dir=config.data_dir or own.data_dir
+        )
+    networks, dataset = trained.load_run_on(config.run, config.part, data, best=config.best)
+    return networks, dataset, f"{networks.name} at step {networks.step:,}"
+
+
+def _target(config: Config, networks: TrainedNetworks) -> pathlib.Path:
+    if config.to is not None:
+        return config.to
+    assert config.run is not None and networks.config is not None
+    name = (config.dataset or networks.config.dataset).replace("/", "-").replace(":", "-")
+    return config.run / f"features-{config.part}-{name}.npz"

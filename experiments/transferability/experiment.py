@@ -1,0 +1,274 @@
+"""The networks of all halves, then those that keep stages of another one."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from cnnlab.data import Dataset
+from cnnlab.data.batches import steps_per_epoch
+from cnnlab.mesh import fetch
+from cnnlab.report.statistics import over_seeds, paired, percent
+from cnnlab.studies import build, study
+from cnnlab.studies.settings import drop_default_model_options
+from cnnlab.train import Recipe, TrainState, check_fits, predict
+from cnnlab.train.state import restarted, state_shapes
+from cnnlab.transfer.freezing import freeze
+from cnnlab.transfer.surgery import copy_variables
+
+from ..cli import host
+from . import figures
+from .claims import Accuracies, compare
+from .class_splits import (
+    RANDOM,
+    Member,
+    accuracy_within_halves,
+    dissimilar_half,
+    make_members,
+    member_images,
+)
+from .config import TREATMENTS, Config
+from .summary import summary_lines
+
+
+class Setup(NamedTuple):
+    """What all trainings of the study have in common.
+
+    Attributes:
+      train: the training part, with all classes.
+      test: the test part.
+      recipe: with every stage learning.
+      members: M networks that train at once.
+      subsets: int ``[M, n]``, the images of each.
+    """
+
+    train: Dataset
+    test: Dataset
+    recipe: Recipe
+    members: Sequence[Member]
+    subsets: np.ndarray
+
+
+class Networks(NamedTuple):
+    """The members at the end of a training.
+
+    Attributes:
+      states: ``[M, ...]``.
+      accuracy: ``[M]``, on the test images of their halves.
+      seconds: of training.
+    """
+
+    states: TrainState
+    accuracy: np.ndarray
+    seconds: float
+
+
+def run(config: Config) -> dict[str, Any]:
+    """Trains the networks of all halves, then those that keep stages; writes the run directory.
+
+    Returns:
+      The content of result.json: ``cuts`` (for each, its halves, the base accuracy and that of each
+      treatment and depth) and the claims of ``claims.compare``.
+
+    Raises:
+      ValueError: for invalid settings; the message lists the valid ones.
+      Interrupted: after SIGTERM or Ctrl-C; what was trained so far is saved.
+    """
+    with study.open(drop_default_model_options(config), host()) as s:
+        config = s.config
+        splits = build.load_data(config)
+        named = config.dataset if config.classes is None else ""
+        dissimilar = dissimilar_half(named, splits.train, config.half)
+        members = make_members(splits.train.num_classes, config.all_seeds, dissimilar)
+        subsets = member_images(members, splits.train)
+        # Of one member's images: the schedule goes by as many steps as there will be.
+        recipe = build.make_recipe(config, splits.train.take(subsets[0]))
+        setup = Setup(splits.train, splits.test, recipe, members, subsets)
+        depths, most = _check_depths(config, setup)
+        s.begin(f"transferability-{config.dataset}", splits.notes)
+        s.say(f"{len(members)} networks at once, {subsets.shape[1]} images each")
+
+        base, accuracies, seconds = train_all(s, setup, depths)
+        cuts = {
+            cut: {
+                "base": _by_repetition(members, cut, base),
+                **{
+                    treatment: np.stack([_by_repetition(members, cut, each) for each in row])
+                    for treatment, row in accuracies.items()
+                },
+            }
+            for cut in _cuts(members)
+        }
+        title = f"{config.model} on halves of {config.dataset}"
+        s.save_figure(
+            "transferability",
+            lambda: figures.transferability(_panels(cuts, depths), depths, title=title),
+        )
+        about = {
+            "model": config.model,
+            "images": subsets.shape[1],
+            "stages": list(depths.values()),
+            "cuts": {cut: _summarize(setup, cut, each, depths) for cut, each in cuts.items()},
+            "seconds": round(seconds, 1),
+        }
+        claims = compare(cuts, list(depths), all_stages=max(depths) == most)
+        return s.finish(about, claims, summary_lines)
+
+
+def _check_depths(config: Config, setup: Setup) -> tuple[dict[int, str], int]:
+    """Depth -> the last stage that is kept; and the largest possible depth.
+
+    Raises:
+      ValueError: for settings that could not be trained.
+    """
+    recipe, train = setup.recipe, setup.train
+    check_fits(recipe, train)
+    steps_per_epoch(setup.subsets.shape[1], config.batch_size, config.remainder)
+    params = state_shapes(recipe, train.image_shape).params
+    stages = [name for name in recipe.network.names if params.get(name)][:-1]
+    if not stages:
+        raise ValueError(
+            f"{config.model} has no stage with parameters before its last one, so that there is "
+            "nothing to keep. Choose a deeper network."
+        )
+    depths = sorted(set(config.depths or range(1, len(stages) + 1)))
+    if depths[0] < 1 or depths[-1] > len(stages):
+        raise ValueError(
+            f"depths must be in 1 to {len(stages)}, the stages of {config.model} that have "
+            f"parameters without the last one: {', '.join(stages)}; got {config.depths}."
+        )
+    return {depth: stages[depth - 1] for depth in depths}, len(stages)
+
+
+# Training ------------------------------------------------------------------------------------
+
+
+def train_all(
+    s: study.Study[Config], setup: Setup, depths: Mapping[int, str]
+) -> tuple[np.ndarray, dict[str, list[np.ndarray]], float]:
+    """Trains the base networks, and for each depth the four treatments.
+
+    Returns:
+      Accuracies ``[M]`` of the base networks, of each treatment for each depth, and the seconds.
+    """
+    base = _train(s, setup, "base", setup.recipe)
+    seconds = base.seconds
+    own = _evaluated(base.states)
+    partners = [member.partner for member in setup.members]
+    sources = {"BnB": own, "AnB": jax.tree.map(lambda leaf: leaf[partners], own)}
+    first = 2 * (s.config.seed + s.config.seeds)  # seeds that no base network started with
+    seeds = range(first, first + len(setup.members))
+    fresh = _evaluated(s.fresh_states(setup.recipe, setup.train, seeds))
+    accuracies: dict[str, list[np.ndarray]] = {treatment: [] for treatment in TREATMENTS}
+    for depth, stage in depths.items():
+        rates = freeze(setup.recipe.network, up_to=stage)
+        frozen = dataclasses.replace(setup.recipe, rates=rates)
+        for letters, source in sources.items():
+            for sign, recipe in (("", frozen), ("+", setup.recipe)):
+                initial = copy_stages(recipe, source, fresh, stage)
+                name = f"{letters[0]}{depth}B{'-tuned' if sign else ''}"
+                networks = _train(s, setup, name, recipe, initial)
+                accuracies[letters + sign].append(networks.accuracy)
+                seconds += networks.seconds
+    return base.accuracy, accuracies, seconds
+
+
+def copy_stages(
+    recipe: Recipe, source: Mapping[str, Any], fresh: Mapping[str, Any], stage: str
+) -> TrainState:
+    """Initial states with each member's stages up to ``stage`` from its own source.
+
+    Args:
+      recipe: how they will be trained.
+      source: variables of each member's source, every leaf with a leading axis [M].
+      fresh: newly initialised ones, likewise.
+      stage: the last one that is kept.
+    """
+    names = recipe.network.names
+    others = [name for name in names[names.index(stage) + 1 :] if name in fresh["params"]]
+    variables, _ = copy_variables(source, fresh, reinitialise=others)
+    return restarted(recipe, variables.pop("params"), variables)
+
+
+def _evaluated(states: TrainState) -> dict[str, Any]:
+    """The variables ``[M, ...]`` that are evaluated, on the host."""
+    network = states.evaluated
+    variables: dict[str, Any] = fetch({"params": network.params, **network.model_state})
+    return variables
+
+
+def _train(
+    s: study.Study[Config],
+    setup: Setup,
+    name: str,
+    recipe: Recipe,
+    initial: TrainState | None = None,
+) -> Networks:
+    """One training of the study: all members at once."""
+    members = setup.members
+    options = dataclasses.replace(
+        build.fit_options(s.config),
+        seeds=[member.seed for member in members],
+        subsets=setup.subsets,
+        initial=initial,
+    )
+    s.say(f"\n{name}:")
+    trained = s.train(name, recipe, setup.train, options=options)
+    # With the common recipe, whose rates differ, as all trainings then share one program.
+    logits = predict(setup.recipe, trained.states, setup.test)
+    accuracy = accuracy_within_halves(logits, setup.test.labels, members)
+    for cut in _cuts(members):
+        text = percent(over_seeds(_by_repetition(members, cut, accuracy)))
+        s.say(f"{name}, {cut}: test accuracy {text}")
+    return Networks(trained.states, accuracy, trained.seconds)
+
+
+# Results -------------------------------------------------------------------------------------
+
+
+def _cuts(members: Sequence[Member]) -> list[str]:
+    return list(dict.fromkeys(member.cut for member in members))
+
+
+def _by_repetition(members: Sequence[Member], cut: str, accuracy: np.ndarray) -> np.ndarray:
+    """``[M] -> [R]``: the means over both directions."""
+    own = [value for value, m in zip(accuracy, members, strict=True) if m.cut == cut]
+    return np.asarray(own, np.float64).reshape(-1, 2).mean(1)
+
+
+def _summarize(
+    setup: Setup, cut: str, accuracies: Accuracies, depths: Mapping[int, str]
+) -> dict[str, Any]:
+    """A cut as it is in result.json."""
+    names = setup.train.class_names
+    halves = [[names[i] for i in m.classes] for m in setup.members if m.cut == cut]
+    return {
+        "halves": halves if cut == RANDOM else halves[:2],
+        "base": over_seeds(accuracies["base"]),
+        "treatments": [
+            {
+                "treatment": treatment,
+                "depth": depth,
+                "stage": stage,
+                "test_accuracy": over_seeds(accuracies[treatment][i]),
+                "difference": paired(accuracies[treatment][i], accuracies["base"]),
+            }
+            for treatment in TREATMENTS
+            for i, (depth, stage) in enumerate(depths.items())
+        ],
+    }
+
+
+def _panels(cuts: Mapping[str, Accuracies], depths: Mapping[int, str]) -> dict[str, figures.Panel]:
+    return {
+        cut: figures.Panel(
+            each["base"],
+            {
+                label: figures.Treatment(list(depths), each[treatment])
+                for treatment, label in TREATMENTS.items()
+            },
+        )
+        for cut, each in cuts.items()
+    }
