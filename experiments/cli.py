@@ -92,6 +92,8 @@ def lazy_run(package: str) -> Callable[[Any], Any]:
 def parse(kind: type[Any], arguments: Sequence[str], description: str | None, program: str) -> Any:
     """The config that the command line says; with ``--resume``, that of the run which goes on.
 
+    Where configs have ``sizes``, ``--size`` sets the defaults of the other options.
+
     Args:
       kind: of the config.
       arguments: of the command line.
@@ -105,6 +107,9 @@ def parse(kind: type[Any], arguments: Sequence[str], description: str | None, pr
     resumable = any(field.name == "resume" for field in dataclasses.fields(kind))
     directory = option_value(arguments, "--resume") if resumable else None
     if directory is None:
+        size = option_value(arguments, "--size")
+        if size in getattr(kind, "sizes", ()):
+            settings["default"] = kind.sized(size)
         return tyro.cli(kind, **settings)
     stored = stored_config(kind, pathlib.Path(directory))
     # The processes are those of today, not those that the run began with.

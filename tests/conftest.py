@@ -1,5 +1,6 @@
 """What tests share: a tiny recipe and its batches, committed numbers, more devices than one."""
 
+import dataclasses
 import functools
 import importlib.util
 import json
@@ -20,6 +21,7 @@ from cnnlab import augment, models, optim
 from cnnlab.data.batches import Batch
 from cnnlab.keys import run_key
 from cnnlab.train import Recipe, TrainState, init_state
+from experiments import train
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -127,3 +129,24 @@ def run_on_devices(device_environment: Callable[[int], dict[str, str]]) -> Calla
         return json.loads(done.stdout.splitlines()[-1])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """A run of two small networks that takes a few seconds."""
+    return train.Config(
+        dataset="synthetic:90:6x6x1:3",
+        model="mlp",
+        model_options=("widths=(8,)",),
+        epochs=2,
+        batch_size=15,
+        seeds=2,
+        quiet=True,
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, tiny_config):
+    """The directory and the result of such a run."""
+    directory = tmp_path_factory.mktemp("runs") / "run"
+    return directory, train.run(dataclasses.replace(tiny_config, run_dir=directory))

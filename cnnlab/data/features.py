@@ -10,7 +10,7 @@ from cnnlab.data.dataset import Dataset
 class Features(Dataset):
     """A data set whose images are activations: float16 or float32 [N, ...], of any rank from 2.
 
-    What trains on it is the rest of a network, ``Network.rest``; ``transfer.cache`` makes them.
+    What trains on it is the rest of a network, ``Network.tail``; ``transfer.cache`` makes them.
     """
 
     @property

@@ -13,6 +13,7 @@ from cnnlab.models.autoencoder import conv_autoencoder, dense_autoencoder
 from cnnlab.models.convolution import TooSmallError
 from cnnlab.models.lenet import lenet5, lenet5_1998
 from cnnlab.models.network import Network
+from cnnlab.models.part import Part
 from cnnlab.models.perceptron import linear, mlp
 from cnnlab.models.registry import create, names, options
 from cnnlab.models.resnet import resnet
@@ -24,6 +25,7 @@ from cnnlab.models.vgg import vgg, vgg_small
 
 __all__ = [
     "Network",
+    "Part",
     "Summary",
     "TooSmallError",
     "airbench",

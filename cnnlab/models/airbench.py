@@ -27,6 +27,7 @@ from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.layers import Conv, Dense
 from cnnlab.models.network import Network
 from cnnlab.models.norms import BatchNorm
+from cnnlab.models.part import Part
 from cnnlab.models.pooling import max_pool
 
 # PyTorch's default: uniform, with a variance of 1 / (3 fan_in).
@@ -54,7 +55,7 @@ class Stem(nn.Module):
         return activation_of(self.activation)(conv(x))
 
 
-class Group(nn.Module):
+class Group(Part):
     """Two 3 x 3 convolutions, pooled after the first: ``[N, H, W, C] -> [N, H/2, W/2, features]``.
 
     The sizes are rounded down.
@@ -79,7 +80,7 @@ class Group(nn.Module):
             x = max_pool(x, 2) if index == 1 else x
             x = BatchNorm(
                 momentum=0.6, epsilon=1e-12, use_scale=False, dtype=self.dtype, name=f"norm{index}"
-            )(x, train=train)
+            )(x, train=self.trains(f"norm{index}", train))
             x = activation_of(self.activation)(x)
         return x
 

@@ -44,11 +44,12 @@ from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
 from cnnlab.models.norms import local_response_norm
 from cnnlab.models.norms import norm as norm_of
+from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.models.pooling import max_pool
 
 
-class ConvStage(nn.Module):
+class ConvStage(Part):
     """A convolution and its activation, behind what the stage before it left to be done.
 
     Maps [N, H, W, C] to [N, H', W', features].
@@ -93,7 +94,7 @@ class ConvStage(nn.Module):
             dtype=self.dtype,
             name="conv",
         )(x)
-        x = norm_of(self.norm, dtype=self.dtype, name="norm")(x, train=train)
+        x = norm_of(self.norm, dtype=self.dtype, name="norm")(x, self.trains("norm", train))
         return activation_of(self.activation)(x)
 
 

@@ -38,11 +38,12 @@ from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.layers import Conv, ConvTranspose, Dense
 from cnnlab.models.network import Network
 from cnnlab.models.norms import norm as norm_of
+from cnnlab.models.part import Part
 
 Kernels = tuple[jax.Array, ...]
 
 
-class ConvDown(nn.Module):
+class ConvDown(Part):
     """A convolution with stride 2: ``[N, H, W, C] -> [N, H/2, W/2, features]``.
 
     Attributes:
@@ -71,11 +72,12 @@ class ConvDown(nn.Module):
             )
         bias = self.norm == "none"
         conv = Conv(self.features, 4, 2, 1, use_bias=bias, dtype=self.dtype, name="conv")
-        x = norm_of(self.norm, dtype=self.dtype, name="norm")(conv(x), train=train)
+        normalize = norm_of(self.norm, dtype=self.dtype, name="norm")
+        x = normalize(conv(x), self.trains("norm", train))
         return activation_of(self.activation)(x)
 
 
-class ConvUp(nn.Module):
+class ConvUp(Part):
     """A transposed convolution with stride 2: ``[N, H, W, C] -> [N, 2 H, 2 W, features]``."""
 
     features: int
@@ -89,7 +91,8 @@ class ConvUp(nn.Module):
         """See the class; float32 from the last one."""
         bias = self.norm == "none"
         conv = ConvTranspose(self.features, 4, 2, 1, use_bias=bias, dtype=self.dtype, name="conv")
-        y = norm_of(self.norm, dtype=self.dtype, name="norm")(conv(x), train=train)
+        normalize = norm_of(self.norm, dtype=self.dtype, name="norm")
+        y = normalize(conv(x), self.trains("norm", train))
         y = y.astype(jnp.promote_types(jnp.float32, x.dtype)) if self.last else y
         return activation_of(self.activation)(y)
 

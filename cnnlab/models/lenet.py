@@ -42,6 +42,7 @@ from cnnlab.models.convolution import convolve
 from cnnlab.models.layers import Conv, Dense
 from cnnlab.models.network import Network
 from cnnlab.models.norms import norm as norm_of
+from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.models.pooling import average_pool, max_pool
 
@@ -54,7 +55,7 @@ FOUR = (
 SIX = ((0, 1, 2, 3, 4, 5),)
 
 
-class ConvPool(nn.Module):
+class ConvPool(Part):
     """Convolution, activation, 2 x 2 max-pooling: ``[N, H, W, C] -> [N, H'/2, W'/2, features]``."""
 
     features: int
@@ -74,7 +75,8 @@ class ConvPool(nn.Module):
             dtype=self.dtype,
             name="conv",
         )
-        x = norm_of(self.norm, dtype=self.dtype, name="norm")(conv(x), train)
+        normalize = norm_of(self.norm, dtype=self.dtype, name="norm")
+        x = normalize(conv(x), self.trains("norm", train))
         x = activation_of(self.activation)(x)
         if min(x.shape[1:3]) < 2:
             raise ValueError(

@@ -1,19 +1,18 @@
 """A network as an ordered row of named stages: ``stem``, ``stage1`` … ``stageN``, ``head``.
 
-The row is what the rest of the house speaks of: freeze up to a stage, read features at a stage, run
+Everything else is said in terms of the row: freeze up to a stage, read features at a stage, run
 the front once and train only the rest. Parameters carry the same names:
 ``params["stage3"]["block0"]["conv1"]["kernel"]``.
 """
 
-import contextlib
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 
 from cnnlab.models.convolution import TooSmallError
+from cnnlab.models.part import Part, names_within
 from cnnlab.spelling import unknown
 
 
@@ -34,10 +33,10 @@ class Network(nn.Module):
         return tuple(name for name, _ in self.stages)
 
     def after(self, name: str) -> str:
-        """The stage behind ``name``: where to go on with what ``stop=name`` returned.
+        """The stage after ``name``: where to go on with the output of ``stop=name``.
 
         Raises:
-          ValueError: if there is no such stage, or none behind it.
+          ValueError: if there is no such stage, or none after it.
         """
         index = self._index(name)
         if index + 1 == len(self.stages):
@@ -56,11 +55,11 @@ class Network(nn.Module):
         return Network(self.stages[: self._index(up_to) + 1])
 
     @nn.nowrap
-    def rest(self, after: str) -> "Network":
-        """The row behind the stage ``after``, a network that takes what that stage gives.
+    def tail(self, after: str) -> "Network":
+        """The row from the stage after ``after`` on, a network that takes its output.
 
         Raises:
-          ValueError: if there is no such stage, or none behind it.
+          ValueError: if there is no such stage, or none after it.
         """
         return Network(self.stages[self._index(self.after(after)) :])
 
@@ -87,7 +86,7 @@ class Network(nn.Module):
             is dropped. Which parameters have gradients is the training's affair: ``rates``.
 
         Returns:
-          What the last stage gives: float32 logits ``[N, K]`` for the whole row of a classifier.
+          The output of the last stage: float32 logits ``[N, K]`` for the whole row of a classifier.
 
         Raises:
           ValueError: for an unknown stage, or a ``stop`` before ``start``.
@@ -95,24 +94,47 @@ class Network(nn.Module):
         """
         for name in frozen:
             self._index(name.partition("/")[0])
-        modules = frozenset(name for name in frozen if "/" in name)
         first = 0 if start is None else self._index(start)
         last = len(self.stages) - 1 if stop is None else self._index(stop)
         if last < first:
             raise ValueError(f"stop={stop!r} lies before start={start!r} in {list(self.names)}.")
         for name, stage in self.stages[first : last + 1]:
             shape = activations(x).shape[1:]
+            inside = names_within(tuple(frozen), name) if train else ()
             try:
-                with _in_evaluation((*self.path, name), modules):
-                    x = stage.copy(name=name)(x, train=train and name not in frozen)
+                x = self._named(stage, name, inside)(x, train=train and name not in frozen)
             except TooSmallError as error:
                 size = " x ".join(map(str, shape))
                 raise TooSmallError(
-                    f"the images are too small: stage {name!r} shrinks what it gets, {size}, to "
+                    f"the images are too small: stage {name!r} shrinks its input, {size}, to "
                     f"nothing (at {error}). Give larger images, or choose a form of the network "
                     "for small ones."
                 ) from None
         return x
+
+    def _named(self, stage: nn.Module, name: str, frozen: tuple[str, ...]) -> Any:
+        """The stage under its name, told which modules in it are frozen.
+
+        Raises:
+          ValueError: if it cannot be told, and one of them might do something else in training.
+        """
+        if not frozen:
+            return stage.copy(name=name)
+        if isinstance(stage, Part):
+            return stage.copy(name=name, frozen=frozen)
+        variables = self.variables
+        for path in frozen:
+            module = _at(variables["params"][name], path)
+            statistics = _at(variables.get("batch_stats", {}).get(name, {}), path)
+            composed = any(isinstance(value, Mapping) for value in module.values())
+            if statistics or composed:
+                why = "keeps batch statistics" if statistics else "holds modules that may drop"
+                raise ValueError(
+                    f"{name}/{path} is frozen and {why}, so its stage must be told: derive "
+                    f"{type(stage).__name__} from cnnlab.models.Part, which has a field frozen, or "
+                    "freeze whole stages."
+                )
+        return stage.copy(name=name)
 
     def _index(self, name: str) -> int:
         if name not in self.names:
@@ -120,28 +142,11 @@ class Network(nn.Module):
         return self.names.index(name)
 
 
-def _in_evaluation(stage: tuple[str, ...], modules: frozenset[str]) -> Any:
-    """A context in which these modules are called with ``train=False``."""
-    depth = len(stage) - 1
-    if not any(name.startswith(f"{stage[-1]}/") for name in modules):
-        return contextlib.nullcontext()
-
-    def still(call: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        module = context.module
-        if context.method_name == "__call__" and "/".join(module.path[depth:]) in modules:
-            given = inspect.signature(call).bind(*args, **kwargs)
-            if "train" in given.signature.parameters:
-                given.arguments["train"] = False
-            elif module.variables.get("batch_stats"):
-                raise ValueError(
-                    f"{'/'.join(module.path)} is frozen and keeps batch statistics, so it must "
-                    "take train=, by which it is told not to update them. Give its __call__ that "
-                    "argument, or freeze modules round it that have it."
-                )
-            args, kwargs = given.args, given.kwargs
-        return call(*args, **kwargs)
-
-    return nn.intercept_methods(still)
+def _at(tree: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """The part of a tree of variables at "block0/norm1"; empty where there is none."""
+    for key in path.split("/"):
+        tree = tree.get(key, {})
+    return tree
 
 
 def activations(x: Any) -> jax.Array:

@@ -11,6 +11,7 @@ from cnnlab.models.dropout import Dropout
 from cnnlab.models.layers import Dense
 from cnnlab.models.network import Network
 from cnnlab.models.norms import norm
+from cnnlab.models.part import Part
 
 
 class Flatten(nn.Module):
@@ -23,7 +24,7 @@ class Flatten(nn.Module):
         return x.reshape(x.shape[0], -1)
 
 
-class Hidden(nn.Module):
+class Hidden(Part):
     """Flattens; a dense layer, normalisation, activation, dropout: ``[N, ...] -> [N, width]``."""
 
     width: int
@@ -38,7 +39,8 @@ class Hidden(nn.Module):
         x = x.reshape(x.shape[0], -1)
         init = nn.initializers.he_normal()
         x = Dense(self.width, kernel_init=init, dtype=self.dtype, name="dense")(x)
-        x = activation(self.activation)(norm(self.norm, dtype=self.dtype, name="norm")(x, train))
+        x = norm(self.norm, dtype=self.dtype, name="norm")(x, self.trains("norm", train))
+        x = activation(self.activation)(x)
         return Dropout(self.dropout, name="dropout")(x, train)
 
 

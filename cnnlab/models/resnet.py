@@ -31,6 +31,7 @@ from jax import numpy as jnp
 
 from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.network import Network
+from cnnlab.models.part import Part
 from cnnlab.models.pooling import max_pool
 from cnnlab.models.resnet_cifar import Block, ConvNorm, PooledClassifier, Shortcut
 
@@ -81,7 +82,7 @@ class Bottleneck(Block):
         return activate(y)
 
 
-class Stage(nn.Module):
+class Stage(Part):
     """``blocks`` blocks of one width, named ``block0``, ``block1`` …; the first has the stride.
 
     Attributes:
@@ -111,10 +112,12 @@ class Stage(nn.Module):
             strides = self.strides if index == 0 else 1
             fields = (self.features, strides, self.shortcut, self.dtype, self.norm, self.activation)
             name = f"block{index}"
+            frozen, trains = self.frozen_in(name), self.trains(name, train)
             if self.stride_on is None:
-                x = Block(*fields, name=name)(x, train=train)
+                x = Block(*fields, frozen=frozen, name=name)(x, train=trains)
             else:
-                x = Bottleneck(*fields, self.stride_on, name=name)(x, train=train)
+                bottleneck = Bottleneck(*fields, self.stride_on, frozen=frozen, name=name)
+                x = bottleneck(x, train=trains)
         return x
 
 

@@ -27,6 +27,7 @@ from cnnlab.models.activations import activation
 from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
 from cnnlab.models.norms import norm
+from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier
 from cnnlab.models.pooling import global_average_pool
 
@@ -38,7 +39,7 @@ def shift(module: nn.Module, x: jax.Array, name: str) -> jax.Array:
     return x + module.param(name, nn.initializers.zeros, ()).astype(x.dtype)
 
 
-class ConvNorm(nn.Module):
+class ConvNorm(Part):
     """A convolution without bias, normalisation and activation: the stem."""
 
     features: int
@@ -60,11 +61,11 @@ class ConvNorm(nn.Module):
             dtype=self.dtype,
             name="conv",
         )(x)
-        x = norm(self.norm, dtype=self.dtype, name="norm")(x, train)
+        x = norm(self.norm, dtype=self.dtype, name="norm")(x, self.trains("norm", train))
         return activation(self.activation)(shift(self, x, "bias") if self.norm == "none" else x)
 
 
-class Block(nn.Module):
+class Block(Part):
     """Two 3 x 3 convolutions with a shortcut around them.
 
     Attributes:
@@ -120,7 +121,8 @@ class Block(nn.Module):
         )
         y = conv(x)
         if not fixup:
-            return norm(self.norm, dtype=self.dtype, name=f"norm{index}")(y, train)
+            name = f"norm{index}"
+            return norm(self.norm, dtype=self.dtype, name=name)(y, self.trains(name, train))
         if last:
             y = y * self.param("scale", nn.initializers.ones, ()).astype(y.dtype)
         return shift(self, y, f"bias{index}b")
@@ -144,10 +146,11 @@ class Block(nn.Module):
             dtype=self.dtype,
             name="projection",
         )(x)
-        return norm(self.norm, dtype=self.dtype, name="projection_norm")(x, train)
+        name = "projection_norm"
+        return norm(self.norm, dtype=self.dtype, name=name)(x, self.trains(name, train))
 
 
-class Stage(nn.Module):
+class Stage(Part):
     """``blocks`` blocks of one width, named ``block0``, ``block1`` …; the first has the stride."""
 
     blocks: int
@@ -162,7 +165,7 @@ class Stage(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """``[N, H, W, C] -> [N, ceil(H / strides), ceil(W / strides), features]``."""
         for index in range(self.blocks):
-            strides = self.strides if index == 0 else 1
+            strides, name = self.strides if index == 0 else 1, f"block{index}"
             block = Block(
                 self.features,
                 strides,
@@ -170,9 +173,10 @@ class Stage(nn.Module):
                 self.dtype,
                 self.norm,
                 self.activation,
-                name=f"block{index}",
+                frozen=self.frozen_in(name),
+                name=name,
             )
-            x = block(x, train=train)
+            x = block(x, train=self.trains(name, train))
         return x
 
 

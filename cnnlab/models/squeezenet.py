@@ -26,6 +26,7 @@ from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.dropout import Dropout
 from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
+from cnnlab.models.part import Part
 from cnnlab.models.pooling import global_average_pool, max_pool
 
 
@@ -72,7 +73,7 @@ class Fire(nn.Module):
         return act(jnp.concatenate([one, three], axis=-1))
 
 
-class Fires(nn.Module):
+class Fires(Part):
     """Fire modules one after the other, and pooling where ``pool``.
 
     Attributes:
@@ -93,7 +94,9 @@ class Fires(nn.Module):
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """``[N, H, W, C] -> [N, H', W', maps of the last]``."""
         for i, sizes in enumerate(self.sizes, start=self.first):
-            x = Fire(*sizes, self.activation, self.dtype, name=f"fire{i}")(x, train=train)
+            name = f"fire{i}"
+            fire = Fire(*sizes, self.activation, self.dtype, name=name)
+            x = fire(x, train=self.trains(name, train))
         return max_pool(x, 3, 2, ceil=True) if self.pool else x
 
 

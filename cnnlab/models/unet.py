@@ -32,6 +32,7 @@ from cnnlab.models.dropout import Dropout
 from cnnlab.models.layers import Conv, ConvTranspose
 from cnnlab.models.network import Network
 from cnnlab.models.norms import norm as norm_of
+from cnnlab.models.part import Part
 from cnnlab.models.pooling import max_pool
 from cnnlab.spelling import unknown
 
@@ -42,7 +43,7 @@ UPS = ("transposed", "resize")
 BORDERS = ("pad", "crop")
 
 
-class TwoConvs(nn.Module):
+class TwoConvs(Part):
     """Two 3 x 3 convolutions, each with normalisation and activation: what every stage is made of.
 
     ``conv1``, ``norm1``, ``conv2``, ``norm2``; with normalisation the convolutions have no bias.
@@ -65,7 +66,8 @@ class TwoConvs(nn.Module):
                 dtype=self.dtype,
                 name=f"conv{index}",
             )(x)
-            x = norm_of(self.norm, dtype=self.dtype, name=f"norm{index}")(x, train=train)
+            name = f"norm{index}"
+            x = norm_of(self.norm, dtype=self.dtype, name=name)(x, self.trains(name, train))
             x = activation_of(self.activation)(x)
         return x
 

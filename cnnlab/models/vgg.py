@@ -34,6 +34,7 @@ from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
 from cnnlab.models.norms import norm as norm_of
+from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier, Hidden
 from cnnlab.models.pooling import max_pool
 from cnnlab.models.resnet_cifar import PooledClassifier
@@ -46,7 +47,7 @@ CONVOLUTIONS = {
 }
 
 
-class ConvBlock(nn.Module):
+class ConvBlock(Part):
     """Convolutions of one width and 2 x 2 max-pooling: ``[N, H, W, C] -> [N, H/2, W/2, features]``.
 
     Attributes:
@@ -68,7 +69,8 @@ class ConvBlock(nn.Module):
         """See the class."""
         for i in range(1, self.convolutions + 1):
             x = Conv(self.features, 3, padding=1, dtype=self.dtype, name=f"conv{i}")(x)
-            x = norm_of(self.norm, dtype=self.dtype, name=f"norm{i}")(x, train=train)
+            name = f"norm{i}"
+            x = norm_of(self.norm, dtype=self.dtype, name=name)(x, self.trains(name, train))
             x = activation_of(self.activation)(x)
         return max_pool(x, 2)
 

@@ -35,7 +35,7 @@ def tail_recipe(recipe: Recipe, up_to: str) -> Recipe:
         rates = Rates(rates.rules, optional=tuple(pattern for pattern, _ in rates.rules))
     return dataclasses.replace(
         recipe,
-        network=recipe.network.rest(up_to),
+        network=recipe.network.tail(up_to),
         prepare=as_float32,
         augment=_NO_AUGMENTATION,
         rates=rates,
@@ -57,7 +57,7 @@ def tail_states(recipe: Recipe, states: TrainState, up_to: str) -> TrainState:
       ValueError: for an unknown stage, none after it, or rates by which a part of the front would
         learn.
     """
-    names = recipe.network.rest(up_to).names
+    names = recipe.network.tail(up_to).names
     _check_frozen(recipe, states.params, names)
     params, model_state = (
         stages_of(states.params, names),

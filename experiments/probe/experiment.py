@@ -136,9 +136,8 @@ def _draw_accuracies(
     elif seeds > 1:
         bars += f"; random weights over {seeds} seeds"
     return figures.accuracy_by_stage(
-        figures.accuracy_panels(points),
-        list(dict.fromkeys(each["stage"] for each in points)),
-        lines={} if accuracy is None else {"the network itself": accuracy["mean"]},
+        points,
+        own=None if accuracy is None else accuracy["mean"],
         title=f"Accuracy on the features of each stage: {source.name}, {s.config.dataset}",
         bars=bars,
     )

@@ -15,71 +15,42 @@ from .config import METHODS, NETWORKS, PIXELS
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# {"mean": [S], "low": [S], "high": [S]} in [0, 1]: one for each stage; low and high may be None
-Curve = Mapping[str, Sequence[Any]]
-
 RIGHT, WRONG = "#009E73", "#D55E00"
 
-
-def accuracy_panels(points: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
-    """The panels of ``accuracy_by_stage``, of ``claims.accuracies``."""
-    panels: dict[str, dict[str, Curve]] = {}
-    for panel, methods in (
-        ("linear probes", ("ridge", "logistic")),
-        ("nearest neighbours", ("l2", "cosine")),
-    ):
-        for network, label in NETWORKS.items():
-            for method in methods:
-                own = [each for each in points if each["method"] == method]
-                stages = [each for each in own if each["network"] == network]
-                if stages:
-                    row = [*(each for each in own if each["network"] == PIXELS), *stages]
-                    panels.setdefault(panel, {})[f"{label}, {METHODS[method]}"] = {
-                        "mean": [each["mean"] for each in row],
-                        "low": [each["interval"][0] for each in row],
-                        "high": [each["interval"][1] for each in row],
-                    }
-    return panels
+_PANELS = {"linear probes": ("ridge", "logistic"), "nearest neighbours": ("l2", "cosine")}
 
 
 def accuracy_by_stage(
-    panels: Mapping[str, Mapping[str, Curve]],
-    stages: Sequence[str],
+    points: Sequence[Mapping[str, Any]],
     *,
-    lines: Mapping[str, float] | None = None,
+    own: float | None = None,
     title: str = "",
     bars: str = "",
 ) -> Figure:
-    """Draws the accuracy of classifiers on the features of each stage, from the pixels on.
+    """Draws the accuracy of probes and neighbours on the features of each stage and the pixels.
 
     Args:
-      panels: title of the panel -> label -> accuracies with the ends of their intervals.
-      stages: their names, S; the first may be the pixels.
-      lines: label -> accuracy in [0, 1], drawn across all stages: the network's own.
+      points: accuracies in [0, 1] with their intervals, of ``claims.accuracies``.
+      own: accuracy of the network itself, drawn across all stages.
       title: above the figure.
       bars: what the bars are, such as "95 % interval over 5 seeds".
 
     Raises:
-      ValueError: if a curve has another number of stages.
+      ValueError: if a method lacks a stage.
 
     Source: Alain and Bengio, ICLR workshop 2017, figures 5 to 8.
     """
-    for name, curves in panels.items():
-        for label, curve in curves.items():
-            if {len(curve[key]) for key in ("mean", "low", "high")} != {len(stages)}:
-                raise ValueError(
-                    f"{label!r} of {name!r} must have an accuracy for each of {len(stages)} "
-                    f"stages, got {len(curve['mean'])}."
-                )
-    own = {label: 100 * value for label, value in (lines or {}).items()}
+    stages = list(dict.fromkeys(each["stage"] for each in points))
+    panels = {name: _rows(points, stages, methods) for name, methods in _PANELS.items()}
+    panels = {name: rows for name, rows in panels.items() if rows}
+    lines = {} if own is None else {"the network itself": 100 * own}
     size = (5.6 * len(panels), 5.2)
     figure, [grid] = drawing.figure(len(panels), size=size, title=title, share_y=True)
-    for axes, (name, curves) in zip(grid, panels.items(), strict=True):
-        drawn = {
-            label: _percent(curve, index, len(curves))
-            for index, (label, curve) in enumerate(curves.items())
+    for axes, (name, rows) in zip(grid, panels.items(), strict=True):
+        curves = {
+            label: _curve(row, index, len(rows)) for index, (label, row) in enumerate(rows.items())
         }
-        plots.series(axes, drawn, intervals="bars", spread=0.07, lines=own)
+        plots.series(axes, curves, intervals="bars", spread=0.07, lines=lines)
         scales.names(axes, stages)
         drawing.set_labels(axes, title=name, x="features of")
     scales.accuracies(grid[0])
@@ -88,16 +59,33 @@ def accuracy_by_stage(
     return figure
 
 
-def _percent(curve: Curve, index: int, count: int) -> plots.Curve:
+def _rows(
+    points: Sequence[Mapping[str, Any]], stages: Sequence[str], methods: Sequence[str]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Label -> the points of the pixels and of each stage, for each network and method."""
+    rows = {}
+    for network, name in NETWORKS.items():
+        for method in methods:
+            both = (PIXELS, network)
+            row = [p for p in points if p["method"] == method and p["network"] in both]
+            if all(point["network"] == PIXELS for point in row):
+                continue
+            label = f"{name}, {METHODS[method]}"
+            if [point["stage"] for point in row] != stages:
+                raise ValueError(
+                    f"{label!r} must have an accuracy for each of {len(stages)} stages, "
+                    f"{', '.join(stages)}, got {len(row)}."
+                )
+            rows[label] = row
+    return rows
+
+
+def _curve(row: Sequence[Mapping[str, Any]], index: int, count: int) -> plots.Curve:
     """The first half of the curves solid and filled, the other dashed and hollow."""
     second = 2 * index >= count > 1
     look = drawing.look(index)._replace(dashes="--" if second else "-", hollow=second)
-    mean = 100 * np.asarray(curve["mean"], np.float64)
-    low = high = None
-    if all(end is not None for end in (*curve["low"], *curve["high"])):
-        low, high = (
-            np.clip(100 * np.asarray(curve[key], np.float64), 0, 100) for key in ("low", "high")
-        )
+    mean = [100 * point["mean"] for point in row]
+    low, high = np.clip([point["interval"] for point in row], 0, 1).T * 100
     return plots.Curve(range(len(mean)), mean, low, high, look=look)
 
 

@@ -133,3 +133,14 @@ def accuracy_within_halves(
         predicted = classes[own[inside][:, classes].argmax(-1)]
         accuracies.append(float((predicted == labels[inside]).mean()))
     return np.asarray(accuracies)
+
+
+def cut_names(members: Sequence[Member]) -> list[str]:
+    """The names of the cuts, in their order."""
+    return list(dict.fromkeys(member.cut for member in members))
+
+
+def by_repetition(members: Sequence[Member], cut: str, values: np.ndarray) -> np.ndarray:
+    """``[..., M] -> [..., R]``: of a cut, the means over both halves of each repetition."""
+    own = values[..., [i for i, member in enumerate(members) if member.cut == cut]]
+    return np.asarray(own.reshape(*own.shape[:-1], -1, 2).mean(-1))

@@ -1,6 +1,7 @@
 """The networks of all halves, then those that keep stages of another one."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ from .class_splits import (
     RANDOM,
     Member,
     accuracy_within_halves,
+    by_repetition,
+    cut_names,
     dissimilar_half,
     make_members,
     member_images,
@@ -49,20 +52,6 @@ class Setup(NamedTuple):
     recipe: Recipe
     members: Sequence[Member]
     subsets: np.ndarray
-
-
-class Networks(NamedTuple):
-    """The members at the end of a training.
-
-    Attributes:
-      states: ``[M, ...]``.
-      accuracy: ``[M]``, on the test images of their halves.
-      seconds: of training.
-    """
-
-    states: TrainState
-    accuracy: np.ndarray
-    seconds: float
 
 
 def run(config: Config) -> dict[str, Any]:
@@ -90,22 +79,14 @@ def run(config: Config) -> dict[str, Any]:
         s.begin(f"transferability-{config.dataset}", splits.notes)
         s.say(f"{len(members)} networks at once, {subsets.shape[1]} images each")
 
-        base, accuracies, seconds = train_all(s, setup, depths)
+        accuracies, seconds = train_all(s, setup, depths)
         cuts = {
-            cut: {
-                "base": _by_repetition(members, cut, base),
-                **{
-                    treatment: np.stack([_by_repetition(members, cut, each) for each in row])
-                    for treatment, row in accuracies.items()
-                },
-            }
-            for cut in _cuts(members)
+            cut: {name: by_repetition(members, cut, each) for name, each in accuracies.items()}
+            for cut in cut_names(members)
         }
         title = f"{config.model} on halves of {config.dataset}"
-        s.save_figure(
-            "transferability",
-            lambda: figures.transferability(_panels(cuts, depths), depths, title=title),
-        )
+        draw = functools.partial(figures.transferability, cuts, depths, title=title)
+        s.save_figure("transferability", draw)
         about = {
             "model": config.model,
             "images": subsets.shape[1],
@@ -147,13 +128,13 @@ def _check_depths(config: Config, setup: Setup) -> tuple[dict[int, str], int]:
 
 def train_all(
     s: study.Study[Config], setup: Setup, depths: Mapping[int, str]
-) -> tuple[np.ndarray, dict[str, list[np.ndarray]], float]:
+) -> tuple[dict[str, np.ndarray], float]:
     """Trains the base networks, and for each depth the four treatments.
 
     Returns:
-      Accuracies ``[M]`` of the base networks, of each treatment for each depth, and the seconds.
+      Accuracies of "base" ``[M]`` and of each treatment ``[P, M]``; and the seconds of training.
     """
-    base = _train(s, setup, "base", setup.recipe)
+    base, accuracy = _train(s, setup, "base", setup.recipe)
     seconds = base.seconds
     own = _evaluated(base.states)
     partners = [member.partner for member in setup.members]
@@ -161,7 +142,7 @@ def train_all(
     first = 2 * (s.config.seed + s.config.seeds)  # seeds that no base network started with
     seeds = range(first, first + len(setup.members))
     fresh = _evaluated(s.fresh_states(setup.recipe, setup.train, seeds))
-    accuracies: dict[str, list[np.ndarray]] = {treatment: [] for treatment in TREATMENTS}
+    rows: dict[str, list[np.ndarray]] = {treatment: [] for treatment in TREATMENTS}
     for depth, stage in depths.items():
         rates = freeze(setup.recipe.network, up_to=stage)
         frozen = dataclasses.replace(setup.recipe, rates=rates)
@@ -169,10 +150,10 @@ def train_all(
             for sign, recipe in (("", frozen), ("+", setup.recipe)):
                 initial = copy_stages(recipe, source, fresh, stage)
                 name = f"{letters[0]}{depth}B{'-tuned' if sign else ''}"
-                networks = _train(s, setup, name, recipe, initial)
-                accuracies[letters + sign].append(networks.accuracy)
-                seconds += networks.seconds
-    return base.accuracy, accuracies, seconds
+                trained, row = _train(s, setup, name, recipe, initial)
+                rows[letters + sign].append(row)
+                seconds += trained.seconds
+    return {"base": accuracy, **{name: np.stack(row) for name, row in rows.items()}}, seconds
 
 
 def copy_stages(
@@ -205,8 +186,8 @@ def _train(
     name: str,
     recipe: Recipe,
     initial: TrainState | None = None,
-) -> Networks:
-    """One training of the study: all members at once."""
+) -> tuple[study.Trained, np.ndarray]:
+    """One training of all members; and their accuracy ``[M]`` on test images of their halves."""
     members = setup.members
     options = dataclasses.replace(
         build.fit_options(s.config),
@@ -219,23 +200,10 @@ def _train(
     # With the common recipe, whose rates differ, as all trainings then share one program.
     logits = predict(setup.recipe, trained.states, setup.test)
     accuracy = accuracy_within_halves(logits, setup.test.labels, members)
-    for cut in _cuts(members):
-        text = percent(over_seeds(_by_repetition(members, cut, accuracy)))
+    for cut in cut_names(members):
+        text = percent(over_seeds(by_repetition(members, cut, accuracy)))
         s.say(f"{name}, {cut}: test accuracy {text}")
-    return Networks(trained.states, accuracy, trained.seconds)
-
-
-# Results -------------------------------------------------------------------------------------
-
-
-def _cuts(members: Sequence[Member]) -> list[str]:
-    return list(dict.fromkeys(member.cut for member in members))
-
-
-def _by_repetition(members: Sequence[Member], cut: str, accuracy: np.ndarray) -> np.ndarray:
-    """``[M] -> [R]``: the means over both directions."""
-    own = [value for value, m in zip(accuracy, members, strict=True) if m.cut == cut]
-    return np.asarray(own, np.float64).reshape(-1, 2).mean(1)
+    return trained, accuracy
 
 
 def _summarize(
@@ -258,17 +226,4 @@ def _summarize(
             for treatment in TREATMENTS
             for i, (depth, stage) in enumerate(depths.items())
         ],
-    }
-
-
-def _panels(cuts: Mapping[str, Accuracies], depths: Mapping[int, str]) -> dict[str, figures.Panel]:
-    return {
-        cut: figures.Panel(
-            each["base"],
-            {
-                label: figures.Treatment(list(depths), each[treatment])
-                for treatment, label in TREATMENTS.items()
-            },
-        )
-        for cut, each in cuts.items()
     }

@@ -2,77 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import drawing, plots
 
+from .config import TREATMENTS
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Accuracies = Mapping[str, ArrayLike]
+
 _SPREAD = 0.09  # of a stage, between treatments
 
 
-class Treatment(NamedTuple):
-    """Networks that keep some stages of another one.
-
-    Attributes:
-      depths: int ``[P]``, how many stages are kept.
-      accuracy: float ``[P, R]`` in [0, 1], of R repetitions.
-    """
-
-    depths: ArrayLike
-    accuracy: ArrayLike
-
-
-class Panel(NamedTuple):
-    """A column of the figure.
-
-    Attributes:
-      base: float ``[R]`` in [0, 1], the networks that they are compared with.
-      treatments: label -> its networks, of the same repetitions.
-    """
-
-    base: ArrayLike
-    treatments: Mapping[str, Treatment]
-
-
 def transferability(
-    panels: Mapping[str, Panel], stages: Mapping[int, str], *, title: str = ""
+    cuts: Mapping[str, Accuracies], stages: Mapping[int, str], *, title: str = ""
 ) -> Figure:
-    """Draws test accuracy against how many stages are kept: a column for each panel.
+    """Draws test accuracy against how many stages are kept: a column for each cut.
 
     Above, means with a dot for each repetition. Below, what the accuracy differs by from the base
     network of the same repetition: the mean and its 95 % interval, in which what repetitions have
     in common, such as hard classes, does not count.
 
     Args:
-      panels: title of the column -> its networks.
-      stages: depth -> the last stage that is kept, for the ticks.
+      cuts: title of the column -> accuracies in [0, 1] of R repetitions: "base" ``[R]``, and of
+        each treatment ``[P, R]``.
+      stages: P depths, rising -> the last stage that is kept, for the ticks.
       title: above the figure.
 
     Raises:
-      ValueError: without a panel or a treatment, or where repetitions do not agree.
+      ValueError: without a cut or a treatment, or where repetitions do not agree.
 
     Source: Yosinski et al., NIPS 2014, figure 2.
     """
-    _check(panels)
-    count = len(panels)
-    size = (max(5.2 * count, 6.2), 7.6)
-    figure, grid = drawing.figure(count, 2, size=size, title=title, share_x=True, share_y="row")
-    for (name, panel), above, below in zip(panels.items(), *grid, strict=True):
-        _column(panel, above, below)
-        depths = sorted({int(n) for t in panel.treatments.values() for n in np.ravel(t.depths)})
-        below.set_xticks(depths, [f"{n}\n{stages[n]}" for n in depths])
+    _check(cuts, len(stages))
+    size = (max(5.2 * len(cuts), 6.2), 7.6)
+    figure, grid = drawing.figure(len(cuts), 2, size=size, title=title, share_x=True, share_y="row")
+    for (name, accuracies), above, below in zip(cuts.items(), *grid, strict=True):
+        _column(accuracies, list(stages), above, below)
+        below.set_xticks(list(stages), [f"{n}\n{stage}" for n, stage in stages.items()])
         drawing.set_labels(above, title=name)
         drawing.set_labels(below, x="n, stages kept (up to and with)")
     drawing.set_labels(grid[0, 0], y="test accuracy (%)")
     drawing.set_labels(grid[1, 0], y="difference from the base (points)")
-    repetitions = max(np.size(panel.base) for panel in panels.values())
+    repetitions = max(np.size(accuracies["base"]) for accuracies in cuts.values())
     note = "one repetition"
     if repetitions > 1:
         note = f"above: a dot is one of {repetitions} repetitions; below: 95 % intervals over them"
@@ -80,32 +59,29 @@ def transferability(
     return figure
 
 
-def _check(panels: Mapping[str, Panel]) -> None:
-    if not panels or not all(panel.treatments for panel in panels.values()):
-        raise ValueError("there must be a panel to draw, and a treatment in each.")
-    for name, panel in panels.items():
-        repetitions = np.size(panel.base)
-        for label, treatment in panel.treatments.items():
-            wanted = (np.size(treatment.depths), repetitions)
-            if np.shape(treatment.accuracy) != wanted or not all(wanted):
+def _check(cuts: Mapping[str, Accuracies], depths: int) -> None:
+    if not cuts or not all(TREATMENTS.keys() & accuracies for accuracies in cuts.values()):
+        raise ValueError("there must be a cut to draw, and a treatment in each.")
+    for cut, accuracies in cuts.items():
+        wanted = (depths, np.size(accuracies["base"]))
+        for name in TREATMENTS.keys() & accuracies:
+            if np.shape(accuracies[name]) != wanted or not all(wanted):
                 raise ValueError(
-                    f"accuracy of {label} in {name} must be [P, R] for P depths and R repetitions, "
-                    f"here {list(wanted)}, got shape {np.shape(treatment.accuracy)}."
+                    f"accuracy of {name} in {cut} must be [P, R] for P depths and R repetitions, "
+                    f"here {list(wanted)}, got shape {np.shape(accuracies[name])}."
                 )
 
 
-def _column(panel: Panel, above: Axes, below: Axes) -> None:
-    base = 100 * np.asarray(panel.base, np.float64)
+def _column(accuracies: Accuracies, depths: Sequence[int], above: Axes, below: Axes) -> None:
+    base = 100 * np.asarray(accuracies["base"], np.float64)
     above.axhline(base.mean(), color="#000000", linewidth=1.2, label="base network")
     below.axhline(0, color="#000000", linewidth=1.2)
-    accuracies, differences = {}, {}
-    for index, (label, treatment) in enumerate(panel.treatments.items()):
-        order = np.argsort(np.ravel(treatment.depths))
-        depths = np.ravel(treatment.depths)[order]
-        values = 100 * np.asarray(treatment.accuracy, np.float64)[order]
-        look = drawing.look(index, black=False)
-        seeds = values if base.size > 1 else None
-        accuracies[label] = plots.Curve(depths, values.mean(1), seeds=seeds, look=look)
-        differences[label] = plots.mean_curve(values - base, depths, "95 % interval", look=look)
-    plots.series(above, accuracies, spread=_SPREAD)
+    means, differences = {}, {}
+    for index, (name, label) in enumerate(TREATMENTS.items()):
+        if name in accuracies:
+            values = 100 * np.asarray(accuracies[name], np.float64)
+            look, seeds = drawing.look(index), values if base.size > 1 else None
+            means[label] = plots.Curve(depths, values.mean(1), seeds=seeds, look=look)
+            differences[label] = plots.mean_curve(values - base, depths, "95 % interval", look=look)
+    plots.series(above, means, spread=_SPREAD)
     plots.series(below, differences, intervals="bars", spread=_SPREAD)

@@ -14,27 +14,27 @@ from cnnlab.train import Average, predict, states_of
 
 def test_a_bootstrap_draws_with_replacement_and_holds_two_thirds():
     """1 - 1/e of the examples on average, each 0, 1, 2 … times as a Poisson variable of mean 1."""
-    drawn = bootstrap(20_000, 3, seed=5)
-    assert drawn.shape == (3, 20_000) and drawn.dtype == np.int32
-    for row in drawn:
+    indices = bootstrap(20_000, 3, seed=5)
+    assert indices.shape == (3, 20_000) and indices.dtype == np.int32
+    for row in indices:
         times = np.bincount(row, minlength=20_000)
         found = np.bincount(times, minlength=4)[:4] / 20_000
         wanted = np.exp(-1) / np.array([1, 1, 2, 6])
         np.testing.assert_allclose(found, wanted, atol=0.012)
-    assert (bootstrap(20_000, 2, seed=5) == drawn[:2]).all()
-    assert not (bootstrap(20_000, 3, seed=6) == drawn).all()
-    assert not (drawn[0] == drawn[1]).all()
+    assert (bootstrap(20_000, 2, seed=5) == indices[:2]).all()
+    assert not (bootstrap(20_000, 3, seed=6) == indices).all()
+    assert not (indices[0] == indices[1]).all()
 
 
 def test_a_subset_holds_no_example_twice():
-    drawn = subsets(100, 4, 0.3)
-    assert drawn.shape == (4, 30)
+    indices = subsets(100, 4, 0.3)
+    assert indices.shape == (4, 30)
     assert all(
         len(set(row)) == 30 and row.min() >= 0 and row.max() < 100
-        for row in drawn.tolist()
+        for row in indices.tolist()
         for row in [np.array(row)]
     )
-    assert len({tuple(row) for row in drawn.tolist()}) == 4
+    assert len({tuple(row) for row in indices.tolist()}) == 4
 
 
 @pytest.mark.parametrize(

@@ -35,12 +35,12 @@ def make_states(recipe, members, shape=(4, 4, 1)):
 
     shapes = state_shapes(recipe, shape)
     leaves, tree = jax.tree_util.tree_flatten_with_path(shapes)
-    drawn = []
+    noisy = []
     for path, leaf in leaves:
         noise = generator.normal(size=(members, *leaf.shape))
         positive = "var" in jax.tree_util.keystr(path)
-        drawn.append(jnp.asarray(0.5 + abs(noise) if positive else 0.5 * noise, leaf.dtype))
-    return jax.tree.unflatten(tree, drawn)
+        noisy.append(jnp.asarray(0.5 + abs(noise) if positive else 0.5 * noise, leaf.dtype))
+    return jax.tree.unflatten(tree, noisy)
 
 
 def make_recipe(network, **options):

@@ -261,6 +261,47 @@ def test_a_frozen_module_that_cannot_be_told_to_keep_its_statistics_is_refused()
         row.apply(variables, images, train=True, frozen=("stem/norm",), mutable=["batch_stats"])
 
 
+def test_a_frozen_norm_within_a_block_keeps_its_statistics_and_its_neighbours_update(quick_jit):
+    network = FAMILIES["residual"]
+    variables = filled(network, IMAGES)
+    frozen = ("stage1/block0/norm1", "stage2/block0")
+
+    @quick_jit
+    def train(variables, images):
+        return network.apply(variables, images, train=True, frozen=frozen, mutable=["batch_stats"])
+
+    statistics, old = train(variables, IMAGES)[1]["batch_stats"], variables["batch_stats"]
+    kept = (statistics["stage1"]["block0"]["norm1"], statistics["stage2"]["block0"])
+    wanted = (old["stage1"]["block0"]["norm1"], old["stage2"]["block0"])
+    jax.tree.map(np.testing.assert_array_equal, kept, wanted)
+    moved = jax.tree.map(
+        differ, statistics["stage1"]["block0"]["norm2"], old["stage1"]["block0"]["norm2"]
+    )
+    assert all(jax.tree.leaves(moved))
+
+
+def test_a_plain_stage_need_not_be_told_of_a_frozen_kernel_but_of_a_frozen_module_of_modules():
+    class Inner(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(3, name="dense")(x)
+
+    class Plain(nn.Module):
+        @nn.compact
+        def __call__(self, x, *, train=False):
+            return Inner(name="inner")(nn.Dense(3, name="first")(x))
+
+    row = models.Network((("stem", Plain()),))
+    images = jnp.ones((2, 3))
+    variables = row.init(jax.random.key(0), images)
+    out = row.apply(variables, images, train=True, frozen=("stem/first",))
+    np.testing.assert_array_equal(out, row.apply(variables, images))
+    with pytest.raises(
+        ValueError, match=r"stem/inner is frozen .* derive Plain from .*models\.Part"
+    ):
+        row.apply(variables, images, train=True, frozen=("stem/inner",))
+
+
 def test_a_frozen_stage_drops_nothing_and_the_others_do():
     row = models.Network((("stem", Dropping()), ("head", Dropping())))
     x = jnp.ones((4, 50))
@@ -314,7 +355,7 @@ def test_a_stage_that_shrinks_images_to_nothing_is_named_with_what_it_gets(layer
         return jax.eval_shape(row.init, jax.random.key(0), (images, 0) if beside else images)
 
     start(20)
-    said = r"too small: stage 'stage1' shrinks what it gets, 1 x 2 x 5, to nothing \(at 1 x 2 pixel"
+    said = r"too small: stage 'stage1' shrinks its input, 1 x 2 x 5, to nothing \(at 1 x 2 pixel"
     with pytest.raises(models.TooSmallError, match=said):
         start(3)
 

@@ -4,9 +4,11 @@ import dataclasses
 import json
 import subprocess
 import sys
+import typing
 
 import pytest
 
+from cnnlab import schedules
 from cnnlab.studies import settings
 from cnnlab.studies.settings import Training
 
@@ -64,3 +66,8 @@ def test_settings_resume_and_host_import_no_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_schedules_that_are_offered_exist():
+    offered = typing.get_args(typing.get_type_hints(Training)["schedule"])
+    assert offered == schedules.NAMES

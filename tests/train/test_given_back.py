@@ -99,7 +99,7 @@ def test_the_rest_of_a_network_learns_from_activations_resident_or_streamed(tmp_
     labels = np.arange(40, dtype=np.int32) % 2
     activations = (generator.standard_normal((40, 5)) + labels[:, None]).astype(dtype)
     np.save(tmp_path / "features.npy", activations)
-    network = models.create("mlp", 2, widths=(5, 4)).rest("stage1")
+    network = models.create("mlp", 2, widths=(5, 4)).tail("stage1")
     assert network.names == ("stage2", "head")
     recipe = train.Recipe(network, optim.sgd(0.1), lambda key, x: x.astype(jnp.float32))
     found = []

@@ -173,7 +173,7 @@ def test_written_features_are_read_and_not_computed_again(
 
 
 def test_a_cache_whose_writer_was_killed_is_never_taken_for_complete(monkeypatch, tmp_path, plain):
-    whole = cache.front_features(PLAIN, plain, TRAIN, "stem", batch_size=5)
+    complete = cache.front_features(PLAIN, plain, TRAIN, "stem", batch_size=5)
     parts = cache._compute
 
     def killed(*arguments):
@@ -186,10 +186,10 @@ def test_a_cache_whose_writer_was_killed_is_never_taken_for_complete(monkeypatch
     assert not list(tmp_path.iterdir())
     # A process that is killed outright leaves what it had written, and no JSON.
     (tmp_path / "features.npy.12345678.tmp").write_bytes(b"half")
-    np.save(tmp_path / "features.npy", whole.images[:5])
+    np.save(tmp_path / "features.npy", complete.images[:5])
     monkeypatch.setattr(cache, "_compute", parts)
     again = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path, batch_size=5)
-    np.testing.assert_array_equal(again.images, whole.images)
+    np.testing.assert_array_equal(again.images, complete.images)
 
 
 @pytest.mark.parametrize(
@@ -322,11 +322,11 @@ def test_a_stage_that_returns_a_tuple_has_no_features():
     network = models.create("unet", 3, width=2, depth=2)
     recipe = dataclasses.replace(PLAIN, network=network)
     shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
-    state = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), dict(shapes))
-    params = state.pop("params")
-    whole = TrainState(jnp.zeros((), jnp.int32), params, state, (), None)
+    statistics = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), dict(shapes))
+    params = statistics.pop("params")
+    state = TrainState(jnp.zeros((), jnp.int32), params, statistics, (), None)
     with pytest.raises(ValueError, match="must return one array"):
-        cache.front_features(recipe, whole, TRAIN, network.names[0])
+        cache.front_features(recipe, state, TRAIN, network.names[0])
 
 
 def test_float16_that_overflows_and_features_that_are_not_finite_are_refused(plain):

@@ -24,11 +24,11 @@ DATASET = Dataset(
 def made(network, members=2):
     recipe = Recipe(network, optim.sgd(0.1), augment.normalize((128.0,), (64.0,)))
     shapes = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 6, 1)))
-    drawn = jax.tree.map(
+    noisy = jax.tree.map(
         lambda leaf: jnp.asarray(GENERATOR.normal(size=(members, *leaf.shape)) ** 2, jnp.float32),
         dict(shapes),
     )
-    return recipe, restarted(recipe, drawn.pop("params"), drawn)
+    return recipe, restarted(recipe, noisy.pop("params"), noisy)
 
 
 @pytest.fixture(scope="module")

@@ -52,8 +52,8 @@ def test_the_penalty_is_the_best_on_validation_and_the_scale_of_features_does_no
     train, validation = make_features(60, 30), 4 * make_features(60, 30, seed=2) - 15
 
     def fit(*penalties, scale=1.0):
-        given = scale * train, LABELS, scale * validation, LABELS
-        return probes.fit_probe(*given, 4, kind=kind, penalties=penalties)
+        data = scale * train, LABELS, scale * validation, LABELS
+        return probes.fit_probe(*data, 4, kind=kind, penalties=penalties)
 
     tried = (0.1, 10.0, 1e3)
     alone = {penalty: fit(penalty).validation for penalty in tried}

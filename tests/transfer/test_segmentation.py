@@ -50,7 +50,7 @@ def states(recipe, seeds, quick_jit):
 
 
 @pytest.fixture(scope="module")
-def begun(recipe, quick_jit):
+def networks(recipe, quick_jit):
     """Classifiers and fresh U-Nets, two of each."""
     network = seg.encoder_classifier(recipe.network, num_classes=2)
     classifier = dataclasses.replace(recipe, network=network)
@@ -58,9 +58,9 @@ def begun(recipe, quick_jit):
 
 
 def test_every_u_net_has_the_encoder_of_its_own_classifier_and_a_fresh_decoder(
-    recipe, begun, quick_jit
+    recipe, networks, quick_jit
 ):
-    classifier, classifiers, fresh = begun
+    classifier, classifiers, fresh = networks
     assert classifier.network.names == ("stem", "stage1", "head")
     found, report = seg.with_encoders(classifiers, recipe, fresh)
     for collection in ("params", "batch_stats"):
@@ -86,8 +86,8 @@ def test_every_u_net_has_the_encoder_of_its_own_classifier_and_a_fresh_decoder(
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_optimizer_of_a_frozen_encoder_has_the_decoder_only(recipe, begun):
-    _, classifiers, fresh = begun
+def test_the_optimizer_of_a_frozen_encoder_has_the_decoder_only(recipe, networks):
+    _, classifiers, fresh = networks
     frozen = dataclasses.replace(recipe, rates=freeze(recipe.network, up_to="stage1"))
     found, _ = seg.with_encoders(classifiers, frozen, fresh)
     moments = [leaf for leaf in jax.tree.leaves(found.opt_state) if jnp.ndim(leaf) == 5]
@@ -108,8 +108,8 @@ def test_pixels_are_learned_and_masks_come_out_in_order(recipe):
     np.testing.assert_array_equal(found, logits.argmax(-1))
 
 
-def test_other_networks_are_refused(recipe, begun):
-    _, classifiers, fresh = begun
+def test_other_networks_are_refused(recipe, networks):
+    _, classifiers, fresh = networks
     with pytest.raises(ValueError, match="must be a U-Net.*got the stages stem, stage1"):
         seg.encoder_classifier(models.create("resnet8", num_classes=3), 2)
     one = jax.tree.map(lambda x: x[:1], classifiers)

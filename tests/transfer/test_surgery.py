@@ -149,7 +149,7 @@ def test_no_other_kernel_than_the_first_is_adapted():
 
 
 @pytest.fixture(scope="module")
-def begun():
+def transplanted():
     """Three members with a trained front and heads of their own; only the heads learn."""
     network = models.create("mlp", 3, widths=(4, 4), norm="batch")
     splits = data.load("synthetic:60:4x4x1:3")
@@ -159,8 +159,8 @@ def begun():
     return source, *transplant(source, recipe, splits.train, (0, 1, 5))
 
 
-def test_members_have_the_same_front_and_heads_of_their_own(begun):
-    source, states, _ = begun
+def test_members_have_the_same_front_and_heads_of_their_own(transplanted):
+    source, states, _ = transplanted
     for path, leaf in flat({"params": states.params, **states.model_state}).items():
         assert leaf.shape[0] == 3
         if "/head/" in path:
@@ -171,15 +171,15 @@ def test_members_have_the_same_front_and_heads_of_their_own(begun):
     assert states.step.tolist() == [0, 0, 0]
 
 
-def test_the_optimizer_has_trainable_parameters_only(begun):
-    _, states, report = begun
+def test_the_optimizer_has_trainable_parameters_only(transplanted):
+    _, states, report = transplanted
     shapes = {leaf.shape for leaf in jax.tree.leaves(states.opt_state) if leaf.ndim > 1}
     assert shapes == {(3, 4, 3), (3, 3)}  # of the head
     assert report.fresh == ("head/dense/bias", "head/dense/kernel")
 
 
-def test_each_member_gets_the_stages_of_a_network_of_its_own(begun):
-    _, states, _ = begun
+def test_each_member_gets_the_stages_of_a_network_of_its_own(transplanted):
+    _, states, _ = transplanted
     network = models.create("mlp", 3, widths=(4, 4), norm="batch")
     recipe = Recipe(network, optim.sgd(0.1), augment.to_unit_range())
     trained = jax.tree.map(

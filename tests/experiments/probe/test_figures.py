@@ -8,18 +8,22 @@ from matplotlib.patches import Rectangle
 from cnnlab.report import drawing
 from experiments.probe import figures
 
-CURVE = {"mean": [0.5, 0.98], "low": [0.4, 0.97], "high": [0.6, 1.2]}
-PANELS = {"probes": {"trained": CURVE, "random": {**CURVE, "mean": [0.3, 0.2]}}}
+POINTS = [
+    {"network": network, "method": "ridge", "stage": stage, "mean": mean, "interval": interval}
+    for network, stage, mean, interval in (
+        ("pixels", "pixels", 0.5, [0.4, 0.6]),
+        ("trained", "head", 0.98, [0.97, 1.2]),
+        ("untrained", "head", 0.2, [0.1, 0.3]),
+    )
+]
 
 
 def test_every_curve_has_its_accuracy_at_each_stage_and_bars_that_end_at_100():
-    figure = figures.accuracy_by_stage(
-        PANELS, ["pixels", "head"], lines={"the network itself": 0.9}, bars="over seeds"
-    )
+    figure = figures.accuracy_by_stage(POINTS, own=0.9, bars="over seeds")
     (axes,) = figure.axes
     trained, random = axes.containers
     np.testing.assert_allclose(trained.lines[0].get_ydata(), [50, 98])
-    np.testing.assert_allclose(random.lines[0].get_ydata(), [30, 20])
+    np.testing.assert_allclose(random.lines[0].get_ydata(), [50, 20])
     ends = np.array(trained.lines[2][0].get_segments())[:, :, 1]
     np.testing.assert_allclose(ends, [[40, 60], [97, 100]])
     assert [text.get_text() for text in axes.get_xticklabels()] == ["pixels", "head"]
@@ -57,8 +61,9 @@ def test_neighbours_are_framed_by_whether_they_are_of_the_query_s_class(tmp_path
 
 
 def test_curves_and_neighbours_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="for each of 3 stages, got 2"):
-        figures.accuracy_by_stage(PANELS, ["pixels", "stem", "head"])
+    stem = {**POINTS[1], "stage": "stem"}
+    with pytest.raises(ValueError, match="'random weights, ridge'.*each of 3 stages,.*got 2"):
+        figures.accuracy_by_stage([POINTS[0], stem, *POINTS[1:]])
     with pytest.raises(ValueError, match="of 2 queries"):
         figures.retrieval(
             np.zeros((2, 4, 4, 1)), {"x": np.zeros((3, 1, 4, 4, 1))}, [0, 1], {"x": [[0]]}, ("a",)

@@ -5,18 +5,19 @@ import pytest
 
 from cnnlab.report import drawing
 from experiments.transferability import figures
+from experiments.transferability.config import TREATMENTS
 
 BASE = [0.5, 0.7]
-KEPT = figures.Treatment([2, 1], [[0.4, 0.5], [0.5, 0.8]])
+KEPT = [[0.5, 0.8], [0.4, 0.5]]
 STAGES = {1: "stem", 2: "stage1"}
 
 
 def test_differences_are_from_the_base_of_the_same_repetition_with_their_interval():
-    panels = {"halves": figures.Panel(BASE, {"AnB": KEPT})}
-    above, below = figures.transferability(panels, STAGES).axes
+    cuts = {"halves": {"base": BASE, "AnB": KEPT}}
+    above, below = figures.transferability(cuts, STAGES).axes
     lines = {line.get_label(): line for line in above.get_lines()}
-    np.testing.assert_allclose(lines["AnB"].get_xdata(), [1, 2])
-    np.testing.assert_allclose(lines["AnB"].get_ydata(), [65, 45])
+    np.testing.assert_allclose(lines[TREATMENTS["AnB"]].get_xdata(), [1, 2])
+    np.testing.assert_allclose(lines[TREATMENTS["AnB"]].get_ydata(), [65, 45])
     assert lines["base network"].get_ydata()[0] == pytest.approx(60)
     (bars,) = below.containers
     line, _, (stems,) = bars
@@ -30,21 +31,21 @@ def test_differences_are_from_the_base_of_the_same_repetition_with_their_interva
 
 
 def test_one_repetition_has_no_interval(tmp_path):
-    panels = {"halves": figures.Panel([0.5], {"AnB": figures.Treatment([1], [[0.4]])})}
-    figure = figures.transferability(panels, STAGES, title="$5 nets")
+    cuts = {"halves": {"base": [0.5], "AnB": [[0.4]]}}
+    figure = figures.transferability(cuts, {1: "stem"}, title="$5 nets")
     path = drawing.save(figure, tmp_path / "x.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
-    ("panels", "message"),
+    ("cuts", "message"),
     [
-        ({}, "a panel to draw"),
-        ({"halves": figures.Panel(BASE, {})}, "a treatment in each"),
-        ({"halves": figures.Panel([0.5], {"AnB": KEPT})}, r"must be \[P, R\]"),
-        ({"halves": figures.Panel(BASE, {"AnB": KEPT._replace(depths=[1])})}, "AnB in halves"),
+        ({}, "a cut to draw"),
+        ({"halves": {"base": BASE}}, "a treatment in each"),
+        ({"halves": {"base": [0.5], "AnB": KEPT}}, r"must be \[P, R\]"),
+        ({"halves": {"base": BASE, "AnB": KEPT[:1]}}, "AnB in halves"),
     ],
 )
-def test_panels_that_do_not_agree_are_refused(panels, message):
+def test_accuracies_that_do_not_agree_are_refused(cuts, message):
     with pytest.raises(ValueError, match=message):
-        figures.transferability(panels, STAGES)
+        figures.transferability(cuts, STAGES)

@@ -155,3 +155,15 @@ def test_an_unknown_extension_is_told_the_known(tmp_path):
 def test_a_missing_file_is_named(name, tmp_path):
     with pytest.raises(FileNotFoundError, match=name):
         weights.read(tmp_path / name)
+
+
+def test_imagenets_classes_are_where_they_should_be():
+    names = weights.imagenet_classes()
+    assert len(names) == 1000
+    assert [names[i] for i in (0, 309, 310, 985, 999)] == [
+        "tench",
+        "bee",
+        "ant",
+        "daisy",
+        "toilet tissue",
+    ]

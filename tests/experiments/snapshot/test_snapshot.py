@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -10,14 +11,17 @@ from jax import numpy as jnp
 
 from cnnlab.data.batches import steps_per_epoch
 from cnnlab.ensemble import concatenate_members
+from cnnlab.studies import study
+from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.train import states_of
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import Run
 from cnnlab.train.signals import StopSignals
-from experiments import snapshot
-from experiments.config import load_data, make_recipe
-from experiments.parts import Part
+from experiments import cli, snapshot
+from experiments.snapshot.cycles import cycle_schedule, snapshot_ends
+from experiments.snapshot.experiment import train_fresh_starts
+from experiments.snapshot.summary import summary_lines
 
 TINY = snapshot.Config(
     dataset="synthetic:90:6x6x1:3",
@@ -70,6 +74,21 @@ def test_it_reports_the_single_network_and_the_snapshots(finished):
     assert json.loads((directory / "result.json").read_text())["ends"] == [2, 4]
 
 
+def test_the_claim_is_the_difference_that_was_measured_beside_the_published_one(finished):
+    _, result = finished
+    [row] = result["claims"]
+    less_error = result["methods"]["the last 2 snapshots"]["less_error"]
+    assert row["values"] == pytest.approx(less_error["repetitions"]["values"])
+    assert row["difference"] == "error of the single network - error of the last 2 snapshots"
+    assert row["published"] == pytest.approx(0.2802 - 0.2419)
+
+
+def test_the_summary_shows_all_methods_the_cycles_and_the_diversity(finished):
+    text = "\n".join(summary_lines(finished[1]))
+    for name in (*finished[1]["methods"], "snapshots after epochs 2, 4", "disagreement"):
+        assert name in text
+
+
 def test_a_killed_run_that_goes_on_has_the_same_snapshots_to_the_bit(
     finished, tmp_path, monkeypatch
 ):
@@ -94,8 +113,6 @@ def test_a_killed_run_that_goes_on_has_the_same_snapshots_to_the_bit(
 
 
 def test_a_snapshot_that_is_gone_is_named_or_left_out_on_request(finished, tmp_path, capsys):
-    import shutil
-
     directory = tmp_path / "run"
     shutil.copytree(finished[0], directory)
     shutil.rmtree(directory / "snapshots/checkpoints/10")
@@ -111,8 +128,8 @@ def test_a_snapshot_that_is_gone_is_named_or_left_out_on_request(finished, tmp_p
 
 def at(**settings):
     config = dataclasses.replace(TINY, **settings)
-    ends, note = snapshot.snapshot_ends(config)
-    schedule = snapshot.cycled(config, ends, 15 * 10)  # ten steps an epoch
+    ends, note = snapshot_ends(config)
+    schedule = cycle_schedule(config, ends, 15 * 10)  # ten steps an epoch
     return ends, note, schedule
 
 
@@ -124,7 +141,7 @@ def test_cosine_cycles_end_with_their_snapshots_as_in_the_paper():
     np.testing.assert_allclose([float(schedule(step)) for step in t - 1], wanted, atol=1e-7)
 
 
-def test_cycles_that_do_not_divide_the_epochs_are_told():
+def test_a_note_says_that_cycles_do_not_divide_the_epochs():
     ends, note, _ = at(epochs=7, cycles=3)
     assert ends == (3, 5, 7)
     assert "7 epochs do not divide by 3 cycles" in note
@@ -152,7 +169,7 @@ def test_triangles_are_lowest_where_snapshots_are_taken_and_the_last_is_at_the_e
     assert rates[169] == pytest.approx(0.05, rel=1e-4)
 
 
-def test_one_triangle_goes_down_to_the_end_behind_the_pretraining():
+def test_one_triangle_goes_down_to_the_end_after_the_pretraining():
     settings = {"cycles": 1, "kind": "triangular", "schedule": "constant", "learning_rate": 0.1}
     ends, _, schedule = at(epochs=10, pretraining=0.9, **settings)
     assert ends == (10,)
@@ -172,32 +189,33 @@ def test_one_triangle_goes_down_to_the_end_behind_the_pretraining():
         ({"kind": "triangular", "pretraining": 0.0, "growth": 2.0}, "do not grow"),
     ],
 )
-def test_cycles_that_cannot_be_are_refused_before_anything_is_written(tmp_path, settings, message):
+def test_invalid_cycles_are_refused_before_anything_is_written(tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         snapshot.run(dataclasses.replace(TINY, run_dir=tmp_path / "run", **settings))
     assert not (tmp_path / "run").exists()
 
 
-def test_fresh_starts_have_as_many_networks_for_the_same_epochs(monkeypatch, tmp_path):
+def test_fresh_starts_have_as_many_networks_for_the_same_epochs(monkeypatch):
     """With networks in the place of trainings: 3 epochs for 2 cycles of 2 repetitions."""
     asked = {}
 
-    def train_part(config, whole, name, recipe, train, validation=None, **settings):
-        asked[name] = (config.epochs, settings["seeds"])
+    def train(self, name, recipe, train, validation=None, *, config, options, **settings):
+        asked[name] = (options.epochs, options.seeds)
+        assert config.epochs == options.epochs
         starts = [
-            {"kernel": jnp.zeros((36, 3)), "bias": seed * jnp.eye(3)[0]}
-            for seed in settings["seeds"]
+            {"kernel": jnp.zeros((36, 3)), "bias": seed * jnp.eye(3)[0]} for seed in options.seeds
         ]
         states = concatenate_members(
             [states_of(recipe, {"params": {"head": {"dense": each}}}) for each in starts]
         )
-        return Part(states, {}, 3, 1.0)
+        return study.Trained(states, {}, 3, 1.0)
 
-    monkeypatch.setattr(snapshot, "train_part", train_part)
+    monkeypatch.setattr(study.Study, "train", train)
     config = dataclasses.replace(
         TINY, kind="reinitialised", epochs=3, model="linear", model_options=()
     )
-    logits, seconds = snapshot.reinitialised(config, None, load_data(config))
+    with study.open(config, cli.host()) as s:
+        logits, seconds = train_fresh_starts(s, load_data(config))
     assert asked == {"cycle-of-2": (2, (0, 1)), "cycle-of-1": (1, (2, 3))}
     assert logits[:, :, 0, 0].tolist() == [[0, 1], [2, 3]] and seconds == 2.0
 
@@ -211,3 +229,5 @@ def test_without_cycles_the_last_snapshot_is_the_single_network(tmp_path):
     assert list(result["methods"])[:2] == ["the last 2 snapshots", "the last snapshot alone"]
     assert result["methods"]["the last snapshot alone"]["less_error"] is None
     assert not (tmp_path / "run/single").exists()
+    [row] = result["claims"]
+    assert row["published"] == pytest.approx(0.2802 - 0.2697) and row["verdict"] == "undecided"

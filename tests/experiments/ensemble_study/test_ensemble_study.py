@@ -1,7 +1,8 @@
-"""The study of ensembles: who is combined with whom, and what is said of it."""
+"""The study of ensembles: which networks are combined, and what is claimed of them."""
 
 import dataclasses
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -9,10 +10,14 @@ from jax import numpy as jnp
 from scipy.special import softmax
 
 from cnnlab.ensemble import concatenate_members
+from cnnlab.studies import claims, study
 from cnnlab.train import states_of
-from experiments import ensemble_study, ensembles_page
-from experiments.parts import Part
+from experiments import cli, ensemble_study
+from experiments.ensemble_study import experiment
+from experiments.ensemble_study.claims import study_comparisons
+from experiments.ensemble_study.summary import summary_lines
 
+RESULTS = pathlib.Path(__file__).parents[3] / "results"
 TINY = ensemble_study.Config(
     dataset="synthetic:60:6x6x1:3",
     model="linear",
@@ -24,16 +29,16 @@ TINY = ensemble_study.Config(
 )
 
 
-def answer(seed):
+def constant_logits(seed):
     """The logits of a network that says the same of every image, and which one it is."""
     return np.array([0.0, 0.5 * seed, -0.1 * seed], np.float32)
 
 
-def said(recipe, seeds):
+def constant_networks(recipe, seeds):
     """States of such networks; the weights of an epoch do not matter."""
 
     def one(seed):
-        dense = {"kernel": jnp.zeros((36, 3)), "bias": jnp.asarray(answer(seed))}
+        dense = {"kernel": jnp.zeros((36, 3)), "bias": jnp.asarray(constant_logits(seed))}
         return states_of(recipe, {"params": {"head": {"dense": dense}}})
 
     return concatenate_members([one(seed) for seed in seeds])
@@ -44,24 +49,25 @@ def finished(tmp_path_factory):
     """The study with networks in the place of trainings; and which trainings there were."""
     asked = {}
 
-    def train_part(config, whole, name, recipe, train, validation=None, **settings):
-        seeds = settings.get("seeds", config.all_seeds)
-        asked[name] = (config.epochs, tuple(seeds))
-        states = said(recipe, seeds)
-        kept = dict.fromkeys(settings.get("keep_epochs", ()), states)
-        return Part(states, kept, 12, 6.0)
+    def train(
+        self, name, recipe, train, validation=None, *, config, options, keep_epochs=(), **settings
+    ):
+        asked[name] = (options.epochs, options.seeds)
+        assert config.epochs == options.epochs
+        states = constant_networks(recipe, options.seeds)
+        return study.Trained(states, dict.fromkeys(keep_epochs, states), 12, 6.0)
 
     directory = tmp_path_factory.mktemp("runs") / "study"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ensemble_study, "train_part", train_part)
+        patch.setattr(study.Study, "train", train)
         probabilities = {}
-        judged = ensemble_study.judgement.judged
+        score_methods = experiment.score_methods
 
         def remember(methods, labels, **settings):
             probabilities.update({each.name: each.probabilities for each in methods})
-            return judged(methods, labels, **settings)
+            return score_methods(methods, labels, **settings)
 
-        patch.setattr(ensemble_study.judgement, "judged", remember)
+        patch.setattr(experiment, "score_methods", remember)
         result = ensemble_study.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result, asked, probabilities
 
@@ -79,8 +85,8 @@ def test_budgets_are_equal_and_no_two_networks_of_an_ensemble_have_one_seed(fini
 def test_a_repetition_s_ensemble_is_of_its_own_networks(finished):
     _, _, _, probabilities = finished
     for repetition, (first, second) in enumerate([(0, 2), (1, 3)]):
-        alone = softmax(answer(first).astype(np.float64))
-        both = (alone + softmax(answer(second).astype(np.float64))) / 2
+        alone = softmax(constant_logits(first).astype(np.float64))
+        both = (alone + softmax(constant_logits(second).astype(np.float64))) / 2
         for name, wanted in (
             ("single, cosine", alone),
             ("EMA", alone),
@@ -93,16 +99,35 @@ def test_a_repetition_s_ensemble_is_of_its_own_networks(finished):
             np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), atol=1e-6)
 
 
-def test_every_claim_has_a_verdict_and_the_page_shows_all_methods(finished, tmp_path):
+def test_every_claim_has_a_verdict_and_the_summary_shows_all_methods(finished):
     directory, result, _, _ = finished
-    assert len(result["claims"]) == 11
     stored = json.loads((directory / "result.json").read_text())
-    page = ensembles_page.page([(tmp_path / "results/study.json", stored)], [], [])
-    for name in (*result["methods"], *result["claims"]):
-        assert f"| {name} |" in page
-    assert "(../results/study.png)" in page
+    rows = stored["claims"]
+    assert len(rows) == 11
+    assert {row["verdict"] for row in rows} <= {"reproduced", "contradicted", "undecided"}
+    assert [row["claim"] for row in claims.read_rows(stored)] == [row["claim"] for row in rows]
+    text = summary_lines(stored)
+    for name in (*result["methods"], *result["diversity"]):
+        assert any(line.startswith(f"{name}  ") for line in text)
+    assert any(line.startswith("A cycle is 8 updates here") for line in text)
     for figure in ("comparison", "by_count"):
         assert (directory / f"figures/{figure}.png").is_file()
+
+
+def test_published_differences_are_those_of_the_data_set_where_there_are_some():
+    for dataset, wanted in (("cifar10", 0.0552 - 0.0532), ("cifar100", 0.2802 - 0.2419)):
+        first, second, *_ = study_comparisons(5, dataset)
+        assert first.published == pytest.approx(wanted)
+        assert (first.better, first.worse) == ("5 snapshots, high rate", "single, step")
+        assert "5.32/24.19 against 5.52/28.02" in first.source
+        assert second.published is None and second.source == "not compared"
+
+
+@pytest.mark.parametrize("kept", sorted(RESULTS.glob("ensemble_study-*.json")))
+def test_the_summary_works_on_kept_results(kept):
+    result = json.loads(kept.read_text())
+    text = "\n".join(summary_lines(result))
+    assert all(name in text for name in result["methods"])
 
 
 def test_a_size_sets_the_defaults_and_what_is_asked_for_stays():
@@ -110,6 +135,16 @@ def test_a_size_sets_the_defaults_and_what_is_asked_for_stays():
     assert (found.epochs, found.seeds, found.members, found.crop) == (12, 3, 5, 2)
     with pytest.raises(ValueError, match="full"):
         ensemble_study.Config.sized("ful")
+
+
+def test_the_size_on_the_command_line_sets_the_defaults():
+    def parsed(*arguments):
+        return cli.parse(ensemble_study.Config, arguments, "", "ensemble_study")
+
+    assert parsed("--size", "hour", "--epochs", "12") == ensemble_study.Config.sized(
+        "hour", epochs=12
+    )
+    assert parsed() == ensemble_study.Config()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from cnnlab.models import weights
 from experiments import evaluate, export
-from experiments.config import Training
+from experiments.evaluate.views import parse_views
 
 
 def test_one_view_is_the_plain_evaluation_and_leaves_its_file_alone(finished):
@@ -22,22 +22,22 @@ def test_one_view_is_the_plain_evaluation_and_leaves_its_file_alone(finished):
 
 
 def test_views_are_read_one_after_the_other():
-    assert len(evaluate.parsed_views(("mirror", "shifts:2"))) == 10
-    assert len(evaluate.parsed_views(("scales:8,10:6",))) == 20
+    assert len(parse_views(("mirror", "shifts:2"))) == 10
+    assert len(parse_views(("scales:8,10:6",))) == 20
 
 
 @pytest.mark.parametrize(
     ("views", "message"),
     [
         (("miror",), "mirror"),
-        (("shifts",), r"needs 1 numbers behind colons, such as shifts:2.*got 'shifts'"),
+        (("shifts",), r"needs 1 numbers after colons, such as shifts:2.*got 'shifts'"),
         (("mirror:3",), "needs 0 numbers"),
         (("shifts:x",), "got 'shifts:x'"),
     ],
 )
 def test_views_that_are_not_known_are_refused(views, message):
     with pytest.raises(ValueError, match=message):
-        evaluate.parsed_views(views)
+        parse_views(views)
 
 
 def test_masks_of_a_network_without_dropout_are_refused(finished):
@@ -56,15 +56,6 @@ def test_a_run_s_own_weights_from_a_file_do_what_the_run_did(finished, tmp_path)
     assert weights.read(file)
     with pytest.raises(ValueError, match="--best: only without --weights"):
         evaluate.run(evaluate.Config(directory, weights=file, best=True))
-
-
-def test_schedules_that_are_offered_exist():
-    import typing
-
-    from cnnlab import schedules
-
-    offered = typing.get_args(typing.get_type_hints(Training)["schedule"])
-    assert offered == schedules.NAMES
 
 
 def test_evaluation_agrees_with_the_training_and_with_scikit_learn(finished, capsys):

@@ -1,0 +1,17 @@
+"""Evaluate a run, or weights from elsewhere, on a data set: by class, confusion, calibration.
+
+python -m experiments.evaluate runs/digits-resnet8-1
+python -m experiments.evaluate RUN --dataset npz --data-dir other.npz
+python -m experiments.evaluate RUN --part validation --best
+python -m experiments.evaluate RUN --views mirror shifts:2     # averaged over ten views
+python -m experiments.evaluate RUN --dropout-samples 20        # averaged over dropout masks
+python -m experiments.evaluate RUN --weights RUN/average-all.safetensors
+python -m experiments.evaluate --weights FILE.th --model resnet20 --dataset cifar10
+"""
+
+from .. import cli
+from .config import Config
+
+__all__ = ["Config", "run"]
+
+run = cli.lazy_run(__name__)

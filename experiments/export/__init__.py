@@ -1,0 +1,17 @@
+"""Export a trained network: its weights as safetensors, or all of it as one program.
+
+    python -m experiments.export runs/digits-resnet8-1 resnet8.safetensors
+    python -m experiments.export runs/digits-resnet8-1 resnet8.stablehlo
+
+The weights are read back by ``models.weights.load`` or any reader of safetensors. The program takes
+uint8 images ``[n, H, W, C]``, any number of them, normalises them as in training and gives logits
+``[n, K]``; it needs jax alone: ``models.weights.load_exported(FILE)(images)``, or
+``jax.export.deserialize(bytearray(file.read())).call(images)``.
+"""
+
+from .. import cli
+from .config import Config
+
+__all__ = ["Config", "run"]
+
+run = cli.lazy_run(__name__)
