@@ -24,7 +24,7 @@ class Config:
     best: bool = False
     """Of several runs: the best checkpoint of each on the validation part, not the latest."""
     how: Literal["average", "uniform", "greedy"] = "average"
-    """All of them alike (uniform says the same), or those with which validation gets no worse."""
+    """All of them alike (uniform is the same), or those with which validation gets no worse."""
     recalibrate: bool = True
     """Compute the statistics of batch normalisation again, on the training part."""
     missing: Literal["error", "skip"] = "error"

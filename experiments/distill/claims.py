@@ -1,5 +1,6 @@
 """The claims about distilled students, of their errors and those of students alone."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,18 +47,23 @@ def compare(result: Mapping[str, Any]) -> list[Claim]:
             continue
         errors = np.asarray(each["errors"]["values"])
         gap = gap_closed(alone, errors, teacher)
-        text, difference = f"{name} makes fewer errors than alone", f"test error: alone - {name}"
-        figure = paired(alone / examples, errors / examples)
-        extra = {"gap": gap, "third": compare_with_third(gap)}
-        claims.append(_claim(name, text, difference, figure, FEWER, extra))
+        fewer = Claim(
+            f"{name} makes fewer errors than alone",
+            f"test error: alone - {name}",
+            paired(alone / examples, errors / examples),
+            extra={"gap": gap, "third": compare_with_third(gap)},
+        )
+        claims.append(_with_source(fewer, name, FEWER))
     for name, ways in result["missing"].items():
         way = "validation" if "validation" in ways else "frequency"
         before, after = (np.asarray(ways[x]["missing_errors"]["values"]) for x in ("none", way))
         examples = ways[way]["missing_examples"]
-        text = f"{name} knows the missing classes better with a bias by {way}"
-        difference = f"error on the missing classes: without - with a bias by {way}"
-        figure = paired(before / examples, after / examples)
-        claims.append(_claim(name, text, difference, figure, RECOGNISED, {}))
+        better = Claim(
+            f"{name} knows the missing classes better with a bias by {way}",
+            f"error on the missing classes: without - with a bias by {way}",
+            paired(before / examples, after / examples),
+        )
+        claims.append(_with_source(better, name, RECOGNISED))
     return claims
 
 
@@ -79,15 +85,8 @@ def compare_with_third(gap: Mapping[str, Any]) -> str:
     return f"{text}: a third or more is {'not excluded' if high >= A_THIRD else 'excluded'}"
 
 
-def _claim(
-    name: str,
-    text: str,
-    difference: str,
-    figure: Mapping[str, Any],
-    published: tuple[float, str],
-    extra: Mapping[str, Any],
-) -> Claim:
-    """A claim about students of the kind ``name``; the published ones had soft targets."""
+def _with_source(claim: Claim, name: str, published: tuple[float, str]) -> Claim:
+    """The claim about students of the kind ``name``; the published ones had soft targets."""
     effect, source = published if name.startswith("distilled-T") else (None, "")
     note = ONE_TEACHER if name.startswith("distilled") else ""
-    return Claim(text, difference, figure, published=effect, source=source, note=note, extra=extra)
+    return dataclasses.replace(claim, published=effect, source=source, note=note)
