@@ -289,3 +289,17 @@ def percent(figure: dict[str, Any], digits: int = 2) -> str:
     if figure["standard_error"] is None:
         return f"{text} %"
     return f"{text} ± {100 * figure['standard_error']:.{digits}f} % ({len(figure['values'])} seeds)"
+
+
+def mean_and_error(figure: Mapping[str, Any], *, scale: float = 1, digits: int = 1) -> str:
+    """A figure of ``over_seeds`` as text: ``161.2 ± 2.6``, the mean and its standard error.
+
+    Args:
+      figure: its ``mean`` and ``standard_error``; without the latter (one seed) the text has none.
+      scale: of both numbers, 100 for per cent.
+      digits: after the point; with 1, the number of one seed has only those that it needs.
+    """
+    text = f"{scale * figure['mean']:.{digits}f}"
+    if figure["standard_error"] is None:
+        return text if digits > 1 else f"{scale * figure['mean']:g}"
+    return f"{text} ± {scale * figure['standard_error']:.{digits}f}"
