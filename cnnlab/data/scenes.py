@@ -215,7 +215,7 @@ def _resized(
     image: np.ndarray, longest: int, threshold: int, resize: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Ink [h, w] in [0, 1] and mask of an image, cut to its mask; None if there is no ink."""
-    from PIL import Image
+    from PIL import Image  # noqa: PLC0415 Pillow is needed for image files only
 
     box = _box(image > threshold)
     if box is None:

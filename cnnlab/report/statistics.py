@@ -44,7 +44,7 @@ def paired(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) -> dict
     Raises:
       ValueError: if there is no value, they are not as many, or the confidence is out of range.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if left.shape != right.shape:
@@ -203,7 +203,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> list[float]
 
     Source: Wilson, Journal of the American Statistical Association 22, 1927.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     if not (trials >= 1 and 0 <= successes <= trials and 0 < confidence < 1):
         raise ValueError(
@@ -232,7 +232,7 @@ def varies_less(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) ->
 
     Source: Pitman, Biometrika 1939; Morgan, Biometrika 1939.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     found: dict[str, Any] = {"ratio": None, "mean": None, "confidence": confidence}

@@ -240,7 +240,7 @@ def gap_closed(
 
     Source: Fieller, J. Roy. Statist. Soc. B 16, 1954.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     ours, theirs = np.asarray(alone, np.float64), np.asarray(distilled, np.float64)
     if ours.shape != theirs.shape or ours.ndim != 1 or not ours.size:
