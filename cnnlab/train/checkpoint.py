@@ -91,7 +91,7 @@ class Checkpoints:
           CheckpointError: if this one or the one before could not be
             written, such as on a full disk.
         """
-        import orbax.checkpoint as ocp
+        import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
         bad = _not_finite(tree)
         if bad:
@@ -183,7 +183,7 @@ class Checkpoints:
         self._manager.reload()
 
     def _read(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        import orbax.checkpoint as ocp
+        import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
         restored = self._manager.restore(
             step,
@@ -305,7 +305,7 @@ class _LatestAndBest:
 
 
 def _open_manager(folder: pathlib.Path, policy: _LatestAndBest, read_only: bool) -> Any:
-    import orbax.checkpoint as ocp
+    import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy,
