@@ -1,4 +1,4 @@
-"""What is behind the digits of scenes: photographs, or textures that are drawn."""
+"""Backgrounds of scenes: photographs, or textures that are drawn."""
 
 from __future__ import annotations
 

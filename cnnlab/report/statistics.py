@@ -271,7 +271,7 @@ def points(figure: Mapping[str, Any], digits: int = 2, *, of: str = "") -> str:
     Args:
       figure: of ``paired``, or with the same ``mean``, ``confidence`` and ``interval``; without the
         latter the text has none.
-      digits: behind the point.
+      digits: after the point.
       of: what is said of the interval, such as "over images by bootstrap", where it is not
         Student's over seeds.
     """

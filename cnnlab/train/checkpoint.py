@@ -169,7 +169,7 @@ class Checkpoints:
         )
 
     def set_aside_after(self, step: int) -> None:
-        """Moves the checkpoints behind ``step``, which could not be restored, to ``damaged-STEP``.
+        """Moves the checkpoints after ``step``, which could not be restored, to ``damaged-STEP``.
 
         They are moved, not deleted: what looked like damage may have been the disk's bad moment.
         """

@@ -61,7 +61,7 @@ class Recipe:
       optimizer: an optax chain, its schedule inside.
       prepare: from uint8 images to what the network sees, in training and in evaluation; its key is
         not random.
-      augment: behind ``prepare``, in training only.
+      augment: after ``prepare``, in training only.
       loss: one value an example.
       schedule: the learning rate as a function of the step, where it is to be recorded; the
         optimizer has its own.
@@ -75,7 +75,7 @@ class Recipe:
         gets no gradient. ``transfer.distillation.live_teacher`` makes one.
       rates: which parameters are frozen and how fast the others learn, ``transfer.freezing``; all
         at the optimizer's rate by default.
-      corrupt: for a network that gives images back: behind ``augment``, in training and in
+      corrupt: for a network that gives images back: after ``augment``, in training and in
         evaluation (there with a key of each image's pixels), what it is shown of them; the loss
         gets the images from before as its targets. ``augment.identity`` shows them as they are.
       score: how right an output is, recorded as "accuracy"; None where nothing is right or wrong.

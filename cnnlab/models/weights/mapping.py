@@ -143,7 +143,7 @@ def squeezenet(theirs: Modules, ours: Modules) -> dict[str, str]:
 
 
 def squeezenet_caffe(theirs: Modules, ours: Modules) -> dict[str, str]:
-    """``fire2.conv1x1_1``, and ``conv1x1_2`` and ``conv3x3_2`` side by side behind it."""
+    """``fire2.conv1x1_1``, and ``conv1x1_2`` and ``conv3x3_2`` side by side after it."""
     inside = {"conv1x1_1": "squeeze", "conv1x1_2": "expand1", "conv3x3_2": "expand3"}
     fires = {m.split("/")[-2]: m.rpartition("/")[0] for m in ours if m.endswith("/squeeze")}
     places = {"conv1": "stem/conv", "conv_final": "head/conv"}
