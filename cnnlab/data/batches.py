@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What a compiled call needs to make its batches."""
+    """The arrays from which a compiled call makes its batches."""
 
     shared: Any  # arrays that all members read
     own: Any  # arrays [M, ...], one part for each member

@@ -32,7 +32,7 @@ _LARGEST = 3e38  # what float32 holds, and no more
 
 
 def default() -> Draw:
-    """What the layers themselves declare: ``network.init``."""
+    """The initialisation that the layers themselves declare: ``network.init``."""
     return lambda network, key, images: dict(network.init(key, images[:1]))
 
 

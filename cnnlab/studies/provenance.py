@@ -1,4 +1,4 @@
-"""What trained networks have seen: the history of their trainings, and test images among it."""
+"""The data that trained networks have seen: their history, and test images among it."""
 
 import hashlib
 import pathlib

@@ -30,7 +30,7 @@ class CheckpointError(RuntimeError):
 
 
 class NotFiniteError(CheckpointError):
-    """What was to be saved holds a NaN or an infinity."""
+    """A state that was to be saved holds a NaN or an infinity."""
 
 
 class Checkpoints:
@@ -235,7 +235,7 @@ def checksums(tree: Any) -> dict[str, list[int]]:
 
 
 def _on_device(function: Callable[..., Any], leaves: list[jax.Array]) -> list[np.ndarray]:
-    """What ``function`` makes of the leaves, computed where they lie."""
+    """``function`` of the leaves, computed where they lie."""
     if not leaves:
         return []
     device: Any = next(iter(leaves[0].sharding.device_set))

@@ -160,7 +160,7 @@ class _Sealed(type):
 
 
 class _Parameter(metaclass=_Sealed):
-    """What early versions of PyTorch wrapped every weight in; a class, as the opcode demands."""
+    """The wrapper of every weight in early versions of PyTorch; a class, as the opcode demands."""
 
     __slots__ = ()
 
