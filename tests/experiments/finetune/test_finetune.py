@@ -13,32 +13,21 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cnnlab import models
-from cnnlab.data import Features
 from cnnlab.models import weights
-from cnnlab.report import finetune_figures
+from cnnlab.run_directory import ResumeError
+from cnnlab.studies import provenance, trained
+from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.claims import explain
+from cnnlab.studies.recipe_settings import AMOUNTS, LECTURE, SIMILARITIES
+from cnnlab.studies.settings import WeightsFile
+from cnnlab.studies.study import Study, Trained
 from cnnlab.train import DivergedError, evaluate
-from cnnlab.train import state as train_state
-from cnnlab.train.recorder import Interrupted
-from cnnlab.train.run import ResumeError
-from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import state_shapes
-from cnnlab.transfer import cache
 from cnnlab.transfer.surgery import SurgeryError
-from experiments import (
-    finetune,
-    finetune_claims,
-    finetune_start,
-    finetune_study,
-    finetuning,
-    grid_claims,
-    origins,
-    recommending,
-)
-from experiments import finished as finished_runs
-from experiments.config import load_data, make_recipe
-from experiments.finetuning import Details, Tuned
-from experiments.parts import Part, open_whole
-from experiments.recommending import Similarity, recommend
+from experiments import finetune
+from experiments.finetune import figures, recommendation, source
+from experiments.finetune.claims import compare
+from experiments.finetune.recommendation import Similarity, recommend
 
 TINY = finetune.Config(
     dataset="synthetic:160:4x4x1:4",
@@ -64,13 +53,14 @@ def noise(shapes, seed=0):
     return jax.tree.map(lambda s: (0.5 * generator.normal(size=s.shape)).astype(s.dtype), shapes)
 
 
-def made(config, whole, name, recipe, train, validation=None, *, initial=None, **settings):
+def made(study, name, recipe, train, validation=None, *, config, options=None):
     """In the place of a training: where it would have begun, or noise."""
     state = state_shapes(recipe, train.image_shape)
+    initial = None if options is None else options.initial
     if initial is None:
         each = [noise(state, seed) for seed in config.all_seeds]
         initial = jax.tree.map(lambda *leaves: np.stack(leaves), *each)
-    return Part(initial, {}, 12, 3.0)
+    return Trained(initial, {}, 12, 3.0)
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +68,8 @@ def tuned_run(tmp_path_factory):
     """A run without trainings."""
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(finetune_study, "train_part", made)
-        patch.setattr(finetuning, "train_part", made)
-        patch.setattr(recommending, "measure", lambda *_, **__: similarity(0.7, 0.9, 0.6))
+        patch.setattr(Study, "train", made)
+        patch.setattr(recommendation, "measure", lambda *_, **__: similarity(0.7, 0.9, 0.6))
         result = finetune.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result
 
@@ -112,19 +101,18 @@ def test_a_resume_goes_on_from_the_weights_that_it_began_with(tuned_run, monkeyp
             states=jax.tree.map(lambda leaf: leaf + leaf.dtype.type(1), part.states)
         )
 
-    monkeypatch.setattr(finetune_study, "train_part", others)
+    monkeypatch.setattr(Study, "train", others)
     with pytest.raises(ResumeError, match=f"digest {begun['weights']}.*or start a new run"):
         finetune.run(finetune.Config(resume=directory))
 
 
 def test_a_recipe_that_diverges_has_no_accuracy_and_is_not_compared(tmp_path, monkeypatch, capsys):
-    def train_part(config, whole, name, *arguments, **settings):
+    def train(study, name, *arguments, **settings):
         if name == "linear":
-            raise DivergedError(3, config.all_seeds, 0.1)
-        return made(config, whole, name, *arguments, **settings)
+            raise DivergedError(3, study.config.all_seeds, 0.1)
+        return made(study, name, *arguments, **settings)
 
-    for module in (finetune_study, finetuning):
-        monkeypatch.setattr(module, "train_part", train_part)
+    monkeypatch.setattr(Study, "train", train)
     config = dataclasses.replace(TINY, recipe=("linear", "scratch"), run_dir=tmp_path / "run")
     result = finetune.run(config)
     linear = result["recipes"]["linear"]
@@ -133,10 +121,10 @@ def test_a_recipe_that_diverges_has_no_accuracy_and_is_not_compared(tmp_path, mo
     assert result["seconds"] > 0
     assert "linear: diverged at a learning rate of 0.03, not compared" in capsys.readouterr().out
     top = trained_for(20, 9.0, 0.9, 0.8)
-    both = finetune_claims.compare({"linear": linear, "top": top, "scratch": top})
-    assert [row["claim"] for row in both] == ["top beats from scratch"]
-    assert finetune_claims.compare({"top": top, "scratch": linear}) == []
-    axes = finetune_figures.recipes({"linear": None, "top": [0.5]}, chance=0.25).axes[0]
+    both = compare({"linear": linear, "top": top, "scratch": top})
+    assert [claim.text for claim in both] == ["top beats training from scratch"]
+    assert compare({"top": top, "scratch": linear}) == []
+    axes = figures.recipes({"linear": None, "top": [0.5]}, chance=0.25).axes[0]
     dots = axes.lines[0]
     assert [text.get_text() for text in axes.get_yticklabels()] == ["linear", "top"]
     assert (dots.get_xdata().tolist(), dots.get_ydata().tolist()) == ([50.0], [1.0])
@@ -153,25 +141,23 @@ def trained_for(epochs, seconds, *accuracies):
         (
             (20, 9.0),
             (10, 40.0),
-            "reproduced (from scratch had fewer epochs, but more time)",
+            "reproduced; scratch had fewer epochs, but more time",
         ),
         ((20, 9.0), (30, 4.0), "reproduced"),
-        ((20, 9.0), (1, 4.0), "not comparable: scratch had less"),
+        ((20, 9.0), (1, 4.0), "not comparable; scratch had less"),
     ],
 )
 def test_a_claim_says_what_both_had_and_needs_as_much_for_scratch(ours, scratch, wanted):
     better, worse = (0.9, 0.91, 0.92), (0.7, 0.72, 0.71)
     found = {"all": trained_for(*ours, *better), "scratch": trained_for(*scratch, *worse)}
-    (row,) = finetune_claims.compare(found)
-    assert row["verdict"] == wanted
+    (claim,) = compare(found)
+    row = claim.to_row()
+    assert explain(row) == wanted
     budgets = [row[key] for key in ("epochs", "seconds", "scratch_epochs", "scratch_seconds")]
     assert tuple(budgets) == (*ours, *scratch)
-    line = finetune_claims.said(
-        {"origin": "x", "recipes": {}, "claims": [row], "recommended": None}
-    )[-1]
-    assert f"against {scratch[0]} epochs from scratch, {scratch[1]:.0f} s: {wanted}" in line
     found = {"all": trained_for(*ours, *worse), "scratch": trained_for(*scratch, *better)}
-    assert "the opposite" in finetune_claims.compare(found)[0]["verdict"]
+    (worse_claim,) = compare(found)
+    assert worse_claim.verdict in ("contradicted", "not comparable")
 
 
 @pytest.mark.slow
@@ -185,10 +171,8 @@ def test_a_finished_run_is_read_again_without_training(tmp_path, capsys):
     for name, each in result["recipes"].items():
         assert again["recipes"][name]["test_accuracy"] == each["test_accuracy"]
         own = tmp_path / "run" / "networks" / name
-        trained = finished_runs.config_of(own)
-        splits = load_data(trained)
-        recipe, states, _ = finished_runs.networks_of(own, trained, splits.train)
-        found = evaluate(recipe, states, splits.test)["accuracy"]
+        networks = trained.load_run(own)
+        found = evaluate(networks.recipe, networks.states, networks.splits.test)["accuracy"]
         assert found.tolist() == each["test_accuracy"]["values"]
 
 
@@ -235,10 +219,10 @@ def test_a_class_of_one_image_can_be_tuned_to_by_a_recipe_that_is_named(tmp_path
     config = dataclasses.replace(
         TINY, per_class=1, batch_size=2, warmup_epochs=0, recipe=("linear",), runs=tmp_path
     )
-    settled = finetune_start.settled(config)
-    splits = load_data(settled)
-    shapes = finetune_start.shapes_of(make_recipe(settled, splits.train), splits.train)
-    finetune_start.check(settled, shapes, 1, splits)
+    config = source.resolve_defaults(config)
+    splits = load_data(config)
+    shapes = source.variable_shapes(make_recipe(config, splits.train), splits.train)
+    source.check_transfer(config, shapes, 1, splits)
 
 
 # Where networks come from --------------------------------------------------------------------
@@ -247,37 +231,39 @@ def test_a_class_of_one_image_can_be_tuned_to_by_a_recipe_that_is_named(tmp_path
 def test_the_network_of_a_run_is_one_of_its_members(finished):
     directory, _ = finished
     test = load_data(TINY).test
-    first, second = (origins.of_run(directory, test=test, member=member) for member in (0, 1))
+    first, second = (
+        provenance.load_unseen_run(directory, test, member=member) for member in (0, 1)
+    )
     assert first.name.endswith("seed 0") and second.name.endswith("seed 1")
     assert first.variables["params"]["head"]["dense"]["kernel"].shape == (8, 3)
     kernels = [each.variables["params"]["stage1"]["dense"]["kernel"] for each in (first, second)]
     assert not np.array_equal(*kernels)
     with pytest.raises(ValueError, match="members 0 to 1, got 2"):
-        origins.of_run(directory, test=test, member=2)
+        provenance.load_unseen_run(directory, test, member=2)
 
 
 def test_a_network_that_has_seen_the_test_part_is_refused(finished, tiny_config):
     own = load_data(tiny_config)
-    origins.of_run(finished[0], test=own.test)
+    provenance.load_unseen_run(finished[0], own.test)
     with pytest.raises(ValueError, match="must not have trained .* on 3 of the 3.*--split-seed"):
-        origins.of_run(finished[0], test=own.train.take([0, 5, 7]))
+        provenance.load_unseen_run(finished[0], own.train.take([0, 5, 7]))
     # Where there is no official test part, the split seed says what it is.
     digits = dataclasses.replace(TINY, dataset="digits")
     first, second = (load_data(dataclasses.replace(digits, split_seed=seed)) for seed in (0, 1))
     fives = load_data(dataclasses.replace(digits, classes=("5", "6"), per_class=None))
-    origins.check_unseen(first, first.test, "it")
-    origins.check_unseen(first, fives.test, "it")
+    provenance.check_unseen(first, first.test, "it")
+    provenance.check_unseen(first, fives.test, "it")
     with pytest.raises(ValueError, match="it must not have trained on images that are tested on"):
-        origins.check_unseen(second, fives.test, "it")
+        provenance.check_unseen(second, fives.test, "it")
     # Twins within a data set, one of them held out, are its own affair.
     twins = dataclasses.replace(first, train=first.test)
-    origins.check_unseen(twins, first.test, "it")
+    provenance.check_unseen(twins, first.test, "it")
 
 
 def test_a_run_that_is_not_finished_is_refused(finished, tmp_path):
     (tmp_path / "config.json").write_bytes((finished[0] / "config.json").read_bytes())
     with pytest.raises(ResumeError, match="must be finished, but it has no result.json"):
-        origins.of_run(tmp_path, test=load_data(TINY).test)
+        provenance.load_unseen_run(tmp_path, load_data(TINY).test)
 
 
 def test_a_checkpoint_of_another_family_is_refused(finished, tmp_path):
@@ -305,146 +291,15 @@ def test_weights_of_a_file_have_the_classes_of_the_file(tmp_path):
     path = tmp_path / "resnet8.safetensors"
     weights.save_safetensors(variables, path)
     options = ("width=2", "norm=group")
-    origin = origins.of_weights(path, "resnet8", options, image_shape=(8, 8, 3), num_classes=7)
-    for ours, theirs in zip(*map(jax.tree.leaves, (origin.variables, variables)), strict=True):
+    file = WeightsFile(weights=path, model="resnet8", model_options=options)
+    network = trained.load_weights(file, 7, (8, 8, 3), own_channels=True)
+    for ours, theirs in zip(*map(jax.tree.leaves, (network.variables, variables)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(ValueError, match=r"(?s)another network.*7.*-> .*1000"):
-        origins.of_weights(path, "resnet8", options, image_shape=(8, 8, 3))
+        trained.load_weights(file, 1000, (8, 8, 3), own_channels=True)
 
 
-# Recipes -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "details", "wanted"),
-    [
-        ("linear", {}, (0, 0, 0, 1)),
-        ("top", {}, (0, 0, 0.1, 1)),
-        ("top", {"top": 3, "body": 0.5}, (0, 0.5, 0.5, 1)),
-        ("all", {}, (0.1, 0.1, 0.1, 1)),
-        ("layerwise", {}, (0.01, 0.01, 0.1, 1)),
-        ("layerwise", {"decay": 0.5}, (0.125, 0.25, 0.5, 1)),
-    ],
-)
-def test_recipes_learn_at_rates_by_stage(name, details, wanted):
-    network = models.create("lenet5_1998", 3)
-    params = jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, 32, 32, 1)))["params"]
-    stages = [stage for stage in network.names if stage in params]
-    assert len(stages) >= 4
-    (rates,) = finetuning.rates_of(name, network, params, Details(**details))
-    found = {stage: set(jax.tree.leaves(rates.factors(params)[stage])) for stage in stages}
-    for stage, factor in zip(stages[-4:], wanted, strict=True):
-        assert list(found[stage]) == [pytest.approx(factor)], stage
-
-
-def test_gradual_unfreezing_begins_with_the_head_and_ends_with_all():
-    network = models.create("mlp", 3, widths=(4, 4))
-    params = jax.eval_shape(network.init, jax.random.key(0), np.zeros((1, 4, 4, 1)))["params"]
-    phases = finetuning.rates_of("gradual", network, params)
-    learning = [sorted(rates.trainable(params)) for rates in phases]
-    assert learning == [["head"], ["head", "stage2"], ["head", "stage1", "stage2"]]
-    fronts = [finetuning.frozen_front(network, rates, params) for rates in phases]
-    assert fronts == ["stage2", "stage1", None]  # the stem alone has no parameters to freeze
-    assert finetuning.rates_of("scratch", network, params) == (None,)
-    with pytest.raises(ValueError, match="Did you mean 'gradual'"):
-        finetuning.rates_of("gradul", network, params)
-
-
-def test_phases_share_the_epochs_and_the_warm_up():
-    config = dataclasses.replace(TINY, epochs=10, warmup_epochs=2.0)
-    shares = finetuning.shares(config, 4)
-    assert [each.epochs for each in shares] == [3, 3, 2, 2]
-    assert [each.warmup_epochs for each in shares] == pytest.approx([0.6, 0.6, 0.4, 0.4])
-
-
-@pytest.fixture
-def tuned(tmp_path):
-    """``tuned(name, **settings)``: trained by a recipe in a run directory of its own."""
-    config = finetune_start.settled(dataclasses.replace(TINY, epochs=1, warmup_epochs=0))
-    splits = load_data(config)
-    recipe = make_recipe(config, splits.train)
-    shapes = finetune_start.shapes_of(recipe, splits.train)
-    variables = noise(shapes)
-    whole = open_whole(dataclasses.replace(config, runs=tmp_path), "tune")
-
-    def tune(name, part, changes=None, **details):
-        own = dataclasses.replace(config, **(changes or {}))
-        how = Details(**details)
-        return finetuning.tune(name, own, whole, part, variables, splits, details=how)
-
-    return tune, variables
-
-
-def test_gradual_unfreezing_goes_on_to_the_same_bits(tuned, monkeypatch):
-    tune, _ = tuned
-    changes = {"epochs": 6, "steps_per_call": 1}
-    straight = tune("gradual", "straight", changes)
-    asked = iter([False] + [True] * 100)
-    with monkeypatch.context() as patch:  # in the first phase, behind the cache
-        patch.setattr(StopSignals, "__call__", lambda self: next(asked))
-        with pytest.raises(Interrupted) as stopped:
-            tune("gradual", "stopped", changes)
-    folders = [path.name for path in stopped.value.directory.glob("stopped*")]
-    assert 0 < stopped.value.step < 4 and sorted(folders) == ["stopped-1", "stopped-1-cache.json"]
-
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:  # between the first phase and the second
-        patch.setattr(train_state, "restarted", killed)
-        with pytest.raises(KeyboardInterrupt):
-            tune("gradual", "stopped", changes)
-    assert not (stopped.value.directory / "stopped-2").exists()
-    again = tune("gradual", "stopped", changes)
-    for ours, theirs in zip(*map(jax.tree.leaves, (again.states, straight.states)), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    assert (again.front, straight.front) == (None, None)
-    np.testing.assert_array_equal(again.accuracy, straight.accuracy)
-
-
-def test_the_cache_changes_nothing_but_the_time(tuned):
-    tune, variables = tuned
-    cached = tune("linear", "cached")
-    plain = tune("linear", "plain", cache="none")
-    assert (cached.front, plain.front) == ("stage2", None)
-    np.testing.assert_array_equal(cached.accuracy, plain.accuracy)
-    for ours, theirs in zip(*map(jax.tree.leaves, (cached.states, plain.states)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-5)
-    for stage in ("stage1", "stage2"):  # bit for bit what was transferred, in every member
-        for name, leaf in variables["params"][stage]["dense"].items():
-            for member in cached.states.params[stage]["dense"][name]:
-                np.testing.assert_array_equal(member, leaf)
-    heads = cached.states.params["head"]["dense"]["kernel"]
-    assert not np.array_equal(heads[0], heads[1])
-    assert "frozen" in cached.table and "head/.*" in cached.table
-
-
-def test_copies_are_as_many_images_and_updates_in_all(tuned, monkeypatch):
-    tune, _ = tuned
-    asked = {}
-
-    def train_part(config, whole, name, recipe, train, validation=None, *, initial, **settings):
-        asked[name] = (config.epochs, len(train), float(recipe.schedule(0)), recipe)
-        return Part(initial, {}, 0, 1.0)
-
-    def front_features(recipe, states, dataset, up_to, *, copies=0, **settings):
-        labels = np.concatenate([dataset.labels] * max(copies, 1))
-        features = np.zeros((len(labels), 6), np.float32)
-        return Features(features, labels, dataset.class_names, up_to)
-
-    monkeypatch.setattr(finetuning, "train_part", train_part)
-    monkeypatch.setattr(cache, "front_features", front_features)
-    judged = Tuned("linear", None, None, 0.0, np.zeros(2), None, None, 0.0, "")
-    monkeypatch.setattr(finetuning, "_judged", lambda *_: judged)
-    changes = {"crop": 1, "epochs": 6, "warmup_epochs": 0}
-    tune("linear", "copies", changes, copies=3)
-    tune("linear", "augmented", changes)
-    epochs, images, rate, recipe = asked["copies"]
-    assert (epochs, images, rate) == (2, 72, pytest.approx(TINY.learning_rate))
-    assert float(recipe.schedule(2 * 72 // 12)) == pytest.approx(0, abs=1e-9)
-    # Without copies, augmented images have no cache.
-    assert asked["augmented"][:2] == (6, 24)
-    assert asked["augmented"][3].network.names[0] == "stem"
+# Recommendation ------------------------------------------------------------------------------
 
 
 def test_squeezenets_head_alone_can_do_without_its_relu():
@@ -452,9 +307,6 @@ def test_squeezenets_head_alone_can_do_without_its_relu():
     kinds = {name: stage.activation for name, stage in stages.items()}
     assert kinds.pop("head") == "identity" and set(kinds.values()) == {"relu"}
     assert dict(models.create("squeezenet", 2).stages)["head"].activation == "relu"
-
-
-# Recommendation ------------------------------------------------------------------------------
 
 
 def similarity(early, late, fresh):
@@ -480,12 +332,12 @@ def test_the_recommendation_follows_the_table_and_says_why(images, found, recipe
     key = tuple(
         group[words]
         for group, words in zip(
-            (grid_claims.AMOUNTS, grid_claims.SIMILARITIES),
+            (AMOUNTS, SIMILARITIES),
             (images > 1000, "are different" in got.reason),
             strict=True,
         )
     )
-    assert got.lecture == grid_claims.RECOMMENDED[key]
+    assert got.lecture == LECTURE[key]
     assert got.recipe == got.lecture or (got.lecture, got.recipe) == ("early", "top")
     assert re.search(why, got.reason)
     assert f"{images / 2:.0f} images a class" in got.reason
@@ -509,15 +361,15 @@ def test_cross_validation_is_scikit_learns():
             labels,
             cv=StratifiedKFold(5, shuffle=True, random_state=1),
         ).mean()
-        for penalty in recommending._PENALTIES
+        for penalty in recommendation._PENALTIES
     ]
-    got = recommending.cross_validated(features, labels, 3, 5, seed=1)
+    got = recommendation.cross_validated(features, labels, 3, 5, seed=1)
     # There, deviations are those of each fold.
     assert got == pytest.approx(max(wanted), abs=0.034) and got > 0.5
 
 
 def test_a_figure_needs_a_seed_of_each_recipe():
     with pytest.raises(ValueError, match="one or more recipes"):
-        finetune_figures.recipes({}, chance=0.5)
+        figures.recipes({}, chance=0.5)
     with pytest.raises(ValueError, match=r"one or more recipes, got .*\(0,\)"):
-        finetune_figures.recipes({"linear": []}, chance=0.5)
+        figures.recipes({"linear": []}, chance=0.5)

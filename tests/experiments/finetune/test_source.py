@@ -5,16 +5,21 @@ import dataclasses
 import flax.linen as nn
 import jax
 import numpy as np
+import optax
 import pytest
 
 from cnnlab import augment, models
 from cnnlab.data import Dataset, LazyImages, Splits
 from cnnlab.models import Network, weights
 from cnnlab.models.perceptron import Classifier
+from cnnlab.studies import provenance
+from cnnlab.studies.build import load_data
+from cnnlab.studies.trained import TrainedNetworks
+from cnnlab.train import Recipe, states_of
 from cnnlab.transfer.surgery import SurgeryError
-from experiments import finetune, finetune_start, origins, recommending
-from experiments.config import load_data
-from experiments.finetune_start import in_options
+from experiments import finetune
+from experiments.finetune import recommendation, source
+from experiments.finetune.source import in_options
 
 WIDTH = ("width=2", "norm=group")
 COLOUR = finetune.Config(
@@ -45,26 +50,30 @@ def file(tmp_path_factory):
 
 
 def test_a_network_of_colour_images_can_be_tuned_to_grey_ones(file):
-    config = finetune_start.settled(dataclasses.replace(COLOUR, weights=file))
+    config = source.resolve_defaults(dataclasses.replace(COLOUR, weights=file))
     splits = load_data(config)
-    origin = finetune_start.given(config, splits)
-    assert origin.channels == 3  # its normalisation is torchvision's, which grey images cannot have
-    assert origin.variables["params"]["stem"]["conv"]["kernel"].shape == (3, 3, 3, 2)
-    own = finetune_start.as_origin(config, origin.model, origin.model_options)
-    finetune_start.check(own, origin.variables, origin.channels, splits)
+    network = source.load_pretrained(config, splits)
+    assert (
+        network.channels == 3
+    )  # its normalisation is torchvision's, which grey images cannot have
+    assert network.variables["params"]["stem"]["conv"]["kernel"].shape == (3, 3, 3, 2)
+    own = source.with_model(config, network.model, network.model_options)
+    source.check_transfer(own, network.variables, network.channels, splits)
     unsaid = dataclasses.replace(own, channels=None)
     with pytest.raises(SurgeryError, match="channels differ: --channels sum or --channels adapt"):
-        finetune_start.check(unsaid, origin.variables, origin.channels, splits)
+        source.check_transfer(unsaid, network.variables, network.channels, splits)
     wider = dataclasses.replace(own, model_options=("width=4", "norm=group"))
     with pytest.raises(SurgeryError, match="start afresh: --reinitialise head stage1 stage2 s"):
-        finetune_start.check(wider, origin.variables, origin.channels, splits)
+        source.check_transfer(wider, network.variables, network.channels, splits)
 
 
 def test_other_classes_are_told_with_the_option_that_says_how_many_there_are(file):
     with pytest.raises(
         ValueError, match="(?s)the file has 7 classes, not 1000: --weights-classes 7"
     ):
-        origins.of_weights(str(file), "resnet8", WIDTH, image_shape=(8, 8, 1))
+        source.load_pretrained(
+            dataclasses.replace(COLOUR, weights=file, weights_classes=1000), load_data(COLOUR)
+        )
 
 
 def test_how_alike_grey_images_are_is_measured_with_summed_channels(monkeypatch):
@@ -79,24 +88,25 @@ def test_how_alike_grey_images_are_is_measured_with_summed_channels(monkeypatch)
     labels = np.arange(40, dtype=np.int32) % 2
     grey = Dataset(np.zeros((40, 6, 6, 1), np.uint8), labels, ("a", "b"), "grey")
     unit = augment.to_unit_range()
-    origin = origins.Origin(network, variables, "x", unit, "x", (), 3)
+    recipe = Recipe(network, optax.identity(), unit)
+    trained = TrainedNetworks(recipe, states_of(recipe, variables), "x", "x", (), (6, 6, 3))
     with pytest.raises(SurgeryError, match="input channels differ"):
-        recommending.measure(origin, grey, unit)
+        recommendation.measure(trained, grey, unit)
     shown = []
 
     def features(recipe, states, dataset, stages):
         shown.append(states.params["stem"])
         return {"stem": np.zeros((1, 40, 2))}
 
-    monkeypatch.setattr("cnnlab.transfer.features.features", features)
-    recommending.measure(origin, grey, unit, channels="sum")
-    trained, fresh = shown
+    monkeypatch.setattr(recommendation, "features", features)
+    recommendation.measure(trained, grey, unit, channels="sum")
+    copied, fresh = shown
     ours = variables["params"]["stem"]
     np.testing.assert_array_equal(
-        trained["conv"]["kernel"][0], ours["conv"]["kernel"].sum(2, keepdims=True)
+        copied["conv"]["kernel"][0], ours["conv"]["kernel"].sum(2, keepdims=True)
     )
-    np.testing.assert_array_equal(trained["conv"]["bias"][0], ours["conv"]["bias"])
-    assert not np.array_equal(fresh["conv"]["kernel"], trained["conv"]["kernel"])
+    np.testing.assert_array_equal(copied["conv"]["bias"][0], ours["conv"]["bias"])
+    assert not np.array_equal(fresh["conv"]["kernel"], copied["conv"]["kernel"])
 
 
 def test_arguments_of_python_are_said_as_options():
@@ -121,12 +131,12 @@ def test_arguments_of_python_are_said_as_options():
 )
 def test_options_that_nothing_would_look_at_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
-        finetune_start.settled(finetune.Config(**change))
+        source.resolve_defaults(finetune.Config(**change))
 
 
 def test_a_run_may_be_named_by_a_string(finished, tiny_config):
-    origin = origins.of_run(str(finished[0]), test=load_data(tiny_config).test)
-    assert origin.name == f"mlp of {finished[0].name}, seed 0"
+    network = provenance.load_unseen_run(str(finished[0]), load_data(tiny_config).test)
+    assert network.name == f"mlp of {finished[0].name}, seed 0"
 
 
 class Files(LazyImages):
@@ -151,9 +161,9 @@ def part(images):
 @pytest.mark.parametrize("size", [4, 8])
 def test_files_are_told_apart_by_what_they_are_called_at_every_size(size):
     own = Splits(part(Files("abc", 4)), None, part(Files("d", 4)), "")
-    origins.check_unseen(own, part(Files("def", size)), "it")
+    provenance.check_unseen(own, part(Files("def", size)), "it")
     with pytest.raises(ValueError, match="on 1 of the 2"):
-        origins.check_unseen(own, part(Files("db", size)).take(np.array([1, 0])), "it")
+        provenance.check_unseen(own, part(Files("db", size)).take(np.array([1, 0])), "it")
     # Decoded ones of another size cannot be compared.
     decoded = Dataset(np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.int32), ("a",), "decoded")
-    origins.check_unseen(own, decoded, "it")
+    provenance.check_unseen(own, decoded, "it")
