@@ -9,7 +9,6 @@ import numpy as np
 from cnnlab.augment import identity
 from cnnlab.data import Dataset, Features
 from cnnlab.losses.reconstruction import images_of
-from cnnlab.report import mosaics
 from cnnlab.report.image_scores import largest_window, mean_squared_error
 from cnnlab.report.statistics import over_seeds
 from cnnlab.studies import study
@@ -78,8 +77,8 @@ def run(config: Config) -> dict[str, Any]:
                 )
         about |= {"ssim_window": window, "test_images": len(test.clean)}
         about["seconds"] = round(trained.seconds, 1)
-        kernels = figures.first_kernels(recipe.network, trained.states.params, shape)
-        s.save_figure("filters", lambda: mosaics.filters({"first layer": kernels}))
+        params = trained.states.params
+        s.save_figure("filters", lambda: figures.first_filters(recipe.network, params, shape))
         _draw(s, test, images, scores, summaries)
         return s.finish(about, _claims(config, test, own, scores, code), summary_lines)
 

@@ -114,17 +114,19 @@ def scores(
     return figure
 
 
-def first_kernels(
-    network: Network, params: Mapping[str, Any], shape: tuple[int, int, int]
-) -> np.ndarray:
-    """The kernel of the first layer of the first member as images: ``[h, w, C, F]``.
+def first_filters(network: Network, params: Mapping[str, Any], shape: tuple[int, int, int]) -> Any:
+    """Draws the filters of the first layer of the first member.
 
     Args:
       network: whose row it is.
       params: ``[M, ...]``.
       shape: of the images, which a dense layer's weights are cut into.
+
+    Returns:
+      A matplotlib Figure.
     """
     stage = next(params[name] for name in network.names if name in params)
     layer = next(stage[name] for name in ("conv", "conv1", "dense") if name in stage)
-    kernel = np.asarray(layer["kernel"][0])
-    return kernel if kernel.ndim == 4 else kernel.reshape(*shape, -1)
+    kernel = np.asarray(layer["kernel"][0])  # [h, w, C, F], or [D, F] of a dense layer
+    kernel = kernel if kernel.ndim == 4 else kernel.reshape(*shape, -1)
+    return mosaics.filters({"first layer": kernel})
