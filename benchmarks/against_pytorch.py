@@ -42,7 +42,7 @@ Turn = Callable[[], None]
 
 
 def cnnlab_turns(model: str, steps: int) -> dict[str, Turn]:
-    """What cnnlab does in a turn: ``steps`` updates, ``steps`` batches of inference."""
+    """The work of cnnlab in a turn: ``steps`` updates, ``steps`` batches of inference."""
     import jax
     import numpy as np
     from jax import numpy as jnp
@@ -86,7 +86,7 @@ def cnnlab_turns(model: str, steps: int) -> dict[str, Turn]:
 
 
 def torch_turns(model: str, steps: int) -> dict[str, Turn]:
-    """What PyTorch does in a turn."""
+    """The work of PyTorch in a turn."""
     import torch
 
     from benchmarks import torch_networks

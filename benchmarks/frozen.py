@@ -3,7 +3,7 @@
     python -m benchmarks.frozen
 
 All variants take turns, round by round, in one process; medians with the smallest and largest.
-"frozen up to X" differentiates only what is behind X, but still runs the front forward; "cached up
+"frozen up to X" differentiates only what is after X, but still runs the front forward; "cached up
 to X" trains the rest on the front's stored output (experiments.finetune does so where images are
 not augmented). Adam, so that the optimizer's memory is two numbers for every parameter that learns;
 program memory is what the compiled program asks for, without the data set. Frozen parameters and

@@ -1,4 +1,4 @@
-"""What several benchmarks time: the compiled training of networks on noise, warm."""
+"""The programs that several benchmarks time: the compiled training of networks on noise, warm."""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,4 @@
-"""Boxes ``(y0, x0, y1, x1)``, y1 and x1 behind the last row and column."""
+"""Boxes ``(y0, x0, y1, x1)``, y1 and x1 after the last row and column."""
 
 from typing import Any
 

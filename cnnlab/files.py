@@ -74,7 +74,7 @@ def write_bytes(path: PathLike, data: bytes) -> None:
 
 
 def to_plain(value: Any, where: str = "value") -> Any:
-    """What `json.dumps` takes for a value: see `write_json`. ``where`` names it in errors."""
+    """The value as `json.dumps` takes it, see `write_json`; ``where`` names it in errors."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, int):

@@ -1,4 +1,4 @@
-"""Where randomness comes from: a run's seed, a stream's name and a step. No key is ever stored."""
+"""Random keys: a run's seed, a stream's name and a step. No key is ever stored."""
 
 import zlib
 

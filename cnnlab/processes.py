@@ -1,4 +1,4 @@
-"""What the processes of one run over several hosts must agree on."""
+"""Agreement of the processes of one run over several hosts."""
 
 import jax
 import numpy as np

@@ -142,7 +142,7 @@ def cosine_cycles(learning_rate: float, lengths: Sequence[int], final: float = 0
         final + (learning_rate - final) (1 + cos(pi T_cur / T_i)) / 2
 
     (SGDR's equation 5). The first step of a cycle has the full rate; ``final`` itself is what the
-    schedule stays at behind the last cycle. Where all lengths are equal and ``final`` is 0 this is
+    schedule stays at after the last cycle. Where all lengths are equal and ``final`` is 0 this is
     equation 2 of snapshot ensembles, for M cycles in T iterations t = 1, 2 ...:
 
         a(t) = a0/2 (cos(pi mod(t - 1, ceil(T/M)) / ceil(T/M)) + 1)

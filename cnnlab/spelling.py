@@ -1,4 +1,4 @@
-"""What errors say of names: the nearest ones to one that is not known, a few of many."""
+"""Names in error messages: the nearest ones to one that is not known, a few of many."""
 
 import difflib
 from collections.abc import Iterable

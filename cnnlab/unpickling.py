@@ -1,4 +1,4 @@
-"""What unpicklers that run nothing share: a refusal, and what permitted names stand for."""
+"""Parts shared by unpicklers that run nothing: a refusal, and stand-ins for permitted names."""
 
 import pickle
 from collections.abc import Callable
@@ -10,7 +10,7 @@ class RefusedError(pickle.UnpicklingError):
 
 
 class StandIn:
-    """What a permitted name stands for. Its state cannot be set, so a pickle cannot alter it."""
+    """The stand-in for a permitted name. Its state cannot be set, so a pickle cannot alter it."""
 
     __slots__ = ("_function",)
 

@@ -7,7 +7,7 @@ of its own, so that what happens to an image does not depend on how a batch is s
     images = jax.jit(augmentation)(key, images)
 
 Views for predictions at test time are in ``views``: ``augment.views.ten_crop(28)(images)``. Noise,
-masks and greyness for networks that give images back are in ``corruption``.
+masks and greyness for autoencoders are in ``corruption``.
 """
 
 from cnnlab.augment import corruption, views

@@ -12,7 +12,7 @@ Transform = Callable[[jax.Array, jax.Array], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Spatial:
-    """A transformation that moves pixels: what is said of places, as masks do, is wrong behind it.
+    """A transformation that moves pixels: what is said of places, as masks do, is wrong after it.
 
     Wrap your own in it, and a training with annotations will refuse them.
     """

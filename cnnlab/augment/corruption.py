@@ -1,6 +1,6 @@
 """Noise, holes and lost colours: what a denoising or colouring network is shown.
 
-Put behind ``to_unit_range`` the amounts are fractions of the range from black to white. The clean
+Put after ``to_unit_range`` the amounts are fractions of the range from black to white. The clean
 images are then what the network is to give back (``Recipe.corrupt``). As augmentation they teach a
 classifier not to mind.
 """
@@ -143,7 +143,7 @@ def grey(*, keep_channels: bool = True, weights: Sequence[float] = LUMA) -> Tran
 def _check_float(name: str, images: jax.Array) -> None:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(
-            f"{name} needs float images, got {images.dtype}: put it behind to_unit_range() or "
+            f"{name} needs float images, got {images.dtype}: put it after to_unit_range() or "
             "normalize()."
         )
 

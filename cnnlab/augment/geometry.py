@@ -61,7 +61,7 @@ def cutout(size: int, fill: float = 0.0) -> Transform:
     Args:
       size: the side of the square in pixels, >= 1; in the paper 16 for CIFAR-10, 8 for CIFAR-100.
       fill: what the square is filled with, in the units of the images. The paper covers
-        normalised images with 0, which is the mean: put cutout behind ``normalize``.
+        normalised images with 0, which is the mean: put cutout after ``normalize``.
 
     Raises:
       ValueError: if ``size`` is less than 1.

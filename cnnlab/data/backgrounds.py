@@ -1,4 +1,4 @@
-"""What is behind the digits of scenes: photographs, or textures that are drawn."""
+"""Backgrounds of scenes: photographs, or textures that are drawn."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def photographs(part: str = "train") -> np.ndarray:
     Raises:
       ValueError: for an unknown part.
     """
-    from sklearn.datasets import load_sample_image
+    from sklearn.datasets import load_sample_image  # noqa: PLC0415 scikit-learn is slow to import
 
     if part not in _STRIPS:
         raise ValueError(unknown("part", part, _STRIPS))

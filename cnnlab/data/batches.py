@@ -37,7 +37,7 @@ class Batch(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What a compiled call needs to make its batches."""
+    """The arrays from which a compiled call makes its batches."""
 
     shared: Any  # arrays that all members read
     own: Any  # arrays [M, ...], one part for each member
@@ -191,7 +191,7 @@ class Streamed:
 
     def _read(self, plan: np.ndarray, first: int) -> Iterator[tuple[np.ndarray, ...]]:
         """The fields of ``Batch`` ``[m, b, ...]`` at each step of ``plan`` from ``first`` on."""
-        import grain
+        import grain  # noqa: PLC0415 grain is slow to import
 
         steps = grain.MapDataset.source(_Steps(self._dataset, plan, first))
         options = grain.ReadOptions(num_threads=self._threads, prefetch_buffer_size=self._ahead)

@@ -59,7 +59,7 @@ class LazyImages(abc.ABC):
 
     @abc.abstractmethod
     def identity(self, indices: np.ndarray) -> Iterable[str]:
-        """What tells these images from others without decoding them, for `fingerprint`."""
+        """Texts that tell these images from others without decoding them, for `fingerprint`."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -103,7 +103,7 @@ class Selection(LazyImages):
 
 @dataclasses.dataclass(frozen=True)
 class Statistics:
-    """What normalisation needs to know of the training part, in pixel units (0 to 255).
+    """Statistics of the training part that normalisation uses, in pixel units (0 to 255).
 
     Attributes:
       mean: the mean of each channel.
@@ -135,8 +135,8 @@ class Dataset:
       class_names: the K names, all different; a label is an index into them.
       name: what the data set is called, such as "cifar10".
       statistics: of the training part that the data set belongs to, or None.
-      targets: float32 [N, K], what a teacher says of each example (its logits), or None.
-      annotations: [N, ...], what is right of each example besides its label, such as a mask [H, W]
+      targets: float32 [N, K], a teacher's logits for each example, or None.
+      annotations: [N, ...], what is true of each example besides its label, such as a mask [H, W]
         or boxes [R, 5], or None. The loss gets them as it gets targets, but in evaluation, too.
         Augmentation does not move them: one that moves pixels is refused.
       part: which part of its data it is, "train", "validation" or "test", as ``Splits`` marks it;
@@ -189,7 +189,7 @@ class Dataset:
 
     @property
     def supervision(self) -> np.ndarray | None:
-        """What a loss gets besides the labels: the targets or the annotations."""
+        """The targets or the annotations, which a loss gets besides the labels."""
         return self.annotations if self.targets is None else self.targets
 
     def take(self, indices: Any) -> Dataset:
@@ -218,7 +218,7 @@ class Dataset:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Parts:
-    """What a source holds: the parts as they were published, and how they were read.
+    """The parts of a source as they were published, and how they were read.
 
     Attributes:
       train: the training part, or all there is.

@@ -13,7 +13,7 @@ from cnnlab.data.dataset import Dataset, Parts
 
 def read() -> Parts:
     """All 1,797 digits: uint8 [1797, 8, 8, 1], the source's 0..16 scaled to 0..255."""
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # noqa: PLC0415 scikit-learn is slow to import
 
     source = load_digits()
     images = np.rint(source.images * (255 / 16)).astype(np.uint8)[..., None]

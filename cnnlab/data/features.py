@@ -1,4 +1,4 @@
-"""Activations in the place of images, for what is trained behind a frozen front."""
+"""Activations in the place of images, for what is trained after a frozen front."""
 
 from typing import Any
 

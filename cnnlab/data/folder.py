@@ -280,7 +280,7 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     Raises:
       ValueError: if the file cannot be decoded; it is named.
     """
-    import PIL.Image
+    import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
     with _opened(path) as image:
         try:
@@ -304,7 +304,7 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
 
 
 def _opened(path: Path) -> PIL.Image.Image:
-    import PIL.Image
+    import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
     try:
         return PIL.Image.open(path)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnlab.data import backgrounds as behind
+from cnnlab.data import backgrounds as background_images
 from cnnlab.data.dataset import Dataset, compute_statistics
 from cnnlab.spelling import unknown
 
@@ -37,7 +37,7 @@ class Scenes(NamedTuple):
       masks: uint8 ``[N, S, S]``: 0 is background, k + 1 a pixel of a digit of class k. Where two
         digits overlap the one drawn later counts.
       boxes: float32 ``[N, D, 4]``, ``(y0, x0, y1, x1)`` in pixels, the smallest that holds the
-        digit's mask, y1 and x1 behind its last row and column; zeros where there is no digit.
+        digit's mask, y1 and x1 after its last row and column; zeros where there is no digit.
       classes: int32 ``[N, D]``, -1 where there is no digit. D is the most digits of a scene.
     """
 
@@ -107,7 +107,7 @@ def compose(
             f"least {int(np.ceil(_SMALLEST / scale[0]))} pixels, or the digits (scale)."
         )
     if backgrounds is not None:
-        behind.check(backgrounds, size)
+        background_images.check(backgrounds, size)
     channels = 1 if backgrounds is None else backgrounds.shape[3]
     most = digits[1]
     scenes = Scenes(
@@ -119,9 +119,9 @@ def compose(
     generator = np.random.Generator(np.random.PCG64(seed))
     for i in range(count):
         if backgrounds is None:
-            image = behind.texture(generator, size, channels)
+            image = background_images.texture(generator, size, channels)
         else:
-            image = behind.window(generator, backgrounds, size)
+            image = background_images.window(generator, backgrounds, size)
         drawn = _digits(generator, dataset, size, scale, threshold, resize)
         placed = _arrangement(generator, drawn, size, digits, overlap)
         for place, (digit, top, left) in enumerate(placed):
@@ -215,7 +215,7 @@ def _resized(
     image: np.ndarray, longest: int, threshold: int, resize: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Ink [h, w] in [0, 1] and mask of an image, cut to its mask; None if there is no ink."""
-    from PIL import Image
+    from PIL import Image  # noqa: PLC0415 Pillow is needed for image files only
 
     box = _box(image > threshold)
     if box is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data import splits
+from cnnlab.data import cifar, digits, folder, idx, npz, splits, synthetic, tfds
 from cnnlab.data.dataset import (
     MEMORY_LIMIT,
     Dataset,
@@ -181,34 +181,20 @@ def _read(
     if image_size is not None and source != "folder":
         raise ValueError(f"image_size is for image folders only; {source} has a size of its own.")
     if source == "digits":
-        from cnnlab.data import digits
-
         return digits.read()
     if source == "synthetic":
-        from cnnlab.data import synthetic
-
         return synthetic.read(rest)
     if source == "tfds" and not rest:
         raise ValueError("name the tfds data set too: tfds:NAME or tfds:NAME:CONFIG.")
     path = _path(source, rest if source in _WITH_PATH else "", data_dir)
     if source == "folder":
-        from cnnlab.data import folder
-
         return folder.read(path, image_size, on_unreadable, memory_limit)
     if source == "npz":
-        from cnnlab.data import npz
-
         return npz.read(path)
     if source == "tfds":
-        from cnnlab.data import tfds
-
         return tfds.read(rest, path, memory_limit)
     if source in ("mnist", "fashion_mnist"):
-        from cnnlab.data import idx
-
         return idx.read(source, path)
-    from cnnlab.data import cifar
-
     return cifar.read(source, path)
 
 

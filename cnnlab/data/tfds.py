@@ -69,7 +69,7 @@ def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
     """
     name, _, config = name.replace("/", ":", 1).partition(":")
     folder = _prepared(name, config, data_dir)
-    import tensorflow_datasets
+    import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
     builder = tensorflow_datasets.builder_from_directory(str(folder))
     found = builder.info.file_format
@@ -133,7 +133,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _not_prepared(name: str, config: str, data_dir: Path) -> str:
-    import tensorflow_datasets
+    import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
     here = [p.name for p in _folders(data_dir) if not p.name.startswith(".")]
     text = f"tfds:{name}{f':{config}' if config else ''} is not prepared in {data_dir}"
@@ -157,7 +157,7 @@ def _how_to_prepare(full: str, data_dir: Path) -> str:
 
 
 def _keys(info: Any, folder: Path) -> tuple[str, str]:
-    import tensorflow_datasets
+    import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
     kinds = tensorflow_datasets.features
     features = dict(info.features)
@@ -200,7 +200,7 @@ def _part(builder: Any, split: str, image_key: str, label_key: str, memory_limit
 
 def _without_decoding(builder: Any, split: str) -> Any:
     # The split with its images left as bytes, which makes reading all labels quick.
-    import tensorflow_datasets
+    import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
     kinds, skip = tensorflow_datasets.features, tensorflow_datasets.decode.SkipDecoding()
     images = [k for k, f in dict(builder.info.features).items() if isinstance(f, kinds.Image)]

@@ -1,6 +1,6 @@
 """Activation and gradient statistics, layer by layer.
 
-A layer is whatever holds a ``kernel``. What it *reads* are the activations behind the nonlinearity
+A layer is whatever holds a ``kernel``. What it *reads* are the activations after the nonlinearity
 (and normalisation, and pooling) of the layers before it: for a perceptron with n hidden layers, the
 n + 1 layers read the input and the n hidden activations. What it *gives* is its output before all
 these: what is normalised, or goes into the nonlinearity.
@@ -52,7 +52,7 @@ class LayerStatistics:
 
     Attributes:
       name: the layer's path, such as "stage1/block0/conv1"; from its second call on with " (2)" …
-      reads: the layer's input, behind the nonlinearity of the layer before it.
+      reads: the layer's input, after the nonlinearity of the layer before it.
       gives: its output, before normalisation and nonlinearity.
       kernel_std: float32 [], of the kernel.
       gradient_std: float32 [], the root of the mean square of the gradient with respect to the

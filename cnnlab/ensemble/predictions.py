@@ -6,7 +6,7 @@ devices share the work, and on a CPU what is computed together fits into its cac
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -50,7 +50,7 @@ def view_logits(
       ValueError: if the images are too small for the views or the views for the network, or where
         the views have another size than the network was made for.
     """
-    network = cast(Network, _ViewNetwork(recipe.network, views))
+    network = _ViewNetwork(recipe.network.stages, views)
     recipe = dataclasses.replace(recipe, network=network)
     try:
         logits = predict(recipe, states, dataset, batch_size=batch_size, mesh=mesh)
@@ -97,60 +97,53 @@ def dropout_logits(
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}.")
     first = _first_with_dropout(recipe, states, dataset.image_shape)
-    network = cast(Network, _DropoutNetwork(recipe.network, first, samples, seed))
+    network = _DropoutNetwork(recipe.network.stages, first, samples, seed)
     recipe = dataclasses.replace(recipe, network=network)
     logits = predict(recipe, states, dataset, batch_size=batch_size, mesh=mesh)
     return np.ascontiguousarray(np.swapaxes(logits, 1, 2))
 
 
-@dataclasses.dataclass(frozen=True)
-class _ViewNetwork:
+class _ViewNetwork(Network):
     """A network applied to all views, for ``predict``: ``[N, H, W, C] -> [N, V, K]``."""
 
-    network: Network
     views: Views
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.network.names
+    @nn.nowrap
+    def apply(self, variables: Any, *images: Any, **options: Any) -> Any:
+        network = Network(self.stages)
 
-    def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
         def one(view: jax.Array) -> Any:
-            return self.network.apply(variables, view, **options)
+            return network.apply(variables, view, **options)
 
-        views = self.views(images)
+        views = self.views(*images)
         if options.get("stop") is not None:
             # For the memory of activations: views run one after the other, in the memory of one.
             return one(views[0])
         return jnp.swapaxes(jax.lax.map(one, views), 0, 1)
 
 
-@dataclasses.dataclass(frozen=True)
-class _DropoutNetwork:
+class _DropoutNetwork(Network):
     """A network applied with S dropout masks, for ``predict``: ``[N, H, W, C] -> [N, S, K]``."""
 
-    network: Network
     first: str  # the first stage that drops
     samples: int
     seed: int
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.network.names
-
-    def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
+    @nn.nowrap
+    def apply(self, variables: Any, *images: Any, **options: Any) -> Any:
+        network = Network(self.stages)
         if options.get("stop") is not None:
-            return self.network.apply(variables, images, **options)
+            return network.apply(variables, *images, **options)
         at = self.names.index(self.first)
-        x: Any = images
+        (x,) = images
         if at:
-            x = self.network.apply(variables, images, **{**options, "stop": self.names[at - 1]})
+            x = network.apply(variables, x, **{**options, "stop": self.names[at - 1]})
 
         def one(sample: jax.Array) -> Any:
             with nn.intercept_methods(
                 _with_dropout(stream_key(run_key(self.seed), "dropout", sample))
             ):
-                return self.network.apply(variables, x, **{**options, "start": self.first})
+                return network.apply(variables, x, **{**options, "start": self.first})
 
         return jnp.swapaxes(jax.lax.map(one, jnp.arange(self.samples)), 0, 1)
 

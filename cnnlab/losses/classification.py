@@ -46,7 +46,7 @@ def softmax_cross_entropy(
 def distillation(
     temperature: float = 4.0, weight: float = 0.9, *, label_smoothing: float = 0.0
 ) -> TargetLoss:
-    """A student learns what a teacher thinks of every class, and the labels besides.
+    """Distillation: T² KL divergence from the teacher's softened outputs, and cross-entropy.
 
     The loss is ``weight * T^2 * KL(softmax(targets / T) || softmax(logits / T))`` and
     ``1 - weight`` times the cross-entropy with the labels. The Kullback-Leibler divergence differs

@@ -1,4 +1,4 @@
-"""Losses of networks that give images back: one value for each example."""
+"""Losses of autoencoders: one value for each example."""
 
 from collections.abc import Callable
 from typing import Literal

@@ -113,7 +113,7 @@ def airbench(
 ) -> Network:
     """The network of airbench94; with its own initialisation only through :func:`airbench_init`.
 
-    Images of C channels have 8 C maps behind the stem. The head takes the largest of all places,
+    Images of C channels have 8 C maps after the stem. The head takes the largest of all places,
     which for 32 x 32 pixels (and from 25 up) are the 3 x 3 of the paper; images need at least 9
     pixels.
 
@@ -174,7 +174,7 @@ def whitening(images: jax.Array, size: int = 2, eps: float = 5e-4) -> jax.Array:
 
     The first half are the eigenvectors of the covariance of the patches, from the largest
     eigenvalue down, each divided by ``sqrt(eigenvalue + eps)``; the second half their negatives, so
-    that a rectifier behind them loses nothing. As in the published code, the covariance is taken
+    that a rectifier after them loses nothing. As in the published code, the covariance is taken
     about zero (the mean of normalised images), since the filters have no bias to take a mean away.
 
     Args:

@@ -50,7 +50,7 @@ from cnnlab.models.pooling import max_pool
 
 
 class ConvStage(Part):
-    """A convolution and its activation, behind what the stage before it left to be done.
+    """A convolution and its activation, after what the stage before it left to be done.
 
     Maps [N, H, W, C] to [N, H', W', features].
 
@@ -124,14 +124,14 @@ def alexnet(
 
     torchvision's AlexNet (224 x 224, 61,100,840 parameters for 1000 classes) is
     ``alexnet(1000, widths=(64, 192, 384, 256, 256), norm="none", stem_padding=2)``. It drops before
-    its dense layers instead of behind them, which is the same while evaluating.
+    its dense layers instead of after them, which is the same while evaluating.
 
     Args:
       num_classes: outputs; 1000 in the paper.
       widths: maps of the five convolutions.
       hidden: units of the two dense layers.
       groups: 2 for the paper's two columns, 1 for one.
-      norm: "lrn" is the paper's response normalisation behind the first two activations; any other
+      norm: "lrn" is the paper's response normalisation after the first two activations; any other
         kind ("batch", "group", …, "none") stands between every convolution and its activation.
       activation: kind of activation.
       dropout: probability with which units of the dense layers are dropped.

@@ -1,4 +1,4 @@
-"""The arithmetic of convolutions: sizes, receptive fields, costs, and the dense layers behind them.
+"""The arithmetic of convolutions: sizes, receptive fields, costs, and the dense layers after them.
 
 What the layers themselves do not ask for, but who designs a row of them does. The functions of
 sizes are for one direction, height or width; a pooling window counts as a kernel. What a whole
@@ -110,7 +110,7 @@ def same_padding(kernel: int, dilation: int = 1) -> int:
 
 
 def receptive_field(layers: Sequence[tuple[int, int] | tuple[int, int, int]]) -> int:
-    """Pixels of the input, on a line, that one unit behind a row of layers depends on.
+    """Pixels of the input, on a line, that one unit after a row of layers depends on.
 
     Every layer adds its extent less one, in steps of the pixels that lie between two of its own
     inputs: the product of the strides before it. Without the border, where the field is cut off.
@@ -125,7 +125,7 @@ def receptive_field(layers: Sequence[tuple[int, int] | tuple[int, int, int]]) ->
     Example:
       >>> receptive_field([(3, 1)] * 3)
       7
-      >>> receptive_field([(5, 1), (2, 2), (5, 1), (2, 2)])  # LeNet-5 behind its second pooling
+      >>> receptive_field([(5, 1), (2, 2), (5, 1), (2, 2)])  # LeNet-5 after its second pooling
       16
     """
     field, step = 1, 1

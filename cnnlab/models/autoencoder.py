@@ -23,7 +23,7 @@
 With ``code``, stage3 is a dense layer to the code, up1 one back to 4 x 4 x 64, and up2 and up3 take
 the places of up1 and up2.
 
-What the decoder has to know of the encoder travels along the row of stages in a tuple behind the
+What the decoder has to know of the encoder travels along the row of stages in a tuple after the
 activations: the size of the image as the shape of an array [N, H, W, 0], tied kernels as they are.
 """
 

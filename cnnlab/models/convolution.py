@@ -295,7 +295,7 @@ def apart(function: Callable[..., Any], *args: Any) -> Any:
     """``function(*args)``, which a CPU does not fuse with what comes before it, nor compute twice.
 
     XLA would compute the layers before an operand anew for every element that a strided read of it
-    meets. It does not fuse into the branch of a condition, and behind the barrier it does not see
+    meets. It does not fuse into the branch of a condition, and after the barrier it does not see
     that this one always holds (nor has the condition an axis under ``vmap``). Should a later XLA
     see it, the value stays the same.
     """

@@ -32,7 +32,7 @@ _LARGEST = 3e38  # what float32 holds, and no more
 
 
 def default() -> Draw:
-    """What the layers themselves declare: ``network.init``."""
+    """The initialisation that the layers themselves declare: ``network.init``."""
     return lambda network, key, images: dict(network.init(key, images[:1]))
 
 
@@ -41,7 +41,7 @@ def constant(value: float = 0.01) -> Draw:
 
     A hidden layer's units stay equal for ever, since each sees the same input and the same
     gradient; the network is one with a single unit a layer. Those of the last layer differ, as each
-    has a class of its own, and so do the maps behind a zero-padded shortcut.
+    has a class of its own, and so do the maps after a zero-padded shortcut.
 
     Args:
       value: of every weight; with 0 nothing but the last bias learns.

@@ -82,9 +82,9 @@ def mlp(
     Args:
       num_classes: outputs.
       widths: of the hidden layers.
-      activation: behind every hidden layer, a kind of ``activations.activation``.
+      activation: after every hidden layer, a kind of ``activations.activation``.
       norm: between each hidden layer and its activation, a kind of ``norms.norm``.
-      dropout: the rate behind every hidden layer.
+      dropout: the rate after every hidden layer.
       dtype: of the computation; parameters stay float32.
     """
     hidden = tuple(

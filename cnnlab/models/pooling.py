@@ -31,7 +31,7 @@ def max_pool(
       strides: steps down and across; those of the window where None.
       padding: as for a convolution, but less than the window; what is added is never the largest.
       ceil: whether the output's size is rounded up, as Caffe does: a window may then stand over the
-        edge, but never begin behind it.
+        edge, but never begin after it.
 
     Returns:
       [N, H', W', C].
@@ -90,7 +90,7 @@ def _pooling(
 def _rounded_up(
     size: Sequence[int], window: Sequence[int], strides: Sequence[int], pads: Pads
 ) -> Pads:
-    """Padding with what the last window needs behind the edge, if it begins before it."""
+    """Padding with what the last window needs after the edge, if it begins before it."""
     grown = []
     for length, kernel, step, (low, high) in zip(size, window, strides, pads, strict=True):
         rest = (length + low + high - kernel) % step

@@ -1,13 +1,13 @@
 """Regions of interest: pooling features inside boxes, and the two stages that classify regions.
 
-A detector is a classifier's front with these behind it, for windows that are the same for every
+A detector is a classifier's front with these after it, for windows that are the same for every
 image:
 
     windows = sliding_windows((64, 64), shapes=((24, 24), (24, 16)))
     front = classifier.front("stage3")
     detector = region_network(front, windows, image_size=(64, 64), stride=4, num_classes=10)
 
-Boxes are ``(y0, x0, y1, x1)`` in pixels of the image, y1 and x1 behind the last row and column.
+Boxes are ``(y0, x0, y1, x1)`` in pixels of the image, y1 and x1 after the last row and column.
 
 Sources: He et al., Spatial pyramid pooling in deep convolutional networks, ECCV 2014; Girshick,
 Fast R-CNN, ICCV 2015, section 2; He et al., Mask R-CNN, ICCV 2017, section 3.
@@ -289,7 +289,7 @@ def _distinct(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bins(low: Any, high: Any, size: int, scale: float, length: int, xp: Any) -> Any:
-    """The first cell and the one behind the last of every bin: int ``[R, size, 2]``.
+    """The first cell and the one after the last of every bin: int ``[R, size, 2]``.
 
     Args:
       low: where boxes begin, ``[R]``.

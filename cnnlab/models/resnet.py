@@ -11,7 +11,7 @@
 
 The numbers are blocks: two 3 x 3 convolutions in 18 and 34; bottlenecks in the others (1 x 1,
 3 x 3, 1 x 1, the last with four times the maps, in brackets). The first block of stage2, stage3 and
-stage4 has stride 2. Batch normalisation behind every convolution, no biases, He initialisation.
+stage4 has stride 2. Batch normalisation after every convolution, no biases, He initialisation.
 
 | | 18 | 34 | 50 | 101 | 152 |
 | --- | --- | --- | --- | --- | --- |

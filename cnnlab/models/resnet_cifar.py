@@ -9,7 +9,7 @@
 | head | global average pooling, dense | 10 |
 
 6n + 2 weighted layers: n = 3, 5, 7, 9, 18 for 20, 32, 44, 56, 110; n = 1 gives a net of 8 layers
-for small machines. Batch normalisation behind every convolution, He initialisation, no biases.
+for small machines. Batch normalisation after every convolution, He initialisation, no biases.
 
 Without normalisation (``norm="none"``) its place is taken by what Fixup needs: a scalar bias before
 every convolution of a block, every activation and the dense layer, and a scalar multiplier at the
@@ -74,8 +74,8 @@ class Block(Part):
       shortcut: where the shape changes, "A" subsamples and pads the new maps with zeros (no
         parameters), "B" projects with a 1 x 1 convolution; "none" makes the plain net.
       dtype: of the computation.
-      norm: behind every convolution; "none" puts Fixup's scalars in its place.
-      activation: behind the first convolution and behind the sum.
+      norm: after every convolution; "none" puts Fixup's scalars in its place.
+      activation: after the first convolution and after the sum.
     """
 
     features: int

@@ -12,10 +12,10 @@
 | head | dropout 0.5, 1 x 1 convolution, 1000 maps, ReLU, global average pooling | 1000 |
 
 1,248,424 parameters for 1000 classes. A fire module (s, e + e) squeezes its input with a 1 x 1
-convolution of s maps and expands it with 1 x 1 and 3 x 3 convolutions of e maps each, ReLU behind
+convolution of s maps and expands it with 1 x 1 and 3 x 3 convolutions of e maps each, ReLU after
 all three. Pooling takes the largest of 3 x 3 at a stride of 2 and rounds the size up, as Caffe
 does. The paper's table says 224 x 224, but its 111 x 111 maps before the first pooling follow from
-227. From 224 they are 109 x 109, and behind the pooling of stage1 the sizes are the same.
+227. From 224 they are 109 x 109, and after the pooling of stage1 the sizes are the same.
 """
 
 import flax.linen as nn
@@ -52,7 +52,7 @@ class Fire(nn.Module):
       squeezed: maps of ``squeeze``, the 1 x 1 convolution that comes first.
       expanded1: maps of ``expand1``, the 1 x 1 convolution; first in the output.
       expanded3: maps of ``expand3``, the 3 x 3 convolution.
-      activation: kind of activation, behind all three.
+      activation: kind of activation, after all three.
       dtype: of the computation.
     """
 
@@ -149,7 +149,7 @@ def squeezenet(
       head_padding: zeros around the last convolution's input: 1 in the released Caffe net, 0 here
         and in torchvision. The padded places count in the mean.
       activation: kind of activation.
-      head_activation: behind the last convolution; the same as elsewhere where None. A ReLU there
+      head_activation: after the last convolution; the same as elsewhere where None. A ReLU there
         can give a class no gradient any more: "identity" for a head that is trained anew on few
         classes.
       dropout: probability with which the last convolution's inputs are dropped.

@@ -1,21 +1,15 @@
-"""What a network is made of: shapes, parameters, multiply-adds, receptive field by stage."""
+"""The table of a network: shapes, parameters, multiply-adds, receptive field by stage."""
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import jax
-import numpy as np
 from jax import numpy as jnp
 from jax.extend import core
 
-from cnnlab.models.folded import Folded, fold, full
-from cnnlab.models.folded_evaluation import evaluate
+from cnnlab.models import receptive_field
 from cnnlab.models.network import Network, activations
-
-PIXELS = 16_000_000
-"""How many pixels of probing images go through a network together: a bound on the memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,11 +76,9 @@ class Summary:
 def summary(network: Network, image_shape: tuple[int, int, int]) -> Summary:
     """Tabulates ``network`` for images of ``image_shape``.
 
-    Nothing is derived from formulas that a layer might not obey: shapes and multiply-adds are read
-    from the traced computation, and the receptive field is measured, by finding out which pixels
-    change the unit in the middle of the output when no weight is negative and nothing cancels. A
-    change that a rectifier then sets to zero is none: of group, layer and instance normalisation
-    before a ReLU not all of the whole image is seen that they average over.
+    Nothing is derived from formulas that a layer might not obey: shapes, multiply-adds and the
+    pixels that the unit in the middle depends on are read from the traced computation. Group, layer
+    and instance normalisation average over the whole image, so it is the field of all that follows.
 
     Args:
       network: the row of stages.
@@ -97,15 +89,18 @@ def summary(network: Network, image_shape: tuple[int, int, int]) -> Summary:
     """
     x: Any = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), x)
-    fields = _receptive_fields(network, variables, image_shape)
+    lines = [[receptive_field.image_lines(image_shape, axis)] for axis in (0, 1)]
     stages = []
-    for name, field in zip(network.names, fields, strict=True):
+    for name in network.names:
         jaxpr, x = _traced(network, name, variables, x)
+        lines = [_follow_stage(jaxpr, each) for each in lines]
+        shape = activations(x).shape
+        height, width = (receptive_field.middle_extent(each[0], shape) for each in lines)
         parameters = sum(
             math.prod(p.shape) for p in jax.tree.leaves(variables["params"].get(name, {}))
         )
         adds = multiply_adds_of(jaxpr.jaxpr)
-        stages.append(StageSummary(name, activations(x).shape[1:], parameters, adds, field))
+        stages.append(StageSummary(name, shape[1:], parameters, adds, (height, width)))
     return Summary(tuple(image_shape), tuple(stages))
 
 
@@ -120,7 +115,7 @@ def multiply_adds(function: Any, *args: Any) -> int:
 
 
 def _traced(network: Network, name: str, variables: Any, x: Any) -> tuple[core.ClosedJaxpr, Any]:
-    """The computation of one stage, and the shapes of what it gives."""
+    """The computation of one stage, and the shapes of its output."""
 
     def stage(variables: Any, x: Any) -> Any:
         return network.apply(variables, x, start=name, stop=name)
@@ -128,86 +123,17 @@ def _traced(network: Network, name: str, variables: Any, x: Any) -> tuple[core.C
     return jax.make_jaxpr(stage, return_shape=True)(_of_stage(variables, name), x)
 
 
+def _follow_stage(
+    jaxpr: core.ClosedJaxpr, inputs: list[receptive_field.Lines]
+) -> list[receptive_field.Lines]:
+    """The lines that the outputs of a stage depend on; its variables depend on none."""
+    variables = jaxpr.jaxpr.invars[: len(jaxpr.jaxpr.invars) - len(inputs)]
+    constant = [receptive_field.nothing(len(each.aval.shape)) for each in variables]
+    return receptive_field.follow(jaxpr.jaxpr, [*constant, *inputs])
+
+
 def _of_stage(variables: Any, name: str) -> Any:
     return {kind: {name: tree[name]} for kind, tree in variables.items() if name in tree}
-
-
-def _receptive_fields(
-    network: Network, variables: Any, image_shape: tuple[int, int, int]
-) -> list[tuple[int, int]]:
-    """Height and width for every stage, from images that have one line each."""
-    height, width, _ = image_shape
-    parts = -(-max(height, width) * height * width // PIXELS)
-    lines = -(-max(height, width) // parts)
-    x: Any = jax.ShapeDtypeStruct((1 + lines, *image_shape), jnp.float32)
-    averaging = jax.tree_util.tree_map_with_path(_averaging, variables)
-    stages = []
-    for name in network.names:
-        jaxpr, x = _traced(network, name, variables, x)
-        weights = jax.tree.leaves(_of_stage(averaging, name))
-        stages.append((jaxpr, weights, jax.tree.structure(x)))
-    extents = []
-    for axis, size in enumerate((height, width)):
-        seen: list[list[np.ndarray]] = [[] for _ in stages]
-        for start in range(0, size, lines):
-            outputs: Any = _probe(image_shape, axis, range(start, start + lines))
-            for (jaxpr, weights, structure), found in zip(stages, seen, strict=True):
-                leaves = evaluate(jaxpr.jaxpr, jaxpr.consts, *weights, *jax.tree.leaves(outputs))
-                outputs = _changed(jax.tree.unflatten(structure, leaves))
-                found.append(_middle(outputs[0] if isinstance(outputs, tuple) else outputs))
-        extents.append([_extent(np.concatenate(found)) for found in seen])
-    return list(zip(*extents, strict=True))
-
-
-def _probe(image_shape: tuple[int, int, int], axis: int, lines: Sequence[int]) -> Folded:
-    """An image of zeros, then one for each of ``lines`` along ``axis`` that is one on it only.
-
-    A line beyond the edge leaves zeros.
-    """
-    size = image_shape[axis]
-    images = np.zeros((1 + len(lines), size), np.float32)
-    images[1:] = np.arange(size) == np.asarray(lines)[:, None]
-    each = fold(images)
-    index = [each.index[0], *full(image_shape, 0, np.float32).index]
-    index[1 + axis] = each.index[1]
-    shape = [-1, *(size if i == axis else 1 for i in range(3))]
-    return Folded(images.reshape(shape), tuple(index))
-
-
-def _averaging(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> Folded:
-    """Variables with which layers take means: what is zero stays zero, what is not stays small."""
-    name = str(getattr(path[-1], "key", ""))
-    if name.startswith(("bias", "mean")):
-        value = 0.0
-    elif name in ("scale", "var") or len(leaf.shape) < 2:
-        value = 1.0
-    else:
-        value = 1 / math.prod(leaf.shape[:-1])
-    return full(leaf.shape, value, leaf.dtype)
-
-
-def _changed(outputs: Any) -> Any:
-    """One where an output differs from that for the image of zeros, zero elsewhere.
-
-    What travels behind the activations goes on as it is: it changes where they did.
-    """
-    if isinstance(outputs, tuple):
-        return (_changed(outputs[0]), *outputs[1:])
-    x = outputs.unfolded(0)
-    return Folded((x.array != x.array[:1]).astype(np.float32), x.index)
-
-
-def _middle(outputs: Folded) -> np.ndarray:
-    """Whether the unit in the middle changed, for each line: [lines]."""
-    axes = (1, 2) if len(outputs.shape) == 4 else (1,)
-    at = tuple(outputs.index[axis][outputs.shape[axis] // 2] for axis in axes)
-    middle = outputs.array[(slice(1, None), *at)]
-    return np.any(middle.reshape(len(middle), -1), axis=1, keepdims=True)[:, 0]
-
-
-def _extent(changed: np.ndarray) -> int:
-    seen = np.flatnonzero(changed)
-    return int(seen[-1] - seen[0] + 1) if seen.size else 0
 
 
 def multiply_adds_of(jaxpr: core.Jaxpr) -> int:

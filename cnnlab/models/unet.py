@@ -13,7 +13,7 @@
 | up4 | the same with stem, 64 maps | 388 x 388 x 64 |
 | head | 1 x 1 convolution | 388 x 388 x 2 |
 
-ReLU behind every 3 x 3 convolution. 31,030,658 parameters in this form, 31,030,593 with one class.
+ReLU after every 3 x 3 convolution. 31,030,658 parameters in this form, 31,030,593 with one class.
 Between stages travels ``(x, skips)``: the activations, and the outputs of the finer stages which
 the stages ``up`` have yet to take.
 

@@ -11,7 +11,7 @@
 | stage6 | dense 4096, ReLU, dropout 0.5 | | | | | 4096 |
 | head | dense | | | | | 1000 |
 
-Every convolution has padding 1 and a ReLU behind it; every block ends with 2 x 2 max-pooling.
+Every convolution has padding 1 and a ReLU after it; every block ends with 2 x 2 max-pooling.
 
 | parameters | 11 | 13 | 16 | 19 |
 | --- | --- | --- | --- | --- |
@@ -20,7 +20,7 @@ Every convolution has padding 1 and a ReLU behind it; every block ends with 2 x 
 | ``vgg_small``, ten classes | 9,231,114 | 9,416,010 | 14,728,266 | 20,040,522 |
 
 Batch normalisation is younger than the paper; it stands before each ReLU, and the convolutions keep
-their biases, as in torchvision. ``vgg_small`` has no dense layers but the last, behind global
+their biases, as in torchvision. ``vgg_small`` has no dense layers but the last, after global
 average pooling: 32 x 32 pixels are one after five blocks.
 """
 

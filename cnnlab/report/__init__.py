@@ -1,1 +1,1 @@
-"""What a run is shown as: figures, calibration, and the live progress display."""
+"""Figures, scores, statistics and the live progress display of runs."""

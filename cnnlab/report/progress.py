@@ -79,7 +79,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._make_console:
-            import rich.console
+            import rich.console  # noqa: PLC0415 only where a run is shown
 
             self._console = rich.console.Console()
         self._restart_rate(self._step)
@@ -200,8 +200,8 @@ class Progress:
 
 
 def _bar(console: rich.console.Console) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn  # noqa: PLC0415 only where a run is shown
+    from rich.progress import Progress as Bar  # noqa: PLC0415 only where a run is shown
 
     def text(name: str) -> TextColumn:
         return TextColumn("{task.fields[" + name + "]}", markup=False)

@@ -44,7 +44,7 @@ def paired(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) -> dict
     Raises:
       ValueError: if there is no value, they are not as many, or the confidence is out of range.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     if left.shape != right.shape:
@@ -203,7 +203,7 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> list[float]
 
     Source: Wilson, Journal of the American Statistical Association 22, 1927.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     if not (trials >= 1 and 0 <= successes <= trials and 0 < confidence < 1):
         raise ValueError(
@@ -232,7 +232,7 @@ def varies_less(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) ->
 
     Source: Pitman, Biometrika 1939; Morgan, Biometrika 1939.
     """
-    from scipy import stats
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     found: dict[str, Any] = {"ratio": None, "mean": None, "confidence": confidence}
@@ -271,7 +271,7 @@ def points(figure: Mapping[str, Any], digits: int = 2, *, of: str = "") -> str:
     Args:
       figure: of ``paired``, or with the same ``mean``, ``confidence`` and ``interval``; without the
         latter the text has none.
-      digits: behind the point.
+      digits: after the point.
       of: what is said of the interval, such as "over images by bootstrap", where it is not
         Student's over seeds.
     """
@@ -289,3 +289,17 @@ def percent(figure: dict[str, Any], digits: int = 2) -> str:
     if figure["standard_error"] is None:
         return f"{text} %"
     return f"{text} ± {100 * figure['standard_error']:.{digits}f} % ({len(figure['values'])} seeds)"
+
+
+def mean_and_error(figure: Mapping[str, Any], *, scale: float = 1, digits: int = 1) -> str:
+    """A figure of ``over_seeds`` as text: ``161.2 ± 2.6``, the mean and its standard error.
+
+    Args:
+      figure: its ``mean`` and ``standard_error``; without the latter (one seed) the text has none.
+      scale: of both numbers, 100 for per cent.
+      digits: after the point; with 1, the number of one seed has only those that it needs.
+    """
+    text = f"{scale * figure['mean']:.{digits}f}"
+    if figure["standard_error"] is None:
+        return text if digits > 1 else f"{scale * figure['mean']:g}"
+    return f"{text} ± {scale * figure['standard_error']:.{digits}f}"

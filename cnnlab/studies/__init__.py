@@ -1,4 +1,4 @@
-"""What experiments are made of.
+"""The parts that experiments are made of.
 
     from cnnlab.studies import build, study, trained
     from cnnlab.studies.settings import Training

@@ -18,8 +18,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from scipy import stats
-
 from cnnlab.report.statistics import over_both
 
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
@@ -115,6 +113,8 @@ def repetitions_needed(row: Mapping[str, Any], effect: float) -> int | None:
       row: with ``values``, one difference a repetition, and ``confidence``.
       effect: in the unit of the values.
     """
+    from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
+
     values = row.get("values")
     if row.get("over", "seeds") != "seeds" or not values or len(values) < 2 or not effect:
         return None

@@ -1,4 +1,4 @@
-"""What a study takes from the process that it runs in: the library itself reads and prints nothing.
+"""The process around a study: the library itself reads no clock and prints nothing.
 
 Importing this module imports no jax.
 """

@@ -1,4 +1,4 @@
-"""What trained networks have seen: the history of their trainings, and test images among it."""
+"""The data that trained networks have seen: their history, and test images among it."""
 
 import hashlib
 import pathlib
@@ -11,7 +11,7 @@ from cnnlab.data import Dataset, LazyImages, Splits
 from cnnlab.run_directory import read_config
 from cnnlab.studies.build import load_data
 from cnnlab.studies.settings import Training, from_json, to_json
-from cnnlab.studies.trained import run_config
+from cnnlab.studies.trained import TrainedNetworks, check_finished, load_run, run_config
 
 HISTORY = "learned_from"
 """In config.json: how the networks that a training started from were trained, the latest first."""
@@ -27,6 +27,33 @@ def training_history(
       data_dir: where its own data are, if not where the run found them.
     """
     return [to_json(run_config(directory, data_dir)), *read_config(directory).get(HISTORY, [])]
+
+
+def load_unseen_run(
+    directory: str | pathlib.Path,
+    test: Dataset,
+    data_dir: pathlib.Path | None = None,
+    member: int = 0,
+) -> TrainedNetworks:
+    """A network of a finished run that has not trained on images of a test part.
+
+    Args:
+      directory: of the run.
+      test: what it must not have seen: the test part of those who learn from it.
+      data_dir: where its data set's files are; None for where the run found them.
+      member: which of its networks, from 0 in the order of their seeds.
+
+    Raises:
+      ResumeError: if there is no run, or it is not finished.
+      CheckpointError: if its checkpoint is gone or damaged.
+      ValueError: if it has no such member, or has trained on images of ``test``.
+    """
+    directory = pathlib.Path(directory)
+    check_finished(directory)
+    networks = load_run(directory, data_dir=data_dir)
+    assert networks.splits is not None
+    check_unseen(networks.splits, test, f"the network of {directory}")
+    return networks.member(member)
 
 
 def check_unseen(own: Splits, test: Dataset, whose: str) -> None:

@@ -23,7 +23,7 @@ Normalization = Literal["torchvision", "caffe", "unit"]
 
 @dataclasses.dataclass(frozen=True)
 class Training:
-    """What to train on what, how, and where it is written down."""
+    """Data, network, training, and where all is written down."""
 
     dataset: str = "digits"
     """digits, mnist, fashion_mnist, cifar10, cifar100, folder, npz, tfds:NAME, synthetic."""

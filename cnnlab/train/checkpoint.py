@@ -30,7 +30,7 @@ class CheckpointError(RuntimeError):
 
 
 class NotFiniteError(CheckpointError):
-    """What was to be saved holds a NaN or an infinity."""
+    """A state that was to be saved holds a NaN or an infinity."""
 
 
 class Checkpoints:
@@ -91,7 +91,7 @@ class Checkpoints:
           CheckpointError: if this one or the one before could not be
             written, such as on a full disk.
         """
-        import orbax.checkpoint as ocp
+        import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
         bad = _not_finite(tree)
         if bad:
@@ -169,7 +169,7 @@ class Checkpoints:
         )
 
     def set_aside_after(self, step: int) -> None:
-        """Moves the checkpoints behind ``step``, which could not be restored, to ``damaged-STEP``.
+        """Moves the checkpoints after ``step``, which could not be restored, to ``damaged-STEP``.
 
         They are moved, not deleted: what looked like damage may have been the disk's bad moment.
         """
@@ -183,7 +183,7 @@ class Checkpoints:
         self._manager.reload()
 
     def _read(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        import orbax.checkpoint as ocp
+        import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
         restored = self._manager.restore(
             step,
@@ -235,7 +235,7 @@ def checksums(tree: Any) -> dict[str, list[int]]:
 
 
 def _on_device(function: Callable[..., Any], leaves: list[jax.Array]) -> list[np.ndarray]:
-    """What ``function`` makes of the leaves, computed where they lie."""
+    """``function`` of the leaves, computed where they lie."""
     if not leaves:
         return []
     device: Any = next(iter(leaves[0].sharding.device_set))
@@ -305,7 +305,7 @@ class _LatestAndBest:
 
 
 def _open_manager(folder: pathlib.Path, policy: _LatestAndBest, read_only: bool) -> Any:
-    import orbax.checkpoint as ocp
+    import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy,

@@ -17,7 +17,7 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "cnn
 def environment(
     folder: str | os.PathLike[str] | None = None, xla_flags: str | None = None
 ) -> dict[str, Any]:
-    """What a run's numbers depend on besides its config, as a JSON-ready dict.
+    """The environment that a run's numbers depend on besides its config, as a JSON-ready dict.
 
     Starts the JAX backend where it is not running yet.
 

@@ -55,7 +55,7 @@ class DivergedError(ArithmeticError):
 
 @dataclasses.dataclass(frozen=True)
 class Position:
-    """Where a training stands.
+    """The position of a training.
 
     Attributes:
       step: updates done.

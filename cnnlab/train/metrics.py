@@ -8,7 +8,7 @@ from jax import numpy as jnp
 
 
 class Sums(NamedTuple):
-    """What batches add up to. With members, every leaf is ``[M]``."""
+    """Sums over batches. With members, every leaf is ``[M]``."""
 
     loss: jax.Array  # float32 [], sum over examples, in nats
     correct: jax.Array  # float32 [], sum over examples of how right each is, 0 to 1

@@ -176,7 +176,7 @@ def initialise(
 
 
 def init_examples(recipe: Recipe, train: Dataset) -> np.ndarray:
-    """What ``recipe.init`` is shown: uint8 ``[n, H, W, C]``, spread evenly over the data set.
+    """The images of ``recipe.init``: uint8 ``[n, H, W, C]``, spread evenly over the data set.
 
     Where only the shape matters, one image of zeros.
 

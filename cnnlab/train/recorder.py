@@ -107,17 +107,13 @@ class Recorder:
         self._directory, self._checkpoints, self._recording = directory, checkpoints, recording
         self._recipe, self._seeds, self._data = recipe, seeds, data
         self._best: dict[str, Any] | None = meta["best"]
-        self._seconds_before: float = meta["seconds"]
+        self.seconds: float = meta["seconds"]  # of training, over all sittings, when last recorded
+        self._seconds_before = self.seconds
         self._resumed = resumed
         self._began = recording.clock()
         self._display: Display = _Silent()
         self._writers: Writers | None = None
         self._first_step = self._saved_step = 0
-
-    @property
-    def seconds(self) -> float:
-        """Of training, over all sittings."""
-        return self._seconds_before + self._recording.clock() - self._began
 
     def start(self, first: Position, total_steps: int, batch_size: int) -> None:
         """Starts the display at the first position, whose program is compiled."""
@@ -129,7 +125,7 @@ class Recorder:
                 total_steps, first.steps_per_epoch, examples, recording.clock, first.step
             )
         self._display.__enter__()
-        self._display.compiled(self.seconds - self._seconds_before)
+        self._display.compiled(recording.clock() - self._began)
 
     def record(self, at: Position) -> None:
         """Shows a position; writes down and saves the end of an epoch, and before a stop.
@@ -138,6 +134,7 @@ class Recorder:
           DivergedError: if a number that would be saved is not finite.
           CheckpointError: if a checkpoint could not be written.
         """
+        self.seconds = self._seconds_before + self._recording.clock() - self._began
         self._display.update(at.step, _to_floats(at.arrived))
         every = self._recording.checkpoint_steps
         if at.metrics is not None:

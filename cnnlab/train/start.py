@@ -84,7 +84,7 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
         source = "the recipe's teacher says some"
         advice = "Take losses.distillation() or losses.logits_matching()"
     elif recipe.corrupt is not None:
-        source = "the recipe's corrupt leaves images to be given back"
+        source = "the recipe's corrupt makes the images themselves the targets"
         advice = "Take one of losses.reconstruction"
     elif train.targets is not None:
         source = "the data set has a teacher's"
@@ -103,12 +103,12 @@ def check_loss(recipe: Recipe, train: Dataset) -> None:
         return
     if recipe.corrupt is not None and train.supervision is not None:
         raise ValueError(
-            "a network that gives images back has them as its targets, and the data set has others "
+            "an autoencoder has the images as its targets, and the data set has others "
             "besides: leave them out, dataclasses.replace(dataset, targets=None, annotations=None)."
         )
     if recipe.corrupt is not None and recipe.score is accuracy:
         raise ValueError(
-            "images that are given back have no label to be right about: give the recipe "
+            "images as targets have no label to be right about: give the recipe "
             "score=None, or a score of (outputs, labels, targets)."
         )
     if recipe.teacher is not None and train.annotations is not None:

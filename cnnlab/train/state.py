@@ -21,7 +21,7 @@ from cnnlab.train.metrics import accuracy
 
 Loss = Callable[..., jax.Array]
 """``(logits [N, K], labels [N]) -> losses [N]``; with a third argument, ``targets [N, ...]``, where
-batches have what a teacher says, annotations, or images to be given back."""
+batches have a teacher's outputs, annotations, or an autoencoder's images."""
 
 Score = Callable[..., jax.Array]
 """As a loss, but how right each example is, float ``[N]`` in [0, 1]."""
@@ -61,7 +61,7 @@ class Recipe:
       optimizer: an optax chain, its schedule inside.
       prepare: from uint8 images to what the network sees, in training and in evaluation; its key is
         not random.
-      augment: behind ``prepare``, in training only.
+      augment: after ``prepare``, in training only.
       loss: one value an example.
       schedule: the learning rate as a function of the step, where it is to be recorded; the
         optimizer has its own.
@@ -75,7 +75,7 @@ class Recipe:
         gets no gradient. ``transfer.distillation.live_teacher`` makes one.
       rates: which parameters are frozen and how fast the others learn, ``transfer.freezing``; all
         at the optimizer's rate by default.
-      corrupt: for a network that gives images back: behind ``augment``, in training and in
+      corrupt: for an autoencoder: after ``augment``, in training and in
         evaluation (there with a key of each image's pixels), what it is shown of them; the loss
         gets the images from before as its targets. ``augment.identity`` shows them as they are.
       score: how right an output is, recorded as "accuracy"; None where nothing is right or wrong.

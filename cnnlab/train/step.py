@@ -53,8 +53,8 @@ def train_step(
     images = recipe.prepare(stream_key(key, "prepare"), batch.images)
     batch = batch._replace(images=recipe.augment(augment_key, images))
     if recipe.teacher is not None:
-        taught = jax.lax.stop_gradient(recipe.teacher(batch.images))
-        batch = batch._replace(targets=taught)
+        targets = jax.lax.stop_gradient(recipe.teacher(batch.images))
+        batch = batch._replace(targets=targets)
     if recipe.corrupt is not None:
         corrupt_key = jax.random.fold_in(stream_key(key, "corrupt", state.step), device)
         shown = recipe.corrupt(corrupt_key, batch.images)
@@ -144,7 +144,7 @@ def _cache_sized_parts(size: int, given: jax.Array | jax.ShapeDtypeStruct) -> in
 def _in_parts(function: Callable[[jax.Array], jax.Array], parts: int, x: jax.Array) -> jax.Array:
     """``function(x)``, two parts at a time, since one alone does not keep every core busy.
 
-    A part is every so-manieth row, so that it is spread over devices as the whole is.
+    A part is every ``parts``-th row, so that it is spread over devices as the whole is.
     """
     rows = x.shape[0] // parts
     cut = jnp.moveaxis(x.reshape(rows, parts, *x.shape[1:]), 1, 0)
@@ -211,7 +211,7 @@ def _gradients(
 
 
 def frozen_modules(recipe: Recipe, params: Any) -> tuple[str, ...]:
-    """What runs as in evaluation: frozen modules, and stages without parameters in front of them.
+    """Modules that run as in evaluation: frozen ones, stages without parameters before them.
 
     Only those that lie in a front which is frozen as a whole: a stage that drops out in between
     would make its output another one in every step.

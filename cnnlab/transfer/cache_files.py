@@ -16,11 +16,10 @@ import zlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
-from cnnlab.processes import first_process
 from cnnlab.files import read_json, write_json
+from cnnlab.processes import first_process, from_first_process, wait_for_all
 
 FEATURES, ABOUT = "features.npy", "cache.json"
 
@@ -63,10 +62,7 @@ def write(
     else:
         for _ in parts:  # computed by all processes together
             pass
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils  # noqa: PLC0415 for several hosts only
-
-        multihost_utils.sync_global_devices("features")
+    wait_for_all("features")
 
 
 def _write(
@@ -119,13 +115,8 @@ def _write(
 
 def exists(directory: pathlib.Path) -> bool:
     """True if there are complete features; the first process decides for all of them."""
-    complete = (directory / ABOUT).is_file()
-    if jax.process_count() == 1:
-        return complete
-    from jax.experimental import multihost_utils  # noqa: PLC0415 for several hosts only
-
     # Another run may be writing: each process on its own might see something else.
-    return bool(multihost_utils.broadcast_one_to_all(np.asarray(complete)))
+    return bool(from_first_process(int((directory / ABOUT).is_file())))
 
 
 def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -> np.ndarray:

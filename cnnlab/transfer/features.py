@@ -11,18 +11,19 @@ import pathlib
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
+import flax.linen as nn
 import jax
 import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset
+from cnnlab.files import write_bytes
 from cnnlab.models import Network
 from cnnlab.spelling import unknown
 from cnnlab.train import Recipe, TrainState, predict
-from cnnlab.files import write_bytes
 from cnnlab.transfer.cache import check_array
 
 Pool = Literal["mean"] | int | None
@@ -61,7 +62,7 @@ def features(
     if pool not in ("mean", None) and not (isinstance(pool, int) and pool >= 1):
         raise ValueError(f'pool must be "mean", a number of cells >= 1 or None, got {pool!r}.')
     shapes = stage_shapes(recipe, states, dataset, stages, pool=pool)
-    stacked = cast(Network, _StageOutputs(recipe.network, tuple(shapes), pool))
+    stacked = _StageOutputs(recipe.network.stages, tuple(shapes), pool)
     recipe = dataclasses.replace(recipe, network=stacked)
     flat = predict(recipe, states, dataset, batch_size=batch_size, mesh=mesh)
     ends = np.cumsum([np.prod(shape, dtype=np.int64) for shape in shapes.values()])
@@ -188,23 +189,19 @@ def _rows(array: np.ndarray) -> int:
     return int(array.shape[array.ndim > 2]) if array.ndim > 1 else -1
 
 
-@dataclasses.dataclass(frozen=True)
-class _StageOutputs:
+class _StageOutputs(Network):
     """The outputs of several stages as one array, for ``predict``: ``[N, ...] -> [N, D]``."""
 
-    network: Network
-    stages: tuple[str, ...]
+    wanted: tuple[str, ...]
     pool: Pool
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        return self.network.names
-
-    def apply(self, variables: Any, images: jax.Array, **options: Any) -> Any:
+    @nn.nowrap
+    def apply(self, variables: Any, *images: Any, **options: Any) -> Any:
+        network = Network(self.stages)
         if options.get("stop") is not None:
-            return self.network.apply(variables, images, **options)
-        outputs = _stage_outputs(self.network, variables, images, options, self.stages)
-        flat = [_pool(outputs[stage], self.pool) for stage in self.stages]
+            return network.apply(variables, *images, **options)
+        outputs = _stage_outputs(network, variables, images[0], options, self.wanted)
+        flat = [_pool(outputs[stage], self.pool) for stage in self.wanted]
         return jnp.concatenate([x.reshape(x.shape[0], -1) for x in flat], axis=1)
 
 

@@ -116,9 +116,9 @@ def logistic(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: 
     Raises:
       ValueError: as ``ridge`` does, or if there are examples of one class only.
     """
-    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 slow to import
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 slow to import
-    from threadpoolctl import threadpool_limits  # noqa: PLC0415 installed with scikit-learn
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 scikit-learn is slow to import
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 scikit-learn is slow to import
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415 with scikit-learn
 
     x, classes = _check_features(features, labels, num_classes)
     if not 0 < penalty < np.inf:

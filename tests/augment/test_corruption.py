@@ -98,7 +98,7 @@ def test_grey_values_are_those_of_television():
         (lambda: salt_and_pepper(0.1, low=1.0, high=0.0), "low must be below high"),
         (lambda: grey(weights=(1.0, 1.0)), "must sum to 1"),
         (lambda: grey()(KEY, IMAGES[..., :1]), "Grey images have no colours to take away"),
-        (lambda: grey()(KEY, jnp.zeros((1, 2, 2, 3), jnp.uint8)), "got uint8: put it behind"),
+        (lambda: grey()(KEY, jnp.zeros((1, 2, 2, 3), jnp.uint8)), "got uint8: put it after"),
         (lambda: gaussian_noise(1)(KEY, jnp.zeros((1, 2, 2, 3), jnp.uint8)), "got uint8"),
         (lambda: masking_noise(0.5)(KEY, IMAGES[0]), r"\[N, H, W, C\]"),
     ],

@@ -23,13 +23,13 @@ def digits():
 
 
 def test_a_square_is_drawn_where_its_mask_and_box_say():
-    behind = np.full((1, 40, 40, 1), 100, np.uint8)
+    after = np.full((1, 40, 40, 1), 100, np.uint8)
     scenes = compose(
         squares(),
         count=8,
         size=40,
         digits=(1, 1),
-        backgrounds=behind,
+        backgrounds=after,
         contrast=(60, 60),
         resize="nearest",
         seed=0,

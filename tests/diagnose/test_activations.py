@@ -15,7 +15,7 @@ from cnnlab.models.perceptron import Classifier, Flatten, Hidden
 
 
 def lecture_stds(quick_jit, start, activation, depth=10, width=500, examples=1000):
-    """What the hidden layers of the lecture's net give, behind the activation, over three seeds."""
+    """What the hidden layers of the lecture's net give, after the activation, over three seeds."""
     network = models.mlp(10, widths=(width,) * depth, activation=activation)
 
     def one(seed):

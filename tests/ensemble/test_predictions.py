@@ -192,7 +192,7 @@ def test_the_dropout_of_flax_is_sampled_from_and_its_errors_are_value_errors():
 
 def test_stages_before_the_first_dropout_run_once():
     network = Network((("stem", Hidden(64)), ("drop", Dropped(0.5)), ("head", Classifier(3))))
-    thinned = _DropoutNetwork(network, "drop", 20, 0)
+    thinned = _DropoutNetwork(network.stages, "drop", 20, 0)
     state = jax.tree.map(lambda x: x[0], make_states(make_recipe(network), 1))
     image = jnp.zeros((1, 4, 4, 1))
     cost = multiply_adds(lambda x: thinned.apply({"params": state.params}, x, train=False), image)

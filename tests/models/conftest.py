@@ -46,7 +46,7 @@ def assert_as_pytorch(reference: Any, quick_jit: Any) -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def row() -> Callable[..., Any]:
-    """``row(network, shape)``: the shape behind every stage, and the number of parameters."""
+    """``row(network, shape)``: the shape after every stage, and the number of parameters."""
 
     def of(network: Any, shape: tuple[int, ...]) -> Any:
         x = jax.ShapeDtypeStruct((1, *shape), jnp.float32)

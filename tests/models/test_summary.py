@@ -103,7 +103,7 @@ def test_the_receptive_field_of_vgg16_is_the_published_one():
 
 
 def test_the_receptive_field_of_alexnet_is_the_published_one():
-    """195 behind the last pooling (Distill 2019)."""
+    """195 after the last pooling (Distill 2019)."""
     found = fields(models.create("alexnet", 1000), (227, 227, 3))
     assert list(found.values()) == [11, 51, 99, 131, 163, 195, 227, 227, 227]
 
@@ -147,16 +147,11 @@ def test_images_that_are_too_small_are_refused_with_the_stage():
         models.summary(models.create("alexnet"), (59, 67, 3))
 
 
-def test_images_in_several_parts_have_the_same_fields(monkeypatch, resnet8):
-    monkeypatch.setattr(summary, "PIXELS", 40 * 32 * 7)
-    assert models.summary(models.create("resnet8", width=2), (40, 32, 3)) == resnet8
-
-
 # Receptive fields of single stages
 
 
 class Stage(nn.Module):
-    """One layer as a stage, behind a convolution of one pixel."""
+    """One layer as a stage, after a convolution of one pixel."""
 
     layer: object
 

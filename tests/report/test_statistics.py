@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from cnnlab.report.statistics import (
+    mean_and_error,
     over_seeds,
     paired,
     paired_bootstrap,
@@ -191,3 +192,10 @@ def test_the_interval_of_a_ratio_of_deviations_is_pitman_s_and_morgan_s_test():
     assert found["interval"][1] == pytest.approx(2 * np.log(found["ratio"]))
     assert varies_less([0.9, 0.9, 0.9], theirs[:3])["interval"] is None
     assert varies_less(ours[:2], theirs[:2])["interval"] is None
+
+
+def test_a_mean_and_its_error_as_text():
+    assert mean_and_error(over_seeds([160, 164])) == "162.0 ± 2.0"
+    assert mean_and_error(over_seeds([0.5, 0.25]), scale=100, digits=2) == "37.50 ± 12.50"
+    assert mean_and_error(over_seeds([63])) == "63"
+    assert mean_and_error(over_seeds([0.018]), digits=4) == "0.0180"

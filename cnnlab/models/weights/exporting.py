@@ -56,7 +56,7 @@ def save_safetensors(
       FileNotFoundError: if there is no such folder, see :func:`check_writable`.
       ValueError: if the extension is not .safetensors, or there is nothing to write.
     """
-    import safetensors.numpy
+    import safetensors.numpy  # noqa: PLC0415 for files of this kind only
 
     if Path(path).suffix != ".safetensors":
         raise ValueError(f"the file must end with .safetensors, got {path}.")
@@ -123,7 +123,7 @@ def export_function(
     Raises:
       ValueError: if the shape is not that of an image, or a platform is unknown.
     """
-    from jax import export as jax_export
+    from jax import export as jax_export  # noqa: PLC0415 slow to import, for exports only
 
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape must be (H, W, C), each >= 1, got {tuple(image_shape)}.")
@@ -158,7 +158,7 @@ def load_exported(path: str | Path) -> Callable[[Any], Any]:
       FileNotFoundError: if there is no file.
       ValueError: if it is truncated, damaged or another file.
     """
-    from jax import export as jax_export
+    from jax import export as jax_export  # noqa: PLC0415 slow to import, for exports only
 
     path = Path(path)
     if not path.is_file():

@@ -60,7 +60,7 @@ def read_contents(path: str | Path) -> Contents:
 
 
 def _read_safetensors(path: Path) -> Contents:
-    import safetensors
+    import safetensors  # noqa: PLC0415 for files of this kind only
 
     try:
         found = safetensors.deserialize(path.read_bytes())

@@ -1,4 +1,4 @@
-"""What the classes of ImageNet's weights are called."""
+"""The names of ImageNet's classes."""
 
 import functools
 import importlib.resources

@@ -5,7 +5,7 @@
 | convolution | ``weight`` [out, in / groups, kh, kw] | ``kernel`` [kh, kw, in / groups, out] |
 | transposed convolution | ``weight`` [in, out, kh, kw] | ``kernel`` [kh, kw, in, out], not turned |
 | dense | ``weight`` [out, in] | ``kernel`` [in, out] |
-| dense behind a flatten | inputs in the order C, H, W | inputs in the order H, W, C |
+| dense after a flatten | inputs in the order C, H, W | inputs in the order H, W, C |
 | normalisation | ``weight``, ``bias`` | ``scale``, ``bias`` |
 | its statistics | ``running_mean``, ``running_var`` | ``mean``, ``var`` |
 """

@@ -38,7 +38,7 @@ class HeadError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What came of loading a file.
+    """The report of loading a file.
 
     Attributes:
       path: the file.
@@ -168,7 +168,7 @@ def _shapes(network: Network, image_shape: tuple[int, int, int]) -> dict[str, An
 
 @dataclasses.dataclass(frozen=True)
 class _Problems:
-    """What of a file and a network does not fit: names here or there, with the reason."""
+    """The differences of a file and a network: names here or there, with the reason."""
 
     missing: dict[str, str]  # here
     shapes: dict[str, str]  # here
@@ -219,7 +219,7 @@ class _Problems:
         return bool(here - set(fresh) or self.left_over(fresh))
 
     def error(self, path: Any, tried: Fit, ours: Mapping[str, Any], fresh: set[str]) -> ValueError:
-        """What remains; ``fresh`` is empty where the head is not to be replaced."""
+        """The differences that remain; ``fresh`` is empty where the head is not to be replaced."""
         missing = [name for name in self.missing if name not in fresh]
         shapes = [reason for name, reason in self.shapes.items() if name not in fresh]
         there = self.left_over(fresh)

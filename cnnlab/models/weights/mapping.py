@@ -1,4 +1,4 @@
-"""Where the weights of other people's networks belong in ours: one small function a family.
+"""The places of other people's weights in our networks: one small function a family.
 
 | mapping | whose names |
 | --- | --- |
@@ -25,7 +25,7 @@ from cnnlab.spelling import unknown
 
 Arrays = Mapping[str, np.ndarray]
 Modules = Mapping[str, Mapping[str, Any]]
-"""What lies in each layer: ``{"conv1": {"weight": …, "bias": …}}``."""
+"""The arrays of each layer: ``{"conv1": {"weight": …, "bias": …}}``."""
 
 _PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.")
 
@@ -87,7 +87,7 @@ def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit
 
 
 def kinship(keys: Iterable[str]) -> dict[str, str]:
-    """What the outermost module of every key is called, without its number.
+    """The outermost module of every key, without its number.
 
     ``layer2.0.conv1.weight`` is of ``layer``, ``module.fc1.bias`` of ``fc``: two keys of one name
     are taken for parts of the same side, body or head, of a network.
@@ -143,7 +143,7 @@ def squeezenet(theirs: Modules, ours: Modules) -> dict[str, str]:
 
 
 def squeezenet_caffe(theirs: Modules, ours: Modules) -> dict[str, str]:
-    """``fire2.conv1x1_1``, and ``conv1x1_2`` and ``conv3x3_2`` side by side behind it."""
+    """``fire2.conv1x1_1``, and ``conv1x1_2`` and ``conv3x3_2`` side by side after it."""
     inside = {"conv1x1_1": "squeeze", "conv1x1_2": "expand1", "conv3x3_2": "expand3"}
     fires = {m.split("/")[-2]: m.rpartition("/")[0] for m in ours if m.endswith("/squeeze")}
     places = {"conv1": "stem/conv", "conv_final": "head/conv"}

@@ -29,7 +29,7 @@ _WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "s
 
 
 class Contents(NamedTuple):
-    """What a file of weights holds.
+    """The content of a file of weights.
 
     Attributes:
       tensors: arrays by name, read-only.

@@ -2,7 +2,7 @@
 
 A pickle can call any function that it names. Tensors need few names; each is here a stand-in that
 checks what it is given and cannot be altered, and every other name is refused. The bytes of the
-tensors lie beside the pickle or behind it; who reads the container hands them over as ``Storage``.
+tensors lie beside the pickle or after it; who reads the container hands them over as ``Storage``.
 
 A pickle can also name one object many times, so that a few bytes mean much work: the hash of a
 tuple of twice the same tuple, forty levels deep, takes hours. Keys are therefore text or plain
@@ -160,7 +160,7 @@ class _Sealed(type):
 
 
 class _Parameter(metaclass=_Sealed):
-    """What early versions of PyTorch wrapped every weight in; a class, as the opcode demands."""
+    """The wrapper of every weight in early versions of PyTorch; a class, as the opcode demands."""
 
     __slots__ = ()
 
@@ -287,7 +287,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C cannot be asked 
 
 
 def load(stream: io.BytesIO, storage: Callable[..., Storage] | None = None) -> Any:
-    """The object in the next pickle of ``stream``, which is left behind it.
+    """The object in the next pickle of ``stream``, which is left after it.
 
     Args:
       stream: the file, or what is left of it.

@@ -3,17 +3,21 @@
 import dataclasses
 import json
 import shutil
-import sys
 
 import jax
 import numpy as np
 import pytest
 
 from cnnlab.models import weights
+from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.settings import WeightsFile
+from cnnlab.studies.trained import load_weights
+from cnnlab.train import evaluate
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.run import Run
-from experiments import average, evaluate, train
-from experiments.config import load_data, make_recipe
+from experiments import average, cli, train
+from experiments.average import candidates, experiment
+from experiments.average.candidates import Skipped, read_configs
 
 STEPS = (5, 10, 15, 20)
 
@@ -29,8 +33,9 @@ def compiled_once():
         return recipes.setdefault(key, make_recipe(config, data))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(average, "recipe_of", make_once)
-        patch.setattr(train, "_draw", lambda *_: None)
+        patch.setattr(candidates, "run_recipe", make_once)
+        patch.setattr(experiment, "run_recipe", make_once)
+        patch.setattr("experiments.train.experiment._draw", lambda *_: None)
         yield
 
 
@@ -57,8 +62,8 @@ def kept(tmp_path_factory, config):
 
 
 @pytest.fixture(scope="module")
-def found(kept):
-    """What averaging its last three gives."""
+def averaged(kept):
+    """The result of averaging its last three checkpoints."""
     return average.run(average.Config((kept,), last=3))
 
 
@@ -91,35 +96,33 @@ def steps_of(result):
     return [each["step"] for each in result["candidates"]]
 
 
-def test_the_files_hold_the_mean_of_each_seed_s_checkpoints(kept, found, params_at):
-    assert steps_of(found) == list(STEPS[1:])
-    assert found["weights"] == [f"average-last-3-seed{seed}.safetensors" for seed in range(2)]
+def test_the_files_hold_the_mean_of_each_seed_s_checkpoints(kept, averaged, params_at):
+    assert steps_of(averaged) == list(STEPS[1:])
+    assert averaged["weights"] == [f"average-last-3-seed{seed}.safetensors" for seed in range(2)]
     holds_the_mean(kept, "last-3", [params_at[step] for step in STEPS[1:]])
     written = json.loads((kept / "average-last-3.json").read_text())
-    assert written["averaged"] == found["averaged"] and written["chosen"] == [[0, 1, 2]] * 2
-    assert len(found["averaged"]["test"]["nll"]["values"]) == 2
+    assert written["averaged"] == averaged["averaged"] and written["chosen"] == [[0, 1, 2]] * 2
+    assert len(averaged["averaged"]["test"]["nll"]["values"]) == 2
 
 
-def test_what_is_written_is_what_evaluate_finds(kept, found, tmp_path):
-    again = evaluate.run(
-        evaluate.Config(
-            weights=kept / found["weights"][1],
-            model="mlp",
-            model_options=("widths=(8,)", "norm=batch"),
-            normalization="unit",
-            dataset="synthetic:90:6x6x1:3",
-            runs=tmp_path,
-        )
+def test_networks_of_the_files_have_the_same_scores(kept, averaged, config):
+    file = WeightsFile(
+        weights=kept / averaged["weights"][1],
+        model="mlp",
+        model_options=config.model_options,
+        normalization="unit",
     )
-    test = found["recalibrated"]["test"]
-    assert again["accuracy"]["mean"] == test["accuracy"]["values"][1]
-    assert again["loss"]["mean"] == pytest.approx(test["nll"]["values"][1], rel=1e-5)
+    networks = load_weights(file, 3, (6, 6, 1))
+    again = evaluate(networks.recipe, networks.states, load_data(config).test)
+    test = averaged["recalibrated"]["test"]
+    assert again["accuracy"][0] == test["accuracy"]["values"][1]
+    assert again["loss"][0] == pytest.approx(test["nll"]["values"][1], rel=1e-5)
 
 
-def test_statistics_are_taken_anew_unless_left(kept, found, capsys):
+def test_statistics_are_taken_anew_unless_left(kept, averaged, capsys):
     left = average.run(average.Config((kept,), from_epoch=2, recalibrate=False))
-    assert steps_of(left) == steps_of(found)
-    assert left["recalibrated"] is None and left["averaged"] == found["averaged"]
+    assert steps_of(left) == steps_of(averaged)
+    assert left["recalibrated"] is None and left["averaged"] == averaged["averaged"]
     printed = capsys.readouterr().out
     for text in ("step 10", "step 20", "average ", "validation accuracy", "±"):
         assert text in printed
@@ -130,13 +133,13 @@ def test_statistics_are_taken_anew_unless_left(kept, found, capsys):
 
 
 def test_a_greedy_soup_is_no_worse_on_validation_than_its_best_candidate(kept):
-    found = average.run(average.Config((kept,), how="greedy"))
-    soup = found["recalibrated"]["validation"]["accuracy"]["values"]
+    result = average.run(average.Config((kept,), how="greedy"))
+    soup = result["recalibrated"]["validation"]["accuracy"]["values"]
     for seed in range(2):
-        alone = [each["validation"]["accuracy"]["values"][seed] for each in found["candidates"]]
+        alone = [each["validation"]["accuracy"]["values"][seed] for each in result["candidates"]]
         assert soup[seed] >= max(alone)
-        tries = found["tries"][seed]
-        assert [each["candidate"] for each in tries if each["kept"]] == found["chosen"][seed]
+        tries = result["tries"][seed]
+        assert [each["candidate"] for each in tries if each["kept"]] == result["chosen"][seed]
         assert tries[0]["alone"] == pytest.approx(max(alone))
     assert (kept / "average-greedy-all.json").is_file()
 
@@ -148,10 +151,10 @@ def test_runs_make_a_soup_for_each_seed(kept, params_at, tmp_path, capsys):
     runs = (kept, tmp_path / "none", earlier)
     with pytest.raises(CheckpointError, match="no run in .*none.*--missing skip"):
         average.run(average.Config(runs))
-    found = average.run(average.Config(runs, missing="skip", name="two"))
+    result = average.run(average.Config(runs, missing="skip", name="two"))
     assert "different weights" not in capsys.readouterr().out
-    assert found["runs"] == ["run", "earlier"] and steps_of(found) == [20, 15]
-    assert len(found["skipped"]) == 1 and "none" in found["skipped"][0]
+    assert result["runs"] == ["run", "earlier"] and steps_of(result) == [20, 15]
+    assert len(result["skipped"]) == 1 and "none" in result["skipped"][0]
     holds_the_mean(kept, "two", [params_at[20], params_at[15]])
 
 
@@ -166,7 +169,8 @@ def test_runs_from_different_weights_are_noted(kept, tmp_path, capsys):
     about = json.loads((kept / "config.json").read_text())
     for field, other in (("seed", 5), ("init", "he"), ("epochs", 9)):
         (tmp_path / "config.json").write_text(json.dumps({**about, field: other}))
-        average._configs(average.Config((kept, tmp_path)), [])
+        both = average.Config((kept, tmp_path))
+        read_configs(both, Skipped(both, print))
     seed, init = capsys.readouterr().out.splitlines()
     assert "began from different weights" in seed and seed.endswith("Their seed: 0, 5.")
     assert init.endswith("Their init: default, he.")
@@ -186,9 +190,9 @@ def test_what_is_missing_or_damaged_is_named_and_passed_over_on_request(kept, tm
     ):
         with pytest.raises(CheckpointError, match=message):
             average.run(average.Config((copy,), **settings))
-    found = average.run(average.Config((copy,), steps=(5, 10, 15, 20), missing="skip"))
-    assert steps_of(found) == [5, 20]
-    assert ["step 10" in found["skipped"][0], "step 15" in found["skipped"][1]] == [True, True]
+    result = average.run(average.Config((copy,), steps=(5, 10, 15, 20), missing="skip"))
+    assert steps_of(result) == [5, 20]
+    assert ["step 10" in result["skipped"][0], "step 15" in result["skipped"][1]] == [True, True]
     assert capsys.readouterr().out.count("\npassed over: ") == 2
     with pytest.raises(CheckpointError, match="at least two checkpoints, found 1"):
         average.run(average.Config((copy,), steps=(5, 10), missing="skip"))
@@ -206,14 +210,13 @@ def test_what_is_missing_or_damaged_is_named_and_passed_over_on_request(kept, tm
         ({"run": ("a", "a/../a")}, "different ones"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(settings, message, tmp_path):
+def test_invalid_settings_are_refused(settings, message, tmp_path):
     runs = tuple(tmp_path / name for name in settings.get("run", "a"))
     with pytest.raises(ValueError, match=message):
         average.run(average.Config(**{**settings, "run": runs}))
 
 
 def test_the_command_line_takes_runs_and_steps(monkeypatch):
-    monkeypatch.setattr(average.launch, "prepare", lambda: None)
-    monkeypatch.setattr(sys, "argv", ["average", "none", "--steps", "1", "2"])
+    monkeypatch.setattr(cli, "prepare", lambda: None)
     with pytest.raises(SystemExit, match="error: there is no run in none"):
-        average.main()
+        cli.main("experiments.average", ["none", "--steps", "1", "2"])

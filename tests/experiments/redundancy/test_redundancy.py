@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 import shutil
 
 import jax
@@ -9,13 +11,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cnnlab import augment
+from cnnlab.run_directory import ResumeError
+from cnnlab.studies import build, claims, study
+from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.teachers import Teacher
 from cnnlab.train import evaluate
-from cnnlab.train.run import ResumeError
 from cnnlab.train.state import state_shapes
-from experiments import parts, redundancy
-from experiments.config import load_data, make_recipe
-from experiments.parts import fresh_states
-from experiments.redundancy_claims import METHODS, against_dense, compare, conclusions, keeps, line
+from experiments import cli, redundancy
+from experiments.redundancy import training
+from experiments.redundancy.claims import against_dense, compare, smallest_kept
+from experiments.redundancy.summary import METHODS, point_line, summary_lines
 
 TINY = redundancy.Config(
     dataset="synthetic:60:4x4x1:3",
@@ -28,7 +34,7 @@ TINY = redundancy.Config(
     quiet=True,
 )
 
-
+TRAIN = study.Study.train
 TRAINED = "rewound-round1"  # in quick tests; made states for all others
 
 
@@ -46,14 +52,14 @@ def moved(states, seed):
 def hardly_trained():
     """Most trainings only add noise to what they begin with."""
 
-    def train_part(config, whole, name, recipe, train, validation=None, **settings):
+    def train_or_make(s, name, recipe, train, validation=None, *, config, options):
         if name == TRAINED:
-            return parts.train_part(config, whole, name, recipe, train, validation, **settings)
-        states = settings.get("initial")
+            return TRAIN(s, name, recipe, train, validation, config=config, options=options)
+        states = options.initial
         if states is None:
             shapes = state_shapes(recipe, train.image_shape)
             states = jax.tree.map(lambda x: np.ones((config.seeds, *x.shape), x.dtype), shapes)
-        return parts.Part(moved(states, len(name)), {}, 2, 6.0)
+        return study.Trained(moved(states, len(name)), {}, 2, 6.0)
 
     def make_once(config, data):
         key = repr(dataclasses.replace(config, run_dir=None, resume=None))
@@ -64,9 +70,9 @@ def hardly_trained():
 
     recipes, networks = {}, {}  # programs belong to a recipe: so few are compiled
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(redundancy, "train_part", train_part)
-        patch.setattr(redundancy, "make_recipe", make_once)
-        patch.setattr("cnnlab.train.evaluate", evaluate_alike)
+        patch.setattr(study.Study, "train", train_or_make)
+        patch.setattr(build, "make_recipe", make_once)
+        patch.setattr(training, "evaluate", evaluate_alike)
         yield
 
 
@@ -94,24 +100,24 @@ def has_every_method(directory, result):
         ("small", "widths=(3,)"): (16 * 3 + 3 + 9 + 3, 1),
         ("distilled", "widths=(3,)"): (16 * 3 + 3 + 9 + 3, 2),
     }
-    found = {(p["method"], p["name"]): (p["parameters"], p["epochs"]) for p in result["points"]}
-    assert found == wanted
-    assert {method for method, _ in found} == set(METHODS)
+    networks = {(p["method"], p["name"]): (p["parameters"], p["epochs"]) for p in result["points"]}
+    assert networks == wanted
+    assert {method for method, _ in networks} == set(METHODS)
     for point in result["points"]:
         assert len(point["test_accuracy"]["values"]) == 2
     assert (directory / "figures/redundancy.png").read_bytes().startswith(b"\x89PNG")
     assert json.loads((directory / "result.json").read_text())["claims"] == result["claims"]
 
 
-def test_a_resume_reads_what_is_trained_and_quietly_says_what_was_found(finished, capsys):
+def test_a_resume_reads_what_is_trained_and_prints_the_summary(finished, capsys):
     directory, result = finished
     metrics = {path: path.read_bytes() for path in directory.glob("*/metrics.jsonl")}
     assert [path.parent.name for path in metrics] == [TRAINED]
     again = redundancy.run(redundancy.Config(resume=directory, quiet=True))
     assert again["points"] == result["points"] and again["claims"] == result["claims"]
     assert all(path.read_bytes() == before for path, before in metrics.items())
-    wanted = conclusions(result["claims"], result["kept"], TINY.margin)
-    assert capsys.readouterr().out.splitlines() == ["", *wanted, f"see {directory}"]
+    wanted = ["", *summary_lines(result), "", *claims.lines(result["claims"])]
+    assert capsys.readouterr().out.splitlines() == [*wanted, f"see {directory}"]
     with pytest.raises(ResumeError, match="rounds was 2, and is now 3"):
         redundancy.run(redundancy.Config(resume=directory, rounds=3))
 
@@ -119,9 +125,9 @@ def test_a_resume_reads_what_is_trained_and_quietly_says_what_was_found(finished
 @pytest.mark.slow
 def test_what_is_missing_is_trained_to_the_same_and_nothing_else(tmp_path, monkeypatch):
     # In spite of hardly_trained, where that came before.
-    monkeypatch.setattr(redundancy, "train_part", parts.train_part)
-    monkeypatch.setattr(redundancy, "make_recipe", make_recipe)
-    monkeypatch.setattr("cnnlab.train.evaluate", evaluate)
+    monkeypatch.setattr(study.Study, "train", TRAIN)
+    monkeypatch.setattr(build, "make_recipe", make_recipe)
+    monkeypatch.setattr(training, "evaluate", evaluate)
     directory = tmp_path / "run"
     result = redundancy.run(dataclasses.replace(TINY, run_dir=directory))
     has_every_method(directory, result)
@@ -135,40 +141,36 @@ def test_what_is_missing_is_trained_to_the_same_and_nothing_else(tmp_path, monke
 
 
 @pytest.fixture
-def begun(monkeypatch):
-    """(method, name) -> the arguments of ``_train``, which only adds noise to the weights."""
+def trainings(monkeypatch):
+    """(method, name) -> the arguments of ``train_networks``, which only adds noise to weights."""
     calls = {}
 
-    def train(study, method, config, recipe, name="", **settings):
-        states = settings.get("initial")
+    def train(s, splits, method, config, recipe, name="", **options):
+        states = options.get("initial")
         if states is not None:
             states = moved(states, len(calls))
-        calls[method, name] = {"recipe": recipe, **settings, "states": states}
-        return redundancy.Trained(states, {"method": method, "name": name})
+        calls[method, name] = {"recipe": recipe, **options, "states": states}
+        return training.Networks(states, {"method": method, "name": name})
 
-    monkeypatch.setattr(redundancy, "_train", train)
+    monkeypatch.setattr(training, "train_networks", train)
     return calls
-
-
-def study_of(config):
-    return redundancy.Study(config, None, load_data(config), print)
 
 
 def kernel(states, stage="stage1"):
     return np.asarray(states.params[stage]["dense"]["kernel"])
 
 
-def test_each_kind_of_pruned_network_begins_where_it_should(begun):
-    study = study_of(TINY)
-    recipe = make_recipe(TINY, study.splits.train)
-    initial = fresh_states(TINY, recipe, study.splits.train, TINY.all_seeds)
+def test_each_kind_of_pruned_network_begins_where_it_should(trainings):
+    s, splits = study.Study(TINY, cli.host()), load_data(TINY)
+    recipe = make_recipe(TINY, splits.train)
+    initial = s.fresh_states(recipe, splits.train)
     trained = jax.tree.map(lambda x: x * 1.5, initial)
-    dense = redundancy.Trained(trained, {})
-    list(redundancy.prune_in_rounds(study, recipe, initial, dense))
+    list(training.prune_in_rounds(s, splits, recipe, initial, trained))
     before, further = trained, trained
     for name in ("round1", "round2"):
         ticket, control, continued = (
-            begun[method, name]["initial"] for method in ("rewound", "reinitialised", "continued")
+            trainings[method, name]["initial"]
+            for method in ("rewound", "reinitialised", "continued")
         )
         for stage, left in (("stage1", {"round1": 64, "round2": 32}), ("head", None)):
             start, weights = kernel(ticket, stage), kernel(before, stage)
@@ -182,25 +184,37 @@ def test_each_kind_of_pruned_network_begins_where_it_should(begun):
             on = kernel(continued, stage)
             np.testing.assert_array_equal(on[on != 0], kernel(further, stage)[on != 0])
         assert (np.asarray(ticket.step) == 0).all()
-        before, further = begun["rewound", name]["states"], begun["continued", name]["states"]
+        before, further = (
+            trainings["rewound", name]["states"],
+            trainings["continued", name]["states"],
+        )
     # Fresh weights of one round are not those of the other, nor any seed's first ones.
-    fresh = [kernel(begun["reinitialised", name]["initial"]) for name in ("round1", "round2")]
+    fresh = [kernel(trainings["reinitialised", name]["initial"]) for name in ("round1", "round2")]
     both = (fresh[0] != 0) & (fresh[1] != 0)
     assert both.any() and (fresh[0][both] != fresh[1][both]).all()
 
 
+def distilled(trainings, config, recipe, splits):
+    s = study.Study(config, cli.host())
+    teacher = Teacher(recipe, s.fresh_states(recipe, splits.train, (0,)), "", None)
+    training.distill(s, splits, teacher, config, recipe, "x")
+    return trainings["distilled", "x"]
+
+
 @pytest.mark.parametrize("crop", [0, 1])
-def test_the_teacher_looks_at_what_the_student_sees(begun, crop):
-    config = dataclasses.replace(TINY, crop=crop)
-    study = study_of(config)
-    train = study.splits.train
-    recipe = make_recipe(config, train)
-    states = fresh_states(config, recipe, train, (0,))
-    redundancy.distilled(study, (recipe, states), config, recipe, "x")
-    found = begun["distilled", "x"]
-    assert (found["recipe"].teacher is not None) == (crop > 0)
-    assert (found["train"].targets is not None) == (crop == 0)
-    assert found["epochs_before"] == config.epochs
+def test_the_teacher_sees_the_same_images_as_the_student(trainings, crop):
+    config, splits = dataclasses.replace(TINY, crop=crop), load_data(TINY)
+    call = distilled(trainings, config, make_recipe(config, splits.train), splits)
+    assert (call["recipe"].teacher is not None) == (crop > 0)
+    assert (call["train"].targets is not None) == (crop == 0)
+    assert call["epochs_before"] == config.epochs
+
+
+def test_the_recipe_says_whether_images_are_augmented_whatever_the_options_are(trainings):
+    splits = load_data(TINY)
+    recipe = dataclasses.replace(make_recipe(TINY, splits.train), augment=augment.flip())
+    call = distilled(trainings, TINY, recipe, splits)
+    assert call["recipe"].teacher is not None and call["train"].targets is None
 
 
 def test_small_networks_are_named_by_what_they_change():
@@ -209,7 +223,7 @@ def test_small_networks_are_named_by_what_they_change():
         model_options=("width=16", "norm=group"),
         small=("width=4", "mlp norm=none"),
     )
-    narrow, other = config.small_ones().values()
+    narrow, other = config.small_networks().values()
     assert narrow.model == "resnet8"
     assert narrow.model_options == ("width=16", "norm=group", "width=4")
     assert (other.model, other.model_options) == ("mlp", ("norm=none",))
@@ -247,7 +261,7 @@ POINTS = against_dense(
 
 
 def test_claims_are_paired_differences_at_each_size_and_over_all():
-    rows = compare(POINTS)
+    rows = [claim.to_row() for claim in compare(POINTS)]
     assert [row["at"] for row in rows] == [
         "12.5 % of the weights",
         "25 % of the weights",
@@ -261,27 +275,45 @@ def test_claims_are_paired_differences_at_each_size_and_over_all():
     np.testing.assert_allclose(high["interval"], interval)
     assert mean["mean"] == pytest.approx(0.018 + NOISE.mean() * 8 / 3)
     assert [row["verdict"] for row in (high, mean)] == ["reproduced"] * 2
-    assert low["verdict"].endswith("no difference was found")
-    assert student["verdict"].endswith("the opposite was found")
+    assert low["verdict"] == "undecided"
+    assert student["verdict"] == "contradicted"
+    assert (student["ours"], student["theirs"]) == ("distilled", "small")
+    assert student["difference"] == "test accuracy: distilled - small"
 
 
 def test_accuracy_is_kept_down_to_the_last_network_before_the_first_that_loses_it():
-    found = keeps(POINTS, 0.005)
-    assert found["rewound"]["shown"] == {"name": "round1", "sparsity": 0.5, "parameters": 500}
-    assert found["rewound"]["not_refuted"]["name"] == "round2"  # its interval holds -0.5 points
-    assert found["small"] == {"shown": None, "not_refuted": None}
-    assert set(found) == {"rewound", "reinitialised", "small", "distilled"}
+    kept = smallest_kept(POINTS, 0.005)
+    assert kept["rewound"]["shown"] == {"name": "round1", "sparsity": 0.5, "parameters": 500}
+    assert kept["rewound"]["not_refuted"]["name"] == "round2"  # its interval holds -0.5 points
+    assert kept["small"] == {"shown": None, "not_refuted": None}
+    assert set(kept) == {"rewound", "reinitialised", "small", "distilled"}
     one_seed = [{**each, "difference": {"interval": None}} for each in POINTS]
-    assert keeps(one_seed, 0.005)["rewound"]["shown"] is None
+    assert smallest_kept(one_seed, 0.005)["rewound"]["shown"] is None
 
 
-def test_what_is_said_names_the_size_and_the_cost():
-    said = line(POINTS[2])
-    assert "25 % of the weights: 250 parameters" in said and "4 epochs in all" in said
-    lines = conclusions(compare(POINTS), keeps(POINTS, 0.005), 0.005)
+def test_lines_name_the_size_and_the_cost():
+    line = point_line(POINTS[2])
+    assert "25 % of the weights: 250 parameters" in line and "4 epochs in all" in line
+    rows = [claim.to_row() for claim in compare(POINTS)]
+    lines = claims.lines(rows)
     assert "+3.01 points" in lines[0] and lines[0].endswith("reproduced")
-    assert "shown for 50 % of the weights (500 parameters)" in "\n".join(lines)
-    assert "(small, distilled: students of one teacher; its own variance is not" in "\n".join(lines)
+    assert lines[-1].endswith("; students of one teacher; its own variance is not in the intervals")
+    result = {
+        **{"model": "mlp", "dataset": "digits", "seeds": [0] * 4, "seconds": 8.0},
+        "config": {"margin": 0.005, "model_options": ["widths=(8,)"], "epochs": 4},
+        **{"points": POINTS, "kept": smallest_kept(POINTS, 0.005)},
+    }
+    text = "\n".join(summary_lines(result))
+    assert "shown for 50 % of the weights (500 parameters)" in text
+    assert re.search(r"first weights +12.5 % of the weights +125 +4 +92.04 ± .* -4.9", text)
+
+
+def test_the_kept_result_is_summarised_as_the_page_shows_it():
+    kept = pathlib.Path(__file__).parents[3] / "results/redundancy-digits.json"
+    lines = summary_lines(json.loads(kept.read_text()))
+    assert len([line for line in lines if " ± " in line]) == 23
+    wanted = "small, distilled +widths=\\(10,10\\) +870 +40 +92.20 ± 0.38 % .* -5.01 points .*-6.28"
+    assert any(re.match(wanted, line) for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -296,7 +328,7 @@ def test_what_is_said_names_the_size_and_the_cost():
         ({"small": ("width=8",)}, "width"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path, change, message):
+def test_invalid_settings_are_refused_before_anything_is_written(tmp_path, change, message):
     config = dataclasses.replace(TINY, runs=tmp_path / "runs", **change)
     with pytest.raises((ValueError, TypeError), match=message):
         redundancy.run(config)

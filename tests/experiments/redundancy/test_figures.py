@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from cnnlab.report import drawing, redundancy_figures
+from cnnlab.report import drawing
+from experiments.redundancy import figures
 
 DENSE = {"parameters": [1000], "accuracy": [[0.90, 0.94]]}
 SPARSE = {"parameters": [100, 500], "accuracy": [[0.5, 0.7], [0.8, 0.9]]}
 
 
 def draw(**more):
-    return redundancy_figures.redundancy({"sparse": SPARSE}, DENSE, **more).axes[0]
+    return figures.redundancy({"sparse": SPARSE}, DENSE, **more).axes[0]
 
 
 def test_a_method_is_drawn_in_percent_against_its_parameters_the_largest_first():
@@ -47,15 +48,15 @@ def test_the_accuracy_is_on_a_scale_of_the_root_of_the_error():
 
 def test_one_seed_has_neither_band_nor_error(tmp_path):
     one = {"parameters": [10], "accuracy": [[1.0]]}
-    figure = redundancy_figures.redundancy({"a": one}, one, title="$5 nets")
+    figure = figures.redundancy({"a": one}, one, title="$5 nets")
     path = drawing.save(figure, tmp_path / "x.png")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_method_may_be_called_dense():
-    redundancy_figures.redundancy({"dense": SPARSE}, DENSE)
+    figures.redundancy({"dense": SPARSE}, DENSE)
     with pytest.raises(ValueError, match="of the dense network must be"):
-        redundancy_figures.redundancy({"dense": DENSE}, SPARSE)
+        figures.redundancy({"dense": DENSE}, SPARSE)
 
 
 @pytest.mark.parametrize(
@@ -69,4 +70,4 @@ def test_a_method_may_be_called_dense():
 )
 def test_networks_that_cannot_be_drawn_are_refused(methods, dense):
     with pytest.raises(ValueError, match=r"must be \[P, M\]"):
-        redundancy_figures.redundancy(methods, dense)
+        figures.redundancy(methods, dense)

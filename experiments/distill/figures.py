@@ -1,20 +1,15 @@
 """The figures of teachers and students: errors of each seed, and errors by class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import drawing, plots, scales
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def errors(rows: Mapping[str, ArrayLike], *, examples: int, title: str = "") -> Figure:
+def errors(rows: Mapping[str, ArrayLike], *, examples: int, title: str = "") -> Any:
     """Draws a row for each kind of network: a pale dot for each seed, and their mean.
 
     Args:
@@ -22,6 +17,9 @@ def errors(rows: Mapping[str, ArrayLike], *, examples: int, title: str = "") -> 
         the teacher, whose mean is a line through all rows.
       examples: how many test examples there are.
       title: above the figure.
+
+    Returns:
+      A matplotlib Figure.
 
     Raises:
       ValueError: if a row has no seed, or there is no row.
@@ -56,7 +54,7 @@ def by_class(
     *,
     missing: Sequence[int] = (),
     title: str = "",
-) -> Figure:
+) -> Any:
     """Draws the part of each class's examples that is taken for another, in %.
 
     Args:
@@ -65,6 +63,9 @@ def by_class(
       class_names: K names.
       missing: indices of classes that students were not shown; they are shaded.
       title: above the figure.
+
+    Returns:
+      A matplotlib Figure.
 
     Raises:
       ValueError: for rows of other shapes, or none.

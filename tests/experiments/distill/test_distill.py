@@ -1,4 +1,4 @@
-"""Teachers and students: the experiment at tiny size, its lessons, and what it concludes."""
+"""Teachers and students: the experiment at tiny size, its recipes, and what it concludes."""
 
 import dataclasses
 import json
@@ -12,11 +12,19 @@ import pytest
 from scipy import stats
 
 from cnnlab.ensemble import concatenate_members
+from cnnlab.run_directory import ResumeError
+from cnnlab.studies import study, teachers
+from cnnlab.studies.build import load_data
+from cnnlab.studies.settings import drop_default_model_options
 from cnnlab.train import evaluate, predict, states_of
-from cnnlab.train.run import ResumeError
 from cnnlab.transfer import class_bias
-from experiments import distill, distill_errors, parts, teachers
-from experiments.config import load_data
+from experiments import distill
+from experiments.distill import experiment, students
+from experiments.distill.claims import compare, compare_with_third
+from experiments.distill.config import Kind, student_kinds, teacher_training
+from experiments.distill.errors import correct_class_bias
+from experiments.distill.students import student_recipe
+from experiments.distill.summary import summary_lines
 
 TINY = distill.Config(
     dataset="synthetic:120:6x6x1:3",
@@ -34,6 +42,7 @@ TINY = distill.Config(
     quiet=True,
 )
 KINDS = ["alone", "distilled-T4", "distilled-T4-without-1"]
+TRAIN = study.Study.train
 TRAINED = KINDS[2]  # in quick tests, besides the teacher; made students for all others
 
 
@@ -41,16 +50,17 @@ TRAINED = KINDS[2]  # in quick tests, besides the teacher; made students for all
 def finished(tmp_path_factory):
     """A run with students of which two kinds are not trained, but made."""
 
-    def train_part(config, whole, name, recipe, train, validation=None, **settings):
-        if name == TRAINED:
-            return parts.train_part(config, whole, name, recipe, train, validation, **settings)
+    def train_or_make(s, name, recipe, train, validation=None, *, config=None):
+        if name in ("teacher", TRAINED):
+            return TRAIN(s, name, recipe, train, validation, config=config)
+        config = config or s.config
         draw = np.random.default_rng(len(name)).standard_normal
         seeds = [
             {"kernel": draw((36, 3), np.float32), "bias": draw(3, np.float32)}
             for _ in config.all_seeds
         ]
         states = [states_of(recipe, {"params": {"head": {"dense": dense}}}) for dense in seeds]
-        return parts.Part(concatenate_members(states), {}, 10, 6.0)
+        return study.Trained(concatenate_members(states), {}, 10, 6.0)
 
     def predict_alike(recipe, states, part):
         return predict(networks.setdefault(recipe.network, recipe), states, part)
@@ -58,27 +68,39 @@ def finished(tmp_path_factory):
     networks = {}  # programs belong to a recipe: so few are compiled
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("cnnlab.train.predict", predict_alike)
-        patch.setattr(distill, "train_part", train_part)
+        patch.setattr(experiment, "predict", predict_alike)
+        patch.setattr(study.Study, "train", train_or_make)
         yield directory, distill.run(dataclasses.replace(TINY, run_dir=directory))
 
 
 @pytest.fixture(scope="module")
-def room(finished):
-    """A classroom with the teacher of the finished run."""
-    directory, _ = finished
-    splits = load_data(TINY)
-    teacher = teachers.of_run(directory / "teacher", None, splits)
-    whole = types.SimpleNamespace(directory=directory)
-    return distill.Classroom(TINY, whole, splits, teacher, [1])
+def splits():
+    return load_data(TINY)
 
 
-def test_a_run_counts_the_errors_of_the_teacher_and_all_kinds_of_students(finished, room):
+@pytest.fixture(scope="module")
+def teacher(finished, splits):
+    """The teacher of the finished run."""
+    return teachers.load_teacher(finished[0] / "teacher", None, splits)
+
+
+@pytest.fixture(scope="module")
+def make_student(finished, splits, teacher):
+    """Kind -> recipe and data of its students, in the finished run's directory."""
+
+    def make(kind, config=TINY):
+        s = types.SimpleNamespace(config=config, directory=finished[0])
+        return student_recipe(s, kind, teacher, splits, [1])
+
+    return make
+
+
+def test_a_run_counts_the_errors_of_the_teacher_and_all_kinds_of_students(finished, splits):
     directory, result = finished
-    test = room.splits.test
+    test = splits.test
     assert list(result["students"]) == KINDS and list(result["missing"]) == KINDS[2:]
-    said = np.load(directory / "targets/test.npy")
-    assert result["teacher"]["errors"]["values"] == [(said.argmax(1) != test.labels).sum()]
+    logits = np.load(directory / "targets/test.npy")
+    assert result["teacher"]["errors"]["values"] == [(logits.argmax(1) != test.labels).sum()]
     assert (
         result["teacher"]["name"] == "2 x mlp" and len(result["teacher"]["members"]["values"]) == 2
     )
@@ -95,8 +117,8 @@ def test_a_run_counts_the_errors_of_the_teacher_and_all_kinds_of_students(finish
 
 @pytest.mark.slow
 def test_every_kind_of_students_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr(distill, "train_part", parts.train_part)  # in spite of ``finished``
-    monkeypatch.setattr("cnnlab.train.predict", predict)
+    monkeypatch.setattr(study.Study, "train", TRAIN)  # in spite of ``finished``
+    monkeypatch.setattr(experiment, "predict", predict)
     distill.run(dataclasses.replace(TINY, run_dir=tmp_path / "run"))
     for name in ("teacher", *KINDS):
         lines = (tmp_path / "run" / name / "metrics.jsonl").read_text().splitlines()
@@ -106,75 +128,78 @@ def test_every_kind_of_students_is_trained(tmp_path, monkeypatch):
 def test_a_resume_trains_nothing_that_is_finished_and_finds_the_same(finished, monkeypatch):
     directory, result = finished
 
-    def relabelled(*_, **__):
-        raise AssertionError("the teacher was asked again")
+    def compute_again(*_, **__):
+        raise AssertionError("the teacher's logits were computed again")
 
-    monkeypatch.setattr("cnnlab.transfer.teacher_logits", relabelled)
+    monkeypatch.setattr(teachers, "teacher_logits", compute_again)
     again = distill.run(distill.Config(resume=directory, quiet=True))
     for name in KINDS:
         assert again["students"][name]["errors"] == result["students"][name]["errors"]
     assert again["missing"] == result["missing"]
 
 
-def test_the_teachers_folder_is_a_run_and_its_networks_are_not_the_students(finished, room):
+def test_the_teachers_folder_is_a_run_and_its_networks_are_not_the_students(
+    finished, teacher, splits
+):
     directory, result = finished
-    found = evaluate(room.teacher.recipe, room.teacher.states, room.splits.test)["accuracy"]
-    np.testing.assert_allclose(found, result["teacher"]["members"]["values"])
+    accuracy = evaluate(teacher.recipe, teacher.states, splits.test)["accuracy"]
+    np.testing.assert_allclose(accuracy, result["teacher"]["members"]["values"])
     config = json.loads((directory / "teacher/config.json").read_text())
     assert (config["seed"], config["seeds"], config["epochs"]) == (2, 2, 2)
     assert config["model"] == "mlp" and config["weight_decay"] == 5e-4
-    own = distill.teacher_config(dataclasses.replace(TINY, teacher_crop=2, teacher_flip=True))
+    own = teacher_training(dataclasses.replace(TINY, teacher_crop=2, teacher_flip=True))
     assert (own.crop, own.flip, own.learning_rate) == (2, True, 0.1)
 
 
-def test_a_lesson_shows_what_its_kind_may_see(room, monkeypatch):
-    labels = room.splits.train.labels
-    said = np.load(room.whole.directory / "targets/train.npy")
+def test_students_of_a_kind_see_only_their_own_part_of_the_data(
+    finished, splits, make_student, monkeypatch
+):
+    labels = splits.train.labels
+    targets = np.load(finished[0] / "targets/train.npy")
 
-    recipe, train = distill.lesson(room, distill.Kind("alone", None))
-    assert train is room.splits.train and recipe.teacher is None
+    recipe, train = make_student(Kind("alone", None))
+    assert train is splits.train and recipe.teacher is None
 
-    _, train = distill.lesson(room, distill.Kind("", 4.0))
-    np.testing.assert_array_equal(train.targets, said)
+    _, train = make_student(Kind("", 4.0))
+    np.testing.assert_array_equal(train.targets, targets)
     np.testing.assert_array_equal(train.labels, labels)
 
-    _, train = distill.lesson(room, distill.Kind("", 4.0, lacking=True))
-    np.testing.assert_array_equal(train.targets, said[labels != 1])
+    _, train = make_student(Kind("", 4.0, reduced=True))
+    np.testing.assert_array_equal(train.targets, targets[labels != 1])
     np.testing.assert_array_equal(train.labels, labels[labels != 1])
 
-    _, train = distill.lesson(room, distill.Kind("", None, lacking=True))
+    _, train = make_student(Kind("", None, reduced=True))
     assert train.targets is None and set(train.labels) == {0, 2}
 
-    blind = room._replace(config=dataclasses.replace(TINY, unlabelled=True))
-    recipe, train = distill.lesson(blind, distill.Kind("", 4.0))
+    recipe, train = make_student(Kind("", 4.0), dataclasses.replace(TINY, unlabelled=True))
     assert not train.labels.any()
     logits = np.ones((3, 3), np.float32)
-    one, other = (recipe.loss(logits, np.full(3, k), said[:3]) for k in (0, 1))
+    one, other = (recipe.loss(logits, np.full(3, k), targets[:3]) for k in (0, 1))
     np.testing.assert_array_equal(one, other)
 
-    monkeypatch.setattr(teachers, "says", None)  # a live teacher is not asked before
-    live = room._replace(config=dataclasses.replace(TINY, teaching="live"))
-    recipe, train = distill.lesson(live, distill.Kind("", 4.0))
+    # A live teacher's logits are not computed before.
+    monkeypatch.setattr(students, "cached_teacher_logits", None)
+    recipe, train = make_student(Kind("", 4.0), dataclasses.replace(TINY, teaching="live"))
     assert train.targets is None
     images = recipe.prepare(jax.random.key(0), train.images[:8])
-    np.testing.assert_allclose(recipe.teacher(images), said[:8], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(recipe.teacher(images), targets[:8], rtol=1e-4, atol=1e-5)
 
 
-def test_matched_logits_are_centred(room):
+def test_matched_logits_are_centred(make_student):
     config = dataclasses.replace(TINY, matching="logits", unlabelled=True)
-    (_, kind, _) = distill.kinds(config, [1])
+    (_, kind, _) = student_kinds(config, [1])
     assert kind.name == "distilled-logits"
-    recipe, train = distill.lesson(room._replace(config=config), kind)
+    recipe, train = make_student(kind, config)
     same = train.targets + np.arange(len(train))[:, None]
     np.testing.assert_allclose(recipe.loss(same, train.labels, train.targets), 0, atol=1e-8)
 
 
 def test_another_model_than_the_default_one_has_its_own_options():
     mlp, other = distill.Config(), distill.Config(model="resnet8")
-    assert teachers.own_options(mlp) == mlp and mlp.model_options
-    assert teachers.own_options(other).model_options == ()
+    assert drop_default_model_options(mlp) == mlp and mlp.model_options
+    assert drop_default_model_options(other).model_options == ()
     given = dataclasses.replace(other, model_options=("width=4",))
-    assert teachers.own_options(given) == given
+    assert drop_default_model_options(given) == given
 
 
 def test_a_resume_with_another_transfer_set_is_refused(finished):
@@ -185,7 +210,7 @@ def test_a_resume_with_another_transfer_set_is_refused(finished):
 
 def test_kinds_of_students():
     config = dataclasses.replace(TINY, temperatures=(1.0, 2.5, 1.0), control=True)
-    assert [tuple(kind) for kind in distill.kinds(config, [1])] == [
+    assert [tuple(kind) for kind in student_kinds(config, [1])] == [
         ("alone", None, False),
         ("distilled-T1", 1.0, False),
         ("distilled-T2.5", 2.5, False),
@@ -193,7 +218,7 @@ def test_kinds_of_students():
         ("distilled-T1-without-1", 1.0, True),
         ("distilled-T2.5-without-1", 2.5, True),
     ]
-    assert len(distill.kinds(config, [])) == 3
+    assert len(student_kinds(config, [])) == 3
 
 
 @pytest.mark.parametrize(
@@ -207,13 +232,13 @@ def test_kinds_of_students():
         ({"without": (), "control": True}, "control needs --without"),
         (
             {"teacher_run": pathlib.Path("none")},
-            "teachers 2. Leave out --teachers or --teacher-run",
+            "--teachers, .*: the networks of --teacher-run are trained already. Leave them out",
         ),
         ({"teacher_model": "resent8"}, "Did you mean 'resnet8'"),
         ({"teachers": 0}, "teachers must be at least 1"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path, change, message):
+def test_invalid_settings_are_refused_before_anything_is_written(tmp_path, change, message):
     config = dataclasses.replace(TINY, runs=tmp_path / "runs", **change)
     with pytest.raises(ValueError, match=message):
         distill.run(config)
@@ -229,7 +254,7 @@ def test_a_teacher_that_may_have_seen_the_test_part_is_refused(finished, tmp_pat
     }
     own["teacher_run"] = directory / "teacher"
     config = dataclasses.replace(TINY, **own, runs=tmp_path / "runs")
-    with pytest.raises(ValueError, match="is trained already, got teacher_crop 2. Leave out"):
+    with pytest.raises(ValueError, match="--teacher-crop: .* are trained already. Leave it out"):
         distill.run(dataclasses.replace(config, teacher_crop=2))
     with pytest.raises(ValueError, match="must have the test part of its students"):
         distill.run(dataclasses.replace(config, dataset="synthetic:150:6x6x1:3"))
@@ -241,38 +266,37 @@ def test_a_teacher_that_may_have_seen_the_test_part_is_refused(finished, tmp_pat
 # What is concluded -------------------------------------------------------------------------------
 
 
-def test_a_missing_class_is_put_right_by_a_bias_of_each_seeds_own(room):
+def test_a_missing_class_is_corrected_by_a_bias_of_each_seeds_own(splits):
     """Two seeds whose logits of class 1 are 3 and 5 too low, but otherwise perfect."""
-    splits = room.splits
 
-    def students(labels):
+    def shifted(labels):
         perfect = 2.0 * np.eye(3)[labels]
         return np.stack([perfect - np.array([0, lower, 0]) for lower in (3, 5)])
 
-    found = distill_errors.put_right(
-        students(splits.test.labels), students(splits.validation.labels), splits, [1]
+    results = correct_class_bias(
+        shifted(splits.test.labels), shifted(splits.validation.labels), splits, [1]
     )
-    lacked = int((splits.test.labels == 1).sum())
-    assert list(found) == ["none", "validation", "frequency", "test"]
+    missing = int((splits.test.labels == 1).sum())
+    assert list(results) == ["none", "validation", "frequency", "test"]
     for name in ("errors", "missing_errors"):
-        assert found["none"][name]["values"] == [lacked, lacked]
-        assert found["test"][name]["values"] == [0, 0] == found["validation"][name]["values"]
+        assert results["none"][name]["values"] == [missing, missing]
+        assert results["test"][name]["values"] == [0, 0] == results["validation"][name]["values"]
     # Margins are 1 and 5, and 3 and 7: the middles.
-    assert found["test"]["bias"]["values"] == [3, 5] == found["validation"]["bias"]["values"]
-    assert found["none"]["missing_examples"] == lacked
-    np.testing.assert_array_equal(found["none"]["by_class"], [[0, 1, 0]] * 2)
+    assert results["test"]["bias"]["values"] == [3, 5] == results["validation"]["bias"]["values"]
+    assert results["none"]["missing_examples"] == missing
+    np.testing.assert_array_equal(results["none"]["by_class"], [[0, 1, 0]] * 2)
     share = np.mean(splits.train.labels == 1)
-    chosen = students(splits.test.labels)
-    chosen[0, :, 1] += found["frequency"]["bias"]["values"][0]
-    assert (chosen[0].argmax(1) == 1).mean() == pytest.approx(share, abs=0.5 / len(chosen[0]))
-    without = distill_errors.put_right(students(splits.test.labels), None, splits, [1])
+    logits = shifted(splits.test.labels)
+    logits[0, :, 1] += results["frequency"]["bias"]["values"][0]
+    assert (logits[0].argmax(1) == 1).mean() == pytest.approx(share, abs=0.5 / len(logits[0]))
+    without = correct_class_bias(shifted(splits.test.labels), None, splits, [1])
     assert list(without) == ["none", "frequency", "test"]
 
 
-def test_the_bias_of_the_experiment_is_that_of_the_library(finished, room):
+def test_the_bias_of_the_experiment_is_that_of_the_library(finished, splits):
     _, result = finished
     ways = result["missing"]["distilled-T4-without-1"]
-    part = room.splits.test
+    part = splits.test
     fewest = ways["test"]["errors"]["values"]
     for way in ways.values():
         assert np.all(np.array(way["errors"]["values"]) >= fewest)
@@ -290,7 +314,7 @@ def test_hintons_numbers_are_reproduced_and_close_nine_tenths_of_the_gap():
         name: {"missing_errors": {"values": list(x)}, "missing_examples": 1010}
         for name, x in (("none", before), ("frequency", after))
     }
-    claims = distill_errors.compare(
+    claims = compare(
         {
             "examples": 10_000,
             "teacher": figures([67]),
@@ -302,7 +326,7 @@ def test_hintons_numbers_are_reproduced_and_close_nine_tenths_of_the_gap():
             "missing": {"distilled-T20-without-3": ways},
         }
     )
-    fewer, missing = claims.values()
+    fewer, missing = (claim.to_row() for claim in claims)
     assert fewer["mean"] == pytest.approx(np.mean(alone - distilled) / 10_000)
     interval = stats.ttest_1samp((alone - distilled) / 10_000, 0).confidence_interval(0.95)
     np.testing.assert_allclose(fewer["interval"], interval)
@@ -310,6 +334,9 @@ def test_hintons_numbers_are_reproduced_and_close_nine_tenths_of_the_gap():
     assert fewer["gap"]["fraction"] == pytest.approx(72.25 / 79.75)
     assert fewer["third"].startswith("91 % of the gap") and "at least a third" in fewer["third"]
     assert missing["mean"] == pytest.approx(np.mean(before - after) / 1010)
+    assert fewer["published"] == pytest.approx(0.0072)
+    assert missing["published"] == pytest.approx(119 / 1010)
+    assert fewer["note"].startswith("students of one teacher")
 
 
 @pytest.mark.parametrize(
@@ -322,11 +349,43 @@ def test_hintons_numbers_are_reproduced_and_close_nine_tenths_of_the_gap():
     ],
 )
 def test_the_part_of_the_gap_in_words(gap, words):
-    assert re.search(words, distill_errors._third(gap))
+    assert re.search(words, compare_with_third(gap))
 
 
-def test_the_report_has_a_line_for_each_kind_and_each_bias(finished):
+def test_only_soft_targets_have_a_published_difference_and_students_alone_no_teacher():
+    ways = {
+        name: {"missing_errors": {"values": [4, 5]}, "missing_examples": 10}
+        for name in ("none", "validation")
+    }
+    claims = compare(
+        {
+            "examples": 100,
+            "teacher": figures([1]),
+            "students": {"alone": figures([9, 8]), "distilled-logits": figures([5, 6])},
+            "missing": {"alone-without-3": ways},
+        }
+    )
+    logits, alone = claims
+    assert logits.published is None and not logits.source and logits.note
+    assert alone.published is None and not alone.note
+
+
+def test_the_summary_has_a_line_for_each_kind_and_each_bias(finished):
     _, result = finished
-    text = distill_errors.report(result)
-    for start in ("teacher: 2 x mlp", *KINDS, "bias by none", "bias by test", "(students of one"):
-        assert any(line.startswith(start) for line in text.splitlines())
+    lines = summary_lines(result)
+    for start in ("teacher: 2 x mlp", *KINDS, "bias by none", "bias by test"):
+        assert any(line.startswith(start) for line in lines)
+    gap = next(row["third"] for row in result["claims"] if "third" in row)
+    assert f"distilled-T4 makes fewer errors than alone: {gap}" in lines
+    assert "T = 4, weight of the teacher 0.9; the teacher: mlp, 2 epochs" in lines[0]
+
+
+def test_the_kept_result_is_summarised_as_the_page_shows_it():
+    kept = pathlib.Path(__file__).parents[3] / "results/distill-mnist.json"
+    text = "\n".join(summary_lines(json.loads(kept.read_text())))
+    for row in (
+        "distilled-T20 +102.6 ± 1.4 +0.0316 ± 0.0005 +0.28 ± 0.02",
+        "bias by validation +3.82 ± 0.16 +168.8 ± 3.2 +50.6 ± 5.2",
+    ):
+        assert re.search(row, text)
+    assert "60 % of the gap to the teacher is closed (95 % interval 53 to 65): at least" in text

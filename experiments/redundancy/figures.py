@@ -1,20 +1,15 @@
 """The figure of small and sparse networks: accuracy against the parameters they have."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import drawing, plots, scales
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# {"parameters": [P], "accuracy": [P, M] in [0, 1]}: P networks, M seeds of each
 Networks = Mapping[str, ArrayLike]
+"""``{"parameters": [P], "accuracy": [P, M] in [0, 1]}``: P networks, M seeds of each."""
 
 
 def redundancy(
@@ -23,7 +18,7 @@ def redundancy(
     *,
     margin: float | None = None,
     title: str = "",
-) -> Figure:
+) -> Any:
     """Draws test accuracy against the parameters that are left, which fall to the right.
 
     Means over the seeds, with bars of one standard error; a band for the dense network. The
@@ -34,6 +29,9 @@ def redundancy(
       dense: the one network that they are compared with.
       margin: accuracy in [0, 1] that may be lost: a dotted line so far under the dense network.
       title: above the figure.
+
+    Returns:
+      A matplotlib Figure.
 
     Raises:
       ValueError: if a method has no network, a network no seed, or dense is not one network.

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from cnnlab.report import distill_figures, drawing
+from cnnlab.report import drawing
+from experiments.distill import figures
 
 ROWS = {"teacher": [67], "alone": [146, 150, 142], "distilled": [74, 74, 80]}
 
 
 def test_each_seed_is_a_dot_and_the_mean_has_its_number(tmp_path):
-    figure = distill_figures.errors(ROWS, examples=10_000, title="$5 digits")
+    figure = figures.errors(ROWS, examples=10_000, title="$5 digits")
     axes = figure.axes[0]
     dots = [line for line in axes.get_lines() if line.get_alpha()]  # one seed is its mean
     several = [(1, ROWS["alone"]), (2, ROWS["distilled"])]
@@ -32,7 +33,7 @@ def test_each_seed_is_a_dot_and_the_mean_has_its_number(tmp_path):
 
 def test_classes_have_the_mean_of_the_seeds_in_percent_and_missing_ones_are_shaded(tmp_path):
     rows = {"as it is": [[0.02, 0.5], [0.04, 0.7]], "with a bias": [[0.03, 0.1], [0.05, 0.1]]}
-    figure = distill_figures.by_class(rows, ("2", "3"), missing=[1])
+    figure = figures.by_class(rows, ("2", "3"), missing=[1])
     axes = figure.axes[0]
     first, second = (bars[0] for bars in axes.containers)
     np.testing.assert_allclose(first.get_ydata(), [3, 60])
@@ -49,7 +50,7 @@ def test_classes_have_the_mean_of_the_seeds_in_percent_and_missing_ones_are_shad
 def test_what_cannot_be_drawn_is_refused():
     for rows in ({}, {"teacher": []}, {"teacher": [[1.0]]}):
         with pytest.raises(ValueError, match="one seed or more"):
-            distill_figures.errors(rows, examples=10)
+            figures.errors(rows, examples=10)
     for rows in ({}, {"a": [0.1, 0.2]}, {"a": [[0.1, 0.2, 0.3]]}, {"a": np.zeros((0, 2))}):
         with pytest.raises(ValueError, match=r"rows must be \[M, 2\]"):
-            distill_figures.by_class(rows, ("2", "3"))
+            figures.by_class(rows, ("2", "3"))
