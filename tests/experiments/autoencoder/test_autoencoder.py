@@ -220,7 +220,7 @@ def test_the_interval_over_seeds_and_images_is_student_s_and_the_images_at_a_rig
     assert claim_rows.explain(row) == "undecided; one seed gives no interval"
 
 
-def test_intervals_over_patches_of_photographs_are_said_to_be_of_these_two():
+def test_intervals_over_patches_of_photographs_have_their_condition():
     methods = {"ours": summarize(SCORED)}
     result = {"methods": methods, "dataset": "photographs:8"}
     assert "nothing is said of other photographs" in summary_lines(result)[-1]

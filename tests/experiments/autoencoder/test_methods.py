@@ -87,7 +87,7 @@ def test_colours_that_follow_from_the_grey_value_are_found():
     assert quality["mean chroma of the grey value"] > 30 > quality["mean chroma"]
 
 
-def test_luma_is_put_right_and_colours_stay():
+def test_luma_is_corrected_and_colours_stay():
     generator = np.random.Generator(np.random.PCG64(0))
     images, seen = generator.random((2, 3, 4, 4, 3)), generator.random((3, 4, 4, 1)).repeat(3, -1)
     found = colour.with_luma(images, seen)
