@@ -3,7 +3,7 @@
 import pytest
 
 from cnnlab.report import drawing
-from cnnlab.report import transfer_grid_figures as figures
+from experiments.transfer_grid import figures
 
 CELLS = {
     (amount, similarity): figures.Cell(

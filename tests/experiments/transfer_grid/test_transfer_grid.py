@@ -7,13 +7,17 @@ import jax
 import numpy as np
 import pytest
 
+from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.claims import lines
+from cnnlab.studies.fine_tuning import Tuned
+from cnnlab.studies.recipe_settings import AMOUNTS, SIMILARITIES
+from cnnlab.studies.study import Study, Trained
 from cnnlab.train.state import state_shapes
-from experiments import grid_claims, transfer_grid
-from experiments.config import load_data, make_recipe
-from experiments.finetuning import Tuned
-from experiments.grid_claims import AMOUNTS, SIMILARITIES
-from experiments.grid_data import Target, draws, shuffled
-from experiments.parts import Part
+from experiments import transfer_grid
+from experiments.transfer_grid import training
+from experiments.transfer_grid.claims import compare, make_cell
+from experiments.transfer_grid.data import Target, draw_examples, load_targets, shuffle_pixels
+from experiments.transfer_grid.training import candidates, with_head_after
 
 TINY = transfer_grid.Config(
     dataset="synthetic:200:4x4x1:6",
@@ -34,33 +38,34 @@ TINY = transfer_grid.Config(
 
 
 def test_the_targets_have_the_other_classes_and_a_lot_of_data_is_the_same_for_all_seeds():
-    source, targets = TINY.data()
+    source, targets = load_targets(TINY)
     assert source.train.class_names == ("class0", "class1", "class2")
     for target in targets.values():
         assert target.splits.train.class_names == ("class3", "class4", "class5")
         assert np.bincount(target.splits.train.labels).tolist() == [10, 10, 10]
         assert target.draws.shape == (2, 6)
         assert target.splits.validation is not None
-    _, named = dataclasses.replace(
+    chosen = dataclasses.replace(
         TINY, source=("class5", "0"), other=TINY.dataset, other_classes=("1", "class2"), many=None
-    ).data()
+    )
+    _, named = load_targets(chosen)
     names = [target.splits.train.class_names for target in named.values()]
     assert names == [("class1", "class2", "class3", "class4"), ("class1", "class2")]
 
 
 def test_draws_are_as_many_of_each_class_other_ones_for_each_seed_and_grow():
     train = load_data(TINY).train
-    small, large = (draws(train, count, (0, 1)) for count in (2, 5))
+    small, large = (draw_examples(train, count, (0, 1)) for count in (2, 5))
     for few, more in zip(small, large, strict=True):
         assert np.bincount(train.labels[few]).tolist() == [2] * 6
         assert set(few) < set(more)
     assert set(small[0]) != set(small[1])
     with pytest.raises(ValueError, match="images a class must be in 1 to 2[0-9], .*got 99"):
-        draws(train, 99, (0,))
+        draw_examples(train, 99, (0,))
 
 
 def test_little_data_are_shown_as_often_as_a_lot_and_equally_often():
-    _, targets = TINY.data()
+    _, targets = load_targets(TINY)
     target = targets["similar"]
     rows = target.repeated
     assert rows.shape == (2, len(target.splits.train))
@@ -75,7 +80,7 @@ def test_little_data_are_shown_as_often_as_a_lot_and_equally_often():
 
 def test_shuffled_pixels_are_the_same_pixels_in_one_order_in_all_parts():
     splits = load_data(TINY)
-    found = shuffled(splits, 3)
+    found = shuffle_pixels(splits, 3)
     before = np.concatenate([p.images.reshape(-1, 16) for p in (splits.train, splits.test)])
     after = np.concatenate([p.images.reshape(-1, 16) for p in (found.train, found.test)])
     # Each column of the one is a column of the other, elsewhere.
@@ -96,15 +101,15 @@ def finished(tmp_path_factory):
     """The experiment with made networks; what was asked of each training, and what was tested."""
     asked, tested = {}, []
 
-    def train_part(config, whole, name, recipe, train, validation=None, **settings):
-        assert (name, settings) == ("source", {"seeds": (0,)}) and validation is None
+    def train(study, name, recipe, train, *, config, options):
+        assert (name, options.seeds) == ("source", (0,))
         shapes = state_shapes(recipe, train.image_shape)
-        return Part(jax.tree.map(lambda x: np.ones((1, *x.shape), x.dtype), shapes), {}, 2, 3.0)
+        return Trained(jax.tree.map(lambda x: np.ones((1, *x.shape), x.dtype), shapes), {}, 2, 3.0)
 
-    def tune(name, config, whole, part, variables, splits, **settings):
-        recipe, early = settings["recipe"], len(settings["recipe"].network.names) < 4
+    def tune(name, study, part, variables, splits, *, config, recipe, fronts, options):
+        early = len(recipe.network.names) < 4
         key = ("early" if early else name, config.learning_rate)
-        asked[part] = (key, config, variables, splits, settings)
+        asked[part] = (key, config, variables, splits, fronts, options)
         validation = np.full(2, VALIDATION.get(key, 0.1))
         return Tuned(name, recipe, key, 1.0, validation, validation, None, 0.0, "")
 
@@ -116,9 +121,9 @@ def finished(tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer_grid, "train_part", train_part)
-        patch.setattr(transfer_grid, "tune", tune)
-        patch.setattr("cnnlab.train.evaluate", evaluate)
+        patch.setattr(Study, "train", train)
+        patch.setattr(training, "tune", tune)
+        patch.setattr(training, "evaluate", evaluate)
         result = transfer_grid.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result, asked, tested
 
@@ -136,14 +141,14 @@ def test_every_recipe_is_tried_at_every_rate_and_only_the_chosen_is_tested(finis
 
 def test_the_cells_differ_in_data_only_and_are_blind_to_the_test_part(finished):
     _, _, asked, _ = finished
-    for part, (key, config, variables, splits, settings) in asked.items():
-        assert splits.test is splits.validation
+    for part, (key, config, variables, splits, _, options) in asked.items():
+        assert splits.test.images is splits.validation.images
         assert len(splits.train) == 30 and config.epochs == 1
         little = part.startswith("little-data")
-        assert ("subsets" in settings) == little
+        assert (options.subsets is not None) == little
         kept = {"stage1"} if key[0] == "early" else {"stage1", "stage2"}
         assert set(variables["params"]) == kept | {"head"}
-    fronts = {id(settings["kept"]) for *_, settings in asked.values()}
+    fronts = {id(fronts) for *_, fronts, _ in asked.values()}
     assert len(fronts) == 2, "one cache for each target"
     assert {"little-data-similar-early-stage1-0.1", "a-lot-of-data-different-scratch-0.01"} <= set(
         asked
@@ -190,11 +195,11 @@ def test_what_cannot_be_is_refused_before_anything_is_written(settings, message,
 
 def test_a_classifier_on_an_earlier_stage_has_the_front_and_the_head():
     recipe = make_recipe(TINY, load_data(TINY).train)
-    network = transfer_grid.cut(recipe.network, "stage1")
+    network = with_head_after(recipe.network, "stage1")
     assert network.names == ("stem", "stage1", "head")
     shapes = state_shapes(dataclasses.replace(recipe, network=network), (4, 4, 1)).params
     assert shapes["head"]["dense"]["kernel"].shape == (5, 6)
-    found = transfer_grid.candidates(TINY, "early", ["stem", "stage1", "stage2", "stage3", "head"])
+    found = candidates(TINY, "early", ["stem", "stage1", "stage2", "stage3", "head"])
     assert [(each.stage, each.rate) for each in found] == [("stage1", 0.1), ("stage1", 0.01)]
 
 
@@ -216,19 +221,19 @@ def test_the_rival_of_the_lecture_s_recipe_is_the_best_by_validation_not_by_test
         "all": recipe([0.9, 0.95], 0.7),  # the best on the test part
         "scratch": recipe([0.5, 0.61], 0.9),
     }
-    cell = grid_claims.cell("little data", "similar", "digits", 10, recipes)
+    cell = make_cell("little data", "similar", "digits", 10, recipes)
     assert cell["won"] == "all" and cell["recommended"] == "linear"
     assert cell["recipes"]["top"]["over_scratch"]["mean"] == pytest.approx(0.19)
-    scratch, others = grid_claims.compare(cell)
+    scratch, others = (claim.to_row() for claim in compare(cell))
     assert (scratch["theirs"], others["theirs"]) == ("scratch", "top")
     np.testing.assert_allclose(others["values"], [0.1, 0.11])
     assert others["verdict"] == "reproduced"
-    said = grid_claims.line(others)
-    assert said.startswith("little data, similar: ") and "linear - top +10.50 points" in said
-    assert said.endswith("reproduced; best mean: all")
+    (line,) = lines([others])
+    assert ", little data, similar (test accuracy: linear - top): +10.50 points" in line
+    assert line.endswith("reproduced; best mean: all")
     del recipes["linear"]
-    left = grid_claims.cell("little data", "similar", "digits", 10, recipes)
-    assert grid_claims.compare(left) == []
+    left = make_cell("little data", "similar", "digits", 10, recipes)
+    assert compare(left) == []
 
 
 @pytest.mark.slow
