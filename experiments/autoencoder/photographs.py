@@ -7,30 +7,25 @@ photographs: what does well here knows these two, and nothing is said of others.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from cnnlab.data import Dataset, Splits
+from cnnlab.data import Dataset, Splits, subset
+from cnnlab.data.backgrounds import photographs
+from cnnlab.data.dataset import compute_statistics
 
-NAME = "photographs"
-PHOTOGRAPHS = ("china", "flower")
-CONDITION = (
-    "adjoining patches of two photographs are taken for independent images; nothing is said of "
-    "other photographs"
-)
-"""What intervals over these images are under."""
+from .config import PHOTOGRAPHS
+
+CLASSES = ("china", "flower")
 
 
-def named(dataset: str) -> bool:
-    """Whether the data set is this one."""
-    return dataset.partition(":")[0] == NAME
-
-
-def patches(
-    name: str = NAME, *, per_class: int | None = None, fraction: float | None = None, seed: int = 0
-) -> "Splits":
+def load_patches(
+    name: str = PHOTOGRAPHS,
+    *,
+    per_class: int | None = None,
+    fraction: float | None = None,
+    seed: int = 0,
+) -> Splits:
     """The photographs cut in squares, which do not overlap.
 
     Args:
@@ -42,12 +37,8 @@ def patches(
     Raises:
       ValueError: for a name that does not read so, or a size that does not fit.
     """
-    from cnnlab.data import Splits, subset
-    from cnnlab.data.backgrounds import photographs
-    from cnnlab.data.dataset import compute_statistics
-
     size = _size(name)
-    train, validation, held = (
+    train, validation, test = (
         _cut(photographs(part), size) for part in ("train", "validation", "test")
     )
     train = subset(train, per_class=per_class, fraction=fraction, seed=seed)
@@ -55,7 +46,7 @@ def patches(
     return Splits(
         dataclasses.replace(train, statistics=statistics),
         dataclasses.replace(validation, statistics=statistics),
-        dataclasses.replace(held, statistics=statistics),
+        dataclasses.replace(test, statistics=statistics),
         f"patches of {size} x {size} pixels of two photographs; test: the right fifth of each, "
         "validation: the fifth left of it",
     )
@@ -73,14 +64,13 @@ def _size(name: str) -> int:
     return int(text)
 
 
-def _cut(pictures: np.ndarray, size: int) -> "Dataset":
-    from cnnlab.data import Dataset
-
+def _cut(photographs: np.ndarray, size: int) -> Dataset:
+    """The patches of photographs ``[2, H, W, 3]``, with the photograph as their class."""
     images, labels = [], []
-    for label, picture in enumerate(pictures):
-        windows = np.lib.stride_tricks.sliding_window_view(picture, (size, size), axis=(0, 1))
-        found = windows[::size, ::size].reshape(-1, 3, size, size).transpose(0, 2, 3, 1)
-        images.append(found)
-        labels.append(np.full(len(found), label, np.int32))
-    every = np.ascontiguousarray(np.concatenate(images))
-    return Dataset(every, np.concatenate(labels), PHOTOGRAPHS, NAME)
+    for label, photograph in enumerate(photographs):
+        windows = np.lib.stride_tricks.sliding_window_view(photograph, (size, size), axis=(0, 1))
+        patches = windows[::size, ::size].reshape(-1, 3, size, size).transpose(0, 2, 3, 1)
+        images.append(patches)
+        labels.append(np.full(len(patches), label, np.int32))
+    joined = np.ascontiguousarray(np.concatenate(images))
+    return Dataset(joined, np.concatenate(labels), CLASSES, PHOTOGRAPHS)

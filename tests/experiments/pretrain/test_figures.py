@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnlab.report import pretrain_figures
+from experiments.pretrain import figures
 
 VALUES = np.array([[0.5, 0.6, 0.55], [0.8, 0.82, 0.79]])
 GAIN = np.array([[0.1, 0.1, 0.11], [0, 0.01, 0.0]])
@@ -20,7 +20,7 @@ def bars(axes, index):
 
 
 def test_accuracies_and_paired_gains_have_student_s_intervals():
-    figure = pretrain_figures.accuracy(CURVES, baseline="no pretraining")
+    figure = figures.accuracy(CURVES, baseline="no pretraining")
     left, right = figure.axes
     mean, reach = bars(left, 0)
     np.testing.assert_allclose(mean, 100 * VALUES.mean(1))
@@ -30,4 +30,4 @@ def test_accuracies_and_paired_gains_have_student_s_intervals():
     np.testing.assert_allclose(reach[1], stats.t.ppf(0.975, 2) / 3)
     assert len(right.containers) == 1 and len(left.containers) == 2
     with pytest.raises(ValueError, match=r"\[P, M\] for 1 numbers"):
-        pretrain_figures.accuracy({"x": {"labels": [1], "accuracy": VALUES}})
+        figures.accuracy({"x": {"labels": [1], "accuracy": VALUES}})

@@ -1,11 +1,13 @@
-"""What restored images are held against: closed forms, and settings chosen on validation."""
+"""Methods beside the autoencoder: closed forms, and settings chosen on validation."""
 
 import numpy as np
 import pytest
 
 from cnnlab.report.image_scores import mean_squared_error, psnr
-from experiments import photographs, restoration
-from experiments.restoration import Method, Pairs
+from experiments.autoencoder import colour, methods
+from experiments.autoencoder.data import Pairs
+from experiments.autoencoder.methods import Method
+from experiments.autoencoder.photographs import load_patches
 
 
 def noisy_pairs(count, noise=0.1, seed=0, size=6):
@@ -24,27 +26,27 @@ def test_components_are_the_projection_of_the_singular_value_decomposition():
     centred = flat - flat.mean(0)
     _, _, right = np.linalg.svd(centred, full_matrices=False)
     wanted = centred @ right[:3].T @ right[:3] + flat.mean(0)
-    found = restoration.components(images, 3).apply(images)
+    found = methods.principal_components(images, 3).apply(images)
     np.testing.assert_allclose(found.reshape(40, -1), wanted, atol=1e-5)
 
 
 def test_as_many_components_as_factors_give_all_back():
     clean = noisy_pairs(50).clean
     inside = (clean > 0).all((1, 2, 3)) & (clean < 1).all((1, 2, 3))
-    found = restoration.components(clean[inside], 2).apply(clean[inside])
+    found = methods.principal_components(clean[inside], 2).apply(clean[inside])
     np.testing.assert_allclose(found, clean[inside], atol=1e-5)
 
 
 def test_the_best_linear_map_beats_filters_where_images_have_few_factors():
     train, validation = noisy_pairs(400), noisy_pairs(100, seed=1)
-    methods = {
-        **restoration.filters(validation, 0.1),
-        "linear": restoration.linear_map(train, validation),
+    fitted = {
+        **methods.filters(validation, 0.1),
+        "linear": methods.linear_map(train, validation),
     }
     test = noisy_pairs(100, seed=2)
     errors = {
         name: mean_squared_error(images, test.clean).mean()
-        for name, images in restoration.applied(methods, test.seen).items()
+        for name, images in methods.apply_methods(fitted, test.seen).items()
     }
     assert min(errors, key=errors.get) == "linear"
     assert errors["linear"] < 0.5 * 0.1**2  # the noise itself
@@ -56,21 +58,21 @@ def test_a_setting_is_the_best_of_its_kind_on_validation():
     def shifted(by, seen):
         return validation.clean + by
 
-    chosen = restoration.best(shifted, "by", (0.3, 0.05, 0.1), validation)
+    chosen = methods.best_on_validation(shifted, "by", (0.3, 0.05, 0.1), validation)
     assert chosen.setting == "by 0.05"
     np.testing.assert_allclose(chosen.apply(validation.seen), validation.clean + 0.05)
 
 
 @pytest.mark.parametrize(("noise", "least"), [(0.02, 0.3), (0.5, 1.0)])
 def test_more_noise_wants_a_wider_filter(noise, least):
-    found = restoration.filters(noisy_pairs(30, noise, size=12), noise)["gaussian filter"]
+    found = methods.filters(noisy_pairs(30, noise, size=12), noise)["gaussian filter"]
     assert float(found.setting.removeprefix("sigma ")) >= least
     assert (found.setting == "sigma 2") == (noise == 0.5)
 
 
 def test_constant_images_survive_the_wiener_filter():
     flat = np.full((4, 8, 8, 1), 0.25, np.float32)
-    found = restoration.filters(Pairs(flat, flat), None)["Wiener filter"].apply(flat)
+    found = methods.filters(Pairs(flat, flat), None)["Wiener filter"].apply(flat)
     np.testing.assert_allclose(found, flat)
 
 
@@ -79,30 +81,30 @@ def test_colours_that_follow_from_the_grey_value_are_found():
     grey = generator.uniform(0.2, 0.8, (30, 8, 8, 1))
     tint = np.where(grey > 0.5, 0.1, -0.1) * np.asarray([1.0, -0.509, 0.0])  # of no luma, nearly
     clean = (grey + tint).astype(np.float32)
-    seen = np.broadcast_to(restoration.luma(clean), clean.shape)
-    found = restoration.applied(restoration.colourings(clean), seen)
+    seen = np.broadcast_to(colour.luma(clean), clean.shape)
+    found = methods.apply_methods(methods.colourings(clean), seen)
     quality = {name: psnr(images, clean).mean() for name, images in found.items()}
     assert quality["mean chroma of the grey value"] > 30 > quality["mean chroma"]
 
 
-def test_luma_is_put_right_and_colours_stay():
+def test_luma_is_corrected_and_colours_stay():
     generator = np.random.Generator(np.random.PCG64(0))
     images, seen = generator.random((2, 3, 4, 4, 3)), generator.random((3, 4, 4, 1)).repeat(3, -1)
-    found = restoration.with_luma(images, seen)
-    np.testing.assert_allclose(restoration.luma(found), np.stack([seen[..., :1]] * 2), atol=1e-12)
-    chroma = images - restoration.luma(images)
-    np.testing.assert_allclose(found - restoration.luma(found), chroma, atol=1e-12)
-    np.testing.assert_allclose(restoration.saturation(found), np.sqrt((chroma**2).mean((2, 3, 4))))
-    np.testing.assert_allclose(restoration.saturation(seen), 0, atol=1e-12)
+    found = colour.with_luma(images, seen)
+    np.testing.assert_allclose(colour.luma(found), np.stack([seen[..., :1]] * 2), atol=1e-12)
+    chroma = images - colour.luma(images)
+    np.testing.assert_allclose(found - colour.luma(found), chroma, atol=1e-12)
+    np.testing.assert_allclose(colour.saturation(found), np.sqrt((chroma**2).mean((2, 3, 4))))
+    np.testing.assert_allclose(colour.saturation(seen), 0, atol=1e-12)
 
 
 def test_answers_are_cut_off_at_black_and_white():
-    found = restoration.applied({"loud": Method(lambda x: 5 * x - 1)}, np.eye(2)[None, ..., None])
+    found = methods.apply_methods({"loud": Method(lambda x: 5 * x - 1)}, np.eye(2)[None, ..., None])
     np.testing.assert_array_equal(found["loud"][0, ..., 0], np.eye(2))
 
 
 def test_photographs_come_in_parts_that_share_no_pixel():
-    splits = photographs.patches("photographs:32")
+    splits = load_patches("photographs:32")
     assert splits.train.class_names == ("china", "flower")
     assert [len(splits.train), len(splits.validation), len(splits.test)] == [312, 104, 104]
     assert splits.test.statistics == splits.train.statistics
@@ -111,4 +113,4 @@ def test_photographs_come_in_parts_that_share_no_pixel():
     flower = load_sample_image("flower.jpg")
     np.testing.assert_array_equal(splits.test.images[52], flower[:32, 512:544])
     with pytest.raises(ValueError, match="side of 2 to 80"):
-        photographs.patches("photographs:3x3")
+        load_patches("photographs:3x3")

@@ -1,17 +1,13 @@
-"""Figures of restored images: before and after, with PSNR and SSIM, and methods by score."""
-
-from __future__ import annotations
+"""Figures of reconstructed images with their PSNR and SSIM, of methods by score, and kernels."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cnnlab.models import Network
 from cnnlab.report import drawing, mosaics, plots
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class Row(NamedTuple):
@@ -28,12 +24,15 @@ class Row(NamedTuple):
     ssim: ArrayLike | None = None
 
 
-def restorations(rows: Mapping[str, Row], *, title: str = "") -> Figure:
+def restorations(rows: Mapping[str, Row], *, title: str = "") -> Any:
     """Draws a row for each state of the same pictures, such as original, noisy and restored.
 
     Args:
       rows: label -> row, from top to bottom; as many images in each.
       title: above the figure.
+
+    Returns:
+      A matplotlib Figure.
 
     Raises:
       ValueError: if there is no image, a row has another number of them than the first, images
@@ -82,7 +81,7 @@ def scores(
     *,
     ours: Sequence[str] = (),
     title: str = "",
-) -> Figure:
+) -> Any:
     """Draws methods from top to bottom, and what they score from left to right.
 
     Args:
@@ -90,6 +89,9 @@ def scores(
         images and seeds and the ends of its interval, or None. The same methods in each.
       ours: the methods that are the network's, drawn in another colour.
       title: above the figure.
+
+    Returns:
+      A matplotlib Figure.
 
     Raises:
       ValueError: if there is no method, or panels have different ones.
@@ -110,3 +112,21 @@ def scores(
     if ours:
         drawing.figure_legend(figure)
     return figure
+
+
+def first_filters(network: Network, params: Mapping[str, Any], shape: tuple[int, int, int]) -> Any:
+    """Draws the filters of the first layer of the first member.
+
+    Args:
+      network: whose row it is.
+      params: ``[M, ...]``.
+      shape: of the images, which a dense layer's weights are cut into.
+
+    Returns:
+      A matplotlib Figure.
+    """
+    stage = next(params[name] for name in network.names if name in params)
+    layer = next(stage[name] for name in ("conv", "conv1", "dense") if name in stage)
+    kernel = np.asarray(layer["kernel"][0])  # [h, w, C, F], or [D, F] of a dense layer
+    kernel = kernel if kernel.ndim == 4 else kernel.reshape(*shape, -1)
+    return mosaics.filters({"first layer": kernel})

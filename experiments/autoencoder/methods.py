@@ -1,23 +1,33 @@
-"""What a network that gives images back has to beat: methods with a closed form, or of SciPy.
+"""Methods that an autoencoder has to beat: closed forms, and filters of SciPy.
 
 Each is a ``Method``; settings are chosen by the mean PSNR on validation images. All work on float32
-images ``[N, H, W, C]`` whose black is 0 and white 1, and all answers are cut off there.
+images ``[N, H, W, C]`` whose black is 0 and white 1, and their outputs are clipped to that.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import ndimage, signal, stats
+from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
 
-from cnnlab.augment.corruption import LUMA
+from cnnlab.data import Splits
+from cnnlab.report.image_scores import ROUNDING_PSNR, psnr
 
-SIGMAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0)
-SIDES = (3, 5, 7)
-PENALTIES = (0.001, 0.01, 0.1, 1.0)
+from .colour import luma
+from .config import Config
+from .data import Pairs, corrupt_images
+
+_SIGMAS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.5, 2.0)
+_SIDES = (3, 5, 7)
+_PENALTIES = (0.001, 0.01, 0.1, 1.0)
+_NUMBERS = 50_000_000  # of the training images that methods learn from: 64,000 of MNIST
+_VALIDATION = 1000  # images that settings are chosen by
 
 
 class Method(NamedTuple):
-    """A way to give images back.
+    """A way to reconstruct images.
 
     Attributes:
       apply: ``seen [N, H, W, C] -> images [N, H, W, C']``.
@@ -28,16 +38,32 @@ class Method(NamedTuple):
     setting: str = ""
 
 
-class Pairs(NamedTuple):
-    """Images and what was made of them.
+def make_methods(config: Config, splits: Splits, code: int | None) -> dict[str, Method]:
+    """The methods of the config's task; to denoise or to colour, the corrupted image comes first.
 
-    Attributes:
-      seen: ``[N, H, W, C]``, corrupted.
-      clean: ``[N, H, W, C']``, what to give back.
+    Args:
+      config: of the experiment.
+      splits: the data; to denoise, with a validation part.
+      code: how many numbers plain images go through.
     """
-
-    seen: np.ndarray
-    clean: np.ndarray
+    if code is not None:
+        images = corrupt_images(config, splits.train, "train").clean
+        return {"PCA": principal_components(images, code)}
+    # Of large images only so many as take a minute.
+    count = min(len(splits.train), _NUMBERS // int(np.prod(splits.train.image_shape)))
+    chosen = np.linspace(0, len(splits.train) - 1, count).astype(int)
+    train = corrupt_images(config, splits.train.take(chosen), "train")
+    unchanged = Method(lambda seen: seen)
+    if config.task == "colour":
+        return {"grey image": unchanged, **colourings(train.clean)}
+    assert splits.validation is not None  # check_network refuses that
+    part = splits.validation.take(np.arange(min(len(splits.validation), _VALIDATION)))
+    validation = corrupt_images(config, part, "validation")
+    return {
+        "noisy image": unchanged,
+        **filters(validation, config.amount if config.noise == "gaussian" else None),
+        "ridge regression": linear_map(train, validation),
+    }
 
 
 def filters(validation: Pairs, noise: float | None) -> dict[str, Method]:
@@ -45,10 +71,9 @@ def filters(validation: Pairs, noise: float | None) -> dict[str, Method]:
 
     Args:
       validation: what they are chosen by.
-      noise: the standard deviation of normal noise, which the Wiener filter is told; None for
+      noise: the standard deviation of normal noise, which the Wiener filter is given; None for
         another kind of noise: it guesses.
     """
-    from scipy import ndimage, signal
 
     def gaussian(sigma: float, x: np.ndarray) -> np.ndarray:
         return np.asarray(ndimage.gaussian_filter(x, (0, sigma, sigma, 0)))
@@ -57,19 +82,19 @@ def filters(validation: Pairs, noise: float | None) -> dict[str, Method]:
         return np.asarray(ndimage.median_filter(x, (1, side, side, 1)))
 
     def wiener(side: int, x: np.ndarray) -> np.ndarray:
-        reach = side // 2  # SciPy takes what is beyond the border for black: mirror instead
-        border = ((0, 0), (reach, reach), (reach, reach), (0, 0))
+        width = side // 2  # SciPy takes what is beyond the border for black: mirror instead
+        border = ((0, 0), (width, width), (width, width), (0, 0))
         padded = np.pad(x, border, "symmetric").astype(np.float64)
-        told = None if noise is None else noise**2
+        power = None if noise is None else noise**2
         with np.errstate(divide="ignore", invalid="ignore"):  # where all is one value: keep it
-            found = np.asarray(signal.wiener(padded, (1, side, side, 1), told))
-        inside = (slice(None), slice(reach, -reach), slice(reach, -reach))
-        return np.where(np.isfinite(found), found, padded)[inside]
+            filtered = np.asarray(signal.wiener(padded, (1, side, side, 1), power))
+        inside = (slice(None), slice(width, -width), slice(width, -width))
+        return np.where(np.isfinite(filtered), filtered, padded)[inside]
 
     return {
-        "gaussian filter": best(gaussian, "sigma", SIGMAS, validation),
-        "median filter": best(median, "side", SIDES, validation),
-        "Wiener filter": best(wiener, "side", SIDES, validation),
+        "gaussian filter": best_on_validation(gaussian, "sigma", _SIGMAS, validation),
+        "median filter": best_on_validation(median, "side", _SIDES, validation),
+        "Wiener filter": best_on_validation(wiener, "side", _SIDES, validation),
     }
 
 
@@ -79,46 +104,40 @@ def linear_map(train: Pairs, validation: Pairs) -> Method:
     scikit-learn's; the penalty, a fraction of the numbers' variance times the examples, is chosen
     on validation.
     """
-    from sklearn.linear_model import Ridge
-
     x, y = (part.reshape(len(part), -1) for part in train)
     unit = float(np.var(x)) * len(x)
-    fitted = {each: Ridge(alpha=each * unit).fit(x, y) for each in PENALTIES}
+    fitted = {each: Ridge(alpha=each * unit).fit(x, y) for each in _PENALTIES}
 
     def apply(penalty: float, seen: np.ndarray) -> np.ndarray:
         flat = fitted[penalty].predict(seen.reshape(len(seen), -1))
         return np.asarray(flat).reshape(len(seen), *train.clean.shape[1:])
 
-    return best(apply, "penalty", PENALTIES, validation)
+    return best_on_validation(apply, "penalty", _PENALTIES, validation)
 
 
-def components(train: np.ndarray, count: int) -> Method:
+def principal_components(train: np.ndarray, count: int) -> Method:
     """The projection on the first ``count`` principal components, by scikit-learn.
 
     No linear autoencoder with a code of ``count`` numbers has a smaller squared error on the
     training images (Baldi and Hornik, Neural Networks 1989).
     """
-    from sklearn.decomposition import PCA
-
     flat = train.reshape(len(train), -1)
     solver = "covariance_eigh" if len(flat) >= flat.shape[1] else "full"
     pca = PCA(count, svd_solver=solver).fit(flat)
 
     def apply(seen: np.ndarray) -> np.ndarray:
-        back = pca.inverse_transform(pca.transform(seen.reshape(len(seen), -1)))
-        return np.asarray(back, np.float32).reshape(seen.shape)
+        projected = pca.inverse_transform(pca.transform(seen.reshape(len(seen), -1)))
+        return np.asarray(projected, np.float32).reshape(seen.shape)
 
     return Method(apply, f"{count} numbers")
 
 
 def colourings(clean: np.ndarray) -> dict[str, Method]:
-    """What the colours of the training images say about a pixel by its grey value alone.
+    """Colours by the grey value of a pixel alone, as the training images have them.
 
     Args:
       clean: training images ``[N, H, W, 3]``.
     """
-    from scipy import stats
-
     grey = luma(clean)
     chroma = clean - grey
     mean = chroma.mean((0, 1, 2))
@@ -142,34 +161,13 @@ def colourings(clean: np.ndarray) -> dict[str, Method]:
     }
 
 
-def luma(images: Any) -> Any:
-    """The grey value: ``[..., 3]`` to ``[..., 1]``, of NumPy or of jax."""
-    return images @ np.asarray(LUMA, images.dtype)[:, None]
-
-
-def saturation(images: np.ndarray) -> np.ndarray:
-    """How strong an image's colours are: the root mean square of ``RGB - luma``, [..., H, W, 3]."""
-    found: np.ndarray = np.sqrt(np.mean(np.square(images - luma(images)), axis=(-3, -2, -1)))
-    return found
-
-
-def with_luma(images: Any, seen: Any) -> Any:
-    """The images' colours with the grey values of ``seen``, which are known to be right.
-
-    Of NumPy or of jax: the loss of a colouring network is taken behind it, too, so that it need
-    not learn to copy what it is shown.
-    """
-    return images + (luma(seen) - luma(images))
-
-
-def best(
+def best_on_validation(
     apply: Callable[[Any, np.ndarray], np.ndarray],
     name: str,
     values: Iterable[Any],
     validation: Pairs,
 ) -> Method:
     """The method with the value of its setting that has the highest mean PSNR on validation."""
-    from cnnlab.report.image_scores import ROUNDING_PSNR, psnr
 
     def quality(value: Any) -> float:
         images = np.clip(apply(value, validation.seen), 0, 1)
@@ -179,8 +177,8 @@ def best(
     return Method(lambda seen: apply(chosen, seen), f"{name} {chosen:g}")
 
 
-def applied(methods: Mapping[str, Method], seen: np.ndarray) -> dict[str, np.ndarray]:
-    """What each method makes of the images, cut off at 0 and 1: float32."""
+def apply_methods(methods: Mapping[str, Method], seen: np.ndarray) -> dict[str, np.ndarray]:
+    """The outputs of each method, clipped to 0 to 1: float32."""
     return {
         name: np.clip(method.apply(seen), 0, 1).astype(np.float32)
         for name, method in methods.items()

@@ -1,27 +1,20 @@
 """The figure of pretraining without labels: accuracy against labels a class."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import drawing, plots, scales
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-# {"labels": images a class [P], "accuracy": [P, M] in [0, 1]}: M seeds with each number of labels
 Curve = Mapping[str, ArrayLike]
+"""``{"labels": images a class [P], "accuracy": [P, M] in [0, 1]}``, of M seeds."""
 
 _SPREAD = 0.08  # of the labels, between methods
 
 
-def accuracy(
-    methods: Mapping[str, Curve], *, baseline: str | None = None, title: str = ""
-) -> Figure:
+def accuracy(methods: Mapping[str, Curve], *, baseline: str | None = None, title: str = "") -> Any:
     """Draws test accuracy against labels a class, and how it differs from the baseline's.
 
     Means over the seeds with 95 % intervals (Student's t). Those of the differences are of pairs
@@ -31,6 +24,9 @@ def accuracy(
       methods: label -> its curve; all with the same seeds.
       baseline: the label of the method that the others are compared with; None for no such panel.
       title: above the figure.
+
+    Returns:
+      A matplotlib Figure.
 
     Raises:
       ValueError: if an accuracy is not [P, M] for its labels.

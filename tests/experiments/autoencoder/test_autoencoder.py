@@ -1,7 +1,8 @@
-"""The experiment of networks that give images back: known answers, scores, and what is refused."""
+"""The experiment of autoencoders: known answers, scores, and what is refused."""
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import numpy as np
@@ -14,10 +15,19 @@ from sklearn.decomposition import PCA
 from cnnlab.ensemble import concatenate_members
 from cnnlab.losses.reconstruction import reconstruction
 from cnnlab.models.autoencoder import dense_autoencoder
+from cnnlab.studies import claims as claim_rows
+from cnnlab.studies import study
+from cnnlab.studies.study import Study
 from cnnlab.train import states_of
-from experiments import autoencoder, autoencoder_claims, autoencoder_settings
-from experiments.autoencoder_claims import Scores
-from experiments.parts import Part
+from experiments import autoencoder
+from experiments.autoencoder import data
+from experiments.autoencoder.claims import compare, compare_saturation
+from experiments.autoencoder.config import resolve_defaults
+from experiments.autoencoder.recipe import make_loss
+from experiments.autoencoder.scores import Scores, summarize, with_both_interval
+from experiments.autoencoder.summary import summary_lines
+
+RESULTS = pathlib.Path(__file__).parents[3] / "results"
 
 TINY = autoencoder.Config(
     dataset="synthetic:60:6x6x1:3",
@@ -103,21 +113,21 @@ def test_its_figures_are_drawn_and_finishing_again_gives_the_same(plain):
     assert again["methods"] == result["methods"] and again["claims"] == result["claims"]
 
 
-# Networks that give back what they see
+# Autoencoders that change nothing
 
 
 def run_identity(directory, monkeypatch, **settings):
     """The experiment with networks that change nothing in the place of trained ones."""
 
-    def train_part(config, whole, name, recipe, train, validation=None, **more):
+    def train_identity(s, name, recipe, train, validation=None):
         size = int(np.prod(train.image_shape))
         dense = {"kernel": jnp.eye(size), "bias": jnp.zeros(size)}
         params = {"stage1": {"dense": dense}, "up1": {"dense": {"bias": jnp.zeros(size)}}}
         one = states_of(recipe, {"params": params})
-        return Part(concatenate_members([one] * len(config.all_seeds)), {}, 1, 1.0)
+        return study.Trained(concatenate_members([one] * len(s.config.all_seeds)), {}, 1, 1.0)
 
-    monkeypatch.setattr(autoencoder, "train_part", train_part)
-    monkeypatch.setattr(autoencoder, "_draw", lambda *drawn: None)
+    monkeypatch.setattr(Study, "train", train_identity)
+    monkeypatch.setattr(Study, "save_figure", lambda *figure: None)
     channels = 3 if settings["task"] == "colour" else 1
     return autoencoder.run(
         dataclasses.replace(
@@ -150,19 +160,26 @@ def test_a_network_that_changes_nothing_scores_as_what_it_was_shown(
 
 def test_the_noise_is_of_the_amount_asked_for_and_the_same_for_all():
     config = dataclasses.replace(TINY, task="denoise", amount=0.3)
-    test = autoencoder_settings.load(config).test
-    first, again = (autoencoder.pairs(config, test, "test") for _ in range(2))
+    test = data.load(config).test
+    first, again = (data.corrupt_images(config, test, "test") for _ in range(2))
     np.testing.assert_array_equal(first.seen, again.seen)
     np.testing.assert_array_equal(first.clean, test.images / np.float32(255))
     noise = first.seen - first.clean
     assert noise.std() == pytest.approx(0.3, rel=4 / np.sqrt(2 * noise.size))
-    other = autoencoder.pairs(config, test, "train")
+    other = data.corrupt_images(config, test, "train")
     assert not np.array_equal(first.seen, other.seen)
 
 
 # Claims
 
 SCORED = Scores(*np.random.default_rng(0).normal(20, 1, (3, 2, 9)))
+
+
+def claim_of(ours, theirs):
+    """The claim that ours ``[S, N]`` have a higher PSNR."""
+    scores = {"ours": Scores(ours, ours, ours), "theirs": Scores(theirs, theirs, theirs)}
+    (claim,) = compare("ours", scores, ("psnr",))
+    return claim
 
 
 def test_a_claim_holds_only_where_other_seeds_and_other_images_would_bear_it_out():
@@ -172,57 +189,83 @@ def test_a_claim_holds_only_where_other_seeds_and_other_images_would_bear_it_out
     seeds_differ = steady + np.asarray([[-3.0], [0.0], [3.0]])
     images_differ = base + generator.normal(0.1, 3, (1, 50)) + np.asarray([[-1e-3], [0], [1e-3]])
     verdicts = {
-        name: autoencoder_claims.against(ours, base)["verdict"]
+        name: claim_of(ours, base).verdict
         for name, ours in (("steady", steady), ("seeds", seeds_differ), ("images", images_differ))
     }
     assert verdicts["steady"] == "reproduced"
-    assert "no difference" in verdicts["seeds"] and "no difference" in verdicts["images"]
+    assert verdicts["seeds"] == verdicts["images"] == "undecided"
 
 
 def test_the_interval_over_seeds_and_images_is_student_s_and_the_images_at_a_right_angle():
     generator = np.random.Generator(np.random.PCG64(1))
     ours = generator.normal(20, 1, (1, 400)) + np.asarray([[-1.0], [0.5], [0.5]])
-    figure = autoencoder_claims.summary(Scores(ours, ours, ours))["psnr"]
+    figure = summarize(Scores(ours, ours, ours))["psnr"]
     over_seeds = stats.t.ppf(0.975, 2) * stats.sem(ours.mean(1))
     over_images = 1.959964 * stats.sem(ours[0])
-    low, high = autoencoder_claims.reach(figure)["interval"]
+    low, high = with_both_interval(figure)["interval"]
     assert (high - low) / 2 == pytest.approx(np.hypot(over_seeds, over_images))
-    claim = autoencoder_claims.against(ours, np.zeros_like(ours))
-    low, high = claim["both"]
+    row = claim_of(ours, np.zeros_like(ours)).to_row()
+    assert row["over"] == "seeds and images"
+    low, high = row["interval"]
     assert (high - low) / 2 == pytest.approx(np.hypot(over_seeds, over_images), rel=0.01)
+    low, high = row["over_seeds"]
+    assert (high - low) / 2 == pytest.approx(over_seeds)
+    low, high = row["images"]["interval"]
+    assert (high - low) / 2 == pytest.approx(over_images, rel=0.05)
     # Of one network, or of what leaves nothing to chance, there are the images only.
-    alone = autoencoder_claims.summary(Scores(ours[:1], ours[:1], ours[:1]))["psnr"]
-    low, high = autoencoder_claims.reach(alone)["interval"]
+    alone = summarize(Scores(ours[:1], ours[:1], ours[:1]))["psnr"]
+    low, high = with_both_interval(alone)["interval"]
     assert (high - low) / 2 == pytest.approx(over_images)
-    assert autoencoder_claims.against(ours[:1], ours[:1] - 1)["verdict"] == "one seed cannot tell"
+    row = claim_of(ours[:1], ours[:1] - 1).to_row()
+    assert claim_rows.explain(row) == "undecided; one seed gives no interval"
 
 
-def test_intervals_over_patches_of_photographs_are_said_to_be_of_these_two():
-    rows = autoencoder_claims.compare("ours", {"ours": SCORED, "theirs": SCORED})
-    methods = {"ours": autoencoder_claims.summary(SCORED)}
-    result = {"methods": methods, "claims": rows, "dataset": "photographs:8"}
-    assert "nothing is said of other photographs" in autoencoder.said(result)[-1]
-    others = autoencoder.said({**result, "dataset": "cifar10"})
+def test_intervals_over_patches_of_photographs_have_their_condition():
+    methods = {"ours": summarize(SCORED)}
+    result = {"methods": methods, "dataset": "photographs:8"}
+    assert "nothing is said of other photographs" in summary_lines(result)[-1]
+    others = summary_lines({**result, "dataset": "cifar10"})
     assert not any("photographs" in line for line in others)
 
 
 def test_of_errors_less_is_better_and_of_scores_more():
     low, high = np.full((2, 5), 1.0), np.full((2, 5), 3.0)
-    found = {"ours": Scores(high, high, low), "theirs": Scores(low, low, high)}
-    rows = autoencoder_claims.compare("ours", found, ("psnr", "error"))
+    scores = {"ours": Scores(high, high, low), "theirs": Scores(low, low, high)}
+    rows = [claim.to_row() for claim in compare("ours", scores, ("psnr", "error"))]
     assert [row["mean"] for row in rows] == [2, 2]
-    said = autoencoder_claims.lines(rows)
-    assert said[0].startswith(
-        "ours is better than theirs: +2 dB PSNR (95 % interval over seeds and images"
+    psnr, error = claim_rows.lines(rows)
+    assert psnr.startswith(
+        "ours is better than theirs (PSNR: ours - theirs): +2.00 dB (95 % interval over seeds and "
+        "images"
     )
-    summary = autoencoder_claims.summary(found["ours"])
+    assert error.startswith(
+        "ours is better than theirs (squared error: theirs - ours): +2 squared error"
+    )
+    summary = summarize(scores["ours"])
     assert summary["psnr"]["mean"] == 3 and summary["psnr"]["image_error"] == 0
+
+
+def test_the_claim_of_pale_colours_is_of_the_originals_saturation():
+    truth = np.linspace(0.1, 0.3, 9)
+    row = compare_saturation("ours", np.stack([truth / 2, truth / 2.1]), truth).to_row()
+    assert row["ratio"] == pytest.approx((1 / 2 + 1 / 2.1) / 2)
+    assert (row["unit"], row["verdict"]) == ("saturation", "reproduced")
+
+
+def test_kept_results_are_summarised_and_their_claims_read():
+    for path in sorted(RESULTS.glob("autoencoder-*.json")):
+        result = json.loads(path.read_text())
+        lines = summary_lines(result)
+        assert len(lines) == len(result["methods"]) and all("PSNR" in line for line in lines)
+        rows = claim_rows.read_rows(result)
+        assert {row["unit"] for row in rows} <= {"dB", "SSIM", "saturation"}
+        assert {row["over"] for row in rows} == {"seeds and images"}
 
 
 def test_colours_are_learned_and_grey_values_need_not_be(quick_jit):
     """The loss of a colouring network does not see what is added to all channels alike."""
     config = dataclasses.replace(TINY, task="colour")
-    loss = quick_jit(autoencoder_settings.loss_of(config))
+    loss = quick_jit(make_loss(config))
     outputs, targets = jax.random.uniform(jax.random.key(0), (2, 3, 4, 4, 3))
     labels = jnp.zeros(3, jnp.int32)
     grey = jax.random.normal(jax.random.key(1), (3, 4, 4, 1))
@@ -244,7 +287,7 @@ def test_colours_are_learned_and_grey_values_need_not_be(quick_jit):
         ({"task": "denoise", "noise": "masking", "amount": -0.5}, "got -0.5"),
         ({"task": "denoise", "validation": None}, "denoise needs a validation part"),
         ({"model": "unet", "model_options": ()}, "plain needs a network with a narrow code"),
-        ({"model": "resnet8"}, "unknown model that gives images back"),
+        ({"model": "resnet8"}, "unknown autoencoder"),
         ({"model_options": ("widths=(36,)",)}, "narrower than the image's 36 numbers, got 36"),
         (
             {"model_options": ("widths=(19,)",), "per_class": 6, "validation": None},
@@ -257,7 +300,7 @@ def test_colours_are_learned_and_grey_values_need_not_be(quick_jit):
         (
             {"task": "denoise", "model": "unet", "model_options": ("padding=VALID", "depth=1"),
              "dataset": "synthetic:60:20x20x1:3"},
-            r"must give images of \(20, 20, 1\) back, got \(4, 4, 1\)",
+            r"must be images of \(20, 20, 1\), got \(4, 4, 1\)",
         ),
         ({"loss": "square"}, "Did you mean 'squared'"),
         (
@@ -276,8 +319,8 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(
 
 
 def test_a_task_has_a_model_and_a_model_has_options_of_its_own():
-    colour = autoencoder_settings.chosen(autoencoder.Config(task="colour"))
+    colour = resolve_defaults(autoencoder.Config(task="colour"))
     assert (colour.model, colour.model_options) == ("unet", ("width=8", "depth=2"))
-    coded = autoencoder_settings.chosen(autoencoder.Config(model="conv_autoencoder"))
+    coded = resolve_defaults(autoencoder.Config(model="conv_autoencoder"))
     assert "code=16" in coded.model_options
-    assert autoencoder_settings.chosen(coded) == coded
+    assert resolve_defaults(coded) == coded

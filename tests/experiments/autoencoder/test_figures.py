@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cnnlab.report import drawing, image_figures
-from cnnlab.report.image_figures import Row
+from cnnlab.report import drawing
+from experiments.autoencoder import figures
+from experiments.autoencoder.figures import Row
 
 
 def pictures(axes):
@@ -15,7 +16,7 @@ def pictures(axes):
 def test_each_row_shows_its_images_with_their_scores_under_them():
     clean = np.linspace(0, 1, 2 * 4 * 4).reshape(2, 4, 4, 1)
     rows = {"original": Row(clean), "noisy": Row(clean + 0.5, [20.04, 30.0], [0.5, 0.875])}
-    figure = image_figures.restorations(rows, title="a title")
+    figure = figures.restorations(rows, title="a title")
     assert len(figure.axes) == 4
     shown = pictures(figure.axes)
     np.testing.assert_allclose(shown[1], np.repeat(clean[1], 3, -1))
@@ -28,7 +29,7 @@ def test_each_row_shows_its_images_with_their_scores_under_them():
 def test_colours_stay_and_no_scores_are_promised_where_there_are_none():
     image = np.zeros((1, 2, 2, 3))
     image[..., 0] = 1
-    figure = image_figures.restorations({"red": Row(image)})
+    figure = figures.restorations({"red": Row(image)})
     np.testing.assert_array_equal(pictures(figure.axes)[0], image[0])
     assert figure.get_suptitle() == ""
 
@@ -38,7 +39,7 @@ def test_methods_are_points_with_their_intervals_from_top_to_bottom():
         "median": {"mean": 20.0, "interval": [19.0, 22.0]},
         "ours": {"mean": 25.0, "interval": None},
     }
-    figure = image_figures.scores({"PSNR (dB)": panel, "SSIM": panel}, ours=["ours"])
+    figure = figures.scores({"PSNR (dB)": panel, "SSIM": panel}, ours=["ours"])
     axes = figure.axes[0]
     low, high = axes.get_ylim()
     assert low > high  # the first is at the top
@@ -54,9 +55,9 @@ def test_methods_are_points_with_their_intervals_from_top_to_bottom():
 def test_figures_are_saved(tmp_path):
     image = np.zeros((1, 2, 2, 1))
     paths = [
-        drawing.save(image_figures.restorations({"one": Row(image)}), tmp_path / "a.png"),
+        drawing.save(figures.restorations({"one": Row(image)}), tmp_path / "a.png"),
         drawing.save(
-            image_figures.scores({"S": {"m": {"mean": 1.0, "interval": None}}}), tmp_path / "b.png"
+            figures.scores({"S": {"m": {"mean": 1.0, "interval": None}}}), tmp_path / "b.png"
         ),
     ]
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
@@ -65,24 +66,24 @@ def test_figures_are_saved(tmp_path):
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: image_figures.restorations({}), "at least one"),
+        (lambda: figures.restorations({}), "at least one"),
         (
-            lambda: image_figures.restorations(
+            lambda: figures.restorations(
                 {"a": Row(np.zeros((1, 2, 2, 1))), "b": Row(np.zeros((2, 2, 2, 1)))}
             ),
             "the same images, at least one, got {'a': 1, 'b': 2}",
         ),
         (
-            lambda: image_figures.restorations({"a": Row(np.zeros((1, 2, 2, 2)))}),
+            lambda: figures.restorations({"a": Row(np.zeros((1, 2, 2, 2)))}),
             r"C = 1 or 3, got shape \(1, 2, 2, 2\)",
         ),
         (
-            lambda: image_figures.restorations({"a": Row(np.zeros((1, 2, 2, 1)), [1, 2])}),
+            lambda: figures.restorations({"a": Row(np.zeros((1, 2, 2, 1)), [1, 2])}),
             r"psnr of row 'a' must be \[1\]",
         ),
-        (lambda: image_figures.scores({"PSNR": {}}), "at least one"),
+        (lambda: figures.scores({"PSNR": {}}), "at least one"),
         (
-            lambda: image_figures.scores({"a": {"m": {"mean": 1, "interval": None}}, "b": {}}),
+            lambda: figures.scores({"a": {"m": {"mean": 1, "interval": None}}, "b": {}}),
             "the same methods",
         ),
     ],

@@ -1,19 +1,28 @@
-"""With and without pretraining: who begins where and learns from what, and what is said of it."""
+"""With and without pretraining: first weights, labelled images, and the claims."""
 
 import dataclasses
 import json
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 from scipy import stats
 
-from cnnlab.train.run import ResumeError
+from cnnlab.run_directory import ResumeError
+from cnnlab.studies import claims as claim_rows
+from cnnlab.studies import study
+from cnnlab.studies.study import Study
 from cnnlab.train.state import state_shapes
 from cnnlab.transfer import rbm, stacking
 from experiments import pretrain
-from experiments.parts import Part
-from experiments.pretrain_claims import METHODS, PRETRAINED, compare, conclusions
+from experiments.pretrain import experiment
+from experiments.pretrain.claims import compare
+from experiments.pretrain.config import METHODS, PRETRAINED
+from experiments.pretrain.data import draw_labelled
+from experiments.pretrain.summary import summary_lines
+
+RESULTS = pathlib.Path(__file__).parents[3] / "results"
 
 TINY = pretrain.Config(
     dataset="synthetic:60:4x4x1:3",
@@ -52,36 +61,36 @@ def finished(tmp_path_factory):
 
         return learned
 
-    def train_part(config, whole, name, recipe, train, **settings):
-        asked["trained"][name] = (config, recipe, settings)
-        folder = whole.directory / name
+    def train(s, name, recipe, train, *, config, options):
+        asked["trained"][name] = (config, recipe, options)
+        folder = s.directory / name
         folder.mkdir(exist_ok=True)
         (folder / "metrics.jsonl").write_text('{"step": 2, "epoch": 1, "train/accuracy": [1, 1]}\n')
-        return Part(len(name), {}, 2, 1.0)
+        return study.Trained(len(name), {}, 2, 1.0)
 
     def evaluate(recipe, states, dataset):
         return {"accuracy": np.array([0.5, 0.6]) + states / 100}
 
-    def fresh(config, recipe, train, seeds):
-        shapes = state_shapes(recipe, train.image_shape)
-        return jax.tree.map(lambda x: np.zeros((len(seeds), *x.shape), x.dtype), shapes)
+    def fresh(s, recipe, train):
+        shapes, members = state_shapes(recipe, train.image_shape), s.config.seeds
+        return jax.tree.map(lambda x: np.zeros((members, *x.shape), x.dtype), shapes)
 
     directory = tmp_path_factory.mktemp("runs") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stacking, "denoising_autoencoders", learn("denoising"))
         patch.setattr(stacking, "belief_network", learn("rbm"))
-        patch.setattr(pretrain, "train_part", train_part)
-        patch.setattr(pretrain, "fresh_states", fresh)
-        patch.setattr("cnnlab.train.evaluate", evaluate)
+        patch.setattr(Study, "train", train)
+        patch.setattr(Study, "fresh_states", fresh)
+        patch.setattr(experiment, "evaluate", evaluate)
         result = pretrain.run(dataclasses.replace(TINY, run_dir=directory))
         once = len(asked["learned"])
-        initial = {name: each[2].get("initial") for name, each in asked["trained"].items()}
-        patch.setattr(pretrain, "_draw", lambda *arguments: None)
+        initial = {name: each[2].initial for name, each in asked["trained"].items()}
+        patch.setattr(Study, "save_figure", lambda *figure: None)
         again = pretrain.run(pretrain.Config(resume=directory, quiet=True))
         assert again["claims"] == result["claims"] and len(asked["learned"]) == once
         # What was read back is what was in memory before.
         for name, before in initial.items():
-            after = asked["trained"][name][2].get("initial")
+            after = asked["trained"][name][2].initial
             jax.tree.map(np.testing.assert_array_equal, before, after)
     return directory, result, asked
 
@@ -103,13 +112,13 @@ def test_all_images_are_pretrained_on_once_for_each_seed_and_kept(finished):
 
 def test_networks_begin_with_their_own_seed_s_layers_and_a_fresh_head(finished):
     directory, _, asked = finished
-    for name, (config, _, settings) in asked["trained"].items():
+    for name, (config, _, options) in asked["trained"].items():
         method = name.split("-")[0]
         assert ("activation=relu" in config.model_options) == (method == "relu")
-        assert ("initial" in settings) == (method in PRETRAINED)
+        assert (options.initial is not None) == (method in PRETRAINED)
         if method not in PRETRAINED:
             continue
-        params = settings["initial"].params
+        params = options.initial.params
         for seed in range(2):
             with np.load(directory / "pretrained" / f"{method}-seed{seed}.npz") as arrays:
                 for index, stage in enumerate(("stage1", "stage2")):
@@ -126,7 +135,7 @@ def test_every_method_learns_from_the_same_labels_and_updates(finished):
     trained = asked["trained"]
     assert list(trained) == [f"{method}-{count}" for method in METHODS for count in (2, 5)]
     for count in (2, 5):
-        rows = [trained[f"{method}-{count}"][2]["subsets"] for method in METHODS]
+        rows = [trained[f"{method}-{count}"][2].subsets for method in METHODS]
         for each in rows:
             np.testing.assert_array_equal(each, rows[0])
         assert rows[0].shape == (2, 20)  # updates x batch, also where there are but 6 or 15 images
@@ -136,12 +145,12 @@ def test_every_method_learns_from_the_same_labels_and_updates(finished):
 
 def test_labelled_images_are_of_each_class_and_a_few_are_among_many():
     labels = np.random.default_rng(0).permutation(np.repeat(np.arange(3), 8))
-    few, many = (pretrain.labelled(labels, count, (0, 7)) for count in (2, 5))
+    few, many = (draw_labelled(labels, count, (0, 7)) for count in (2, 5))
     for row, more in zip(few, many, strict=True):
         np.testing.assert_array_equal(np.bincount(labels[row]), [2, 2, 2])
         assert set(row) <= set(more)
     assert set(many[0]) != set(many[1])
-    same = pretrain.labelled(labels, 5, (7, 0), same=True)
+    same = draw_labelled(labels, 5, (7, 0), same=True)
     np.testing.assert_array_equal(same, np.stack([many[1]] * 2))
 
 
@@ -175,31 +184,43 @@ POINTS = [
 ]
 
 
+def rows_of(points, **settings):
+    return [claim.to_row() for claim in compare(points, **settings)]
+
+
 def test_claims_are_of_pairs_with_the_same_seed():
-    rows = {(row["claim"], row["at"]): row for row in compare(POINTS)}
+    rows = {(row["claim"], row["at"]): row for row in rows_of(POINTS)}
     gain = 0.06 + NOISE[::-1] - 5 * NOISE
     helps = rows["pretraining with Boltzmann machines helps", "10 a class"]
     interval = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
     np.testing.assert_allclose(helps["interval"], interval)
     assert helps["verdict"] == "reproduced"
     later = rows["pretraining with Boltzmann machines helps", "100 a class"]
-    assert later["verdict"].endswith("no difference was found")
+    assert later["verdict"] == "undecided"
     claim = "pretraining with Boltzmann machines helps most with few labels"
     most = rows[claim, "10 against 100 a class"]
     wanted = stats.ttest_1samp(gain - (NOISE[::-1] - NOISE), 0).confidence_interval(0.95)
     np.testing.assert_allclose(most["interval"], wanted)
     claim = "networks pretrained with Boltzmann machines vary less over draws of labels and seeds"
     assert rows[claim, "10 a class"]["ratio"] == pytest.approx(5)
-    same = {row["claim"] for row in compare(POINTS, same_images=True)}
+    same = {row["claim"] for row in rows_of(POINTS, same_images=True)}
     alone = "networks pretrained with Boltzmann machines vary less from seed to seed"
     assert alone in same and claim not in same
     relu = "ReLU from scratch beats a sigmoid network pretrained with Boltzmann machines"
-    assert rows[relu, "10 a class"]["verdict"].endswith("the opposite was found")
+    assert rows[relu, "10 a class"]["verdict"] == "contradicted"
     assert not any("autoencoder" in claim for claim, _ in rows)
-    (told,) = (
-        line for line in conclusions(list(rows.values())) if "times less" in line and "5.00" in line
-    )
-    assert "deviation 5.00 times less (Pitman and Morgan's 95 % interval" in told
+    (line,) = (each for each in claim_rows.lines(list(rows.values())) if "5.00 times" in each)
+    assert "5.00 times (95 % interval by Pitman and Morgan's test" in line
+
+
+def test_kept_results_are_summarised_and_their_claims_read():
+    result = json.loads((RESULTS / "pretrain-mnist.json").read_text())
+    lines = summary_lines(result)
+    assert len(lines) == len(result["points"])
+    assert lines[0].startswith("no pretraining, 10 a class: test accuracy 74.99 ± 0.68 % (5 seeds)")
+    rows = claim_rows.read_rows(result)
+    assert {row["unit"] for row in rows} == {"points", "log ratio"}
+    assert all(row["difference"] for row in rows)
 
 
 @pytest.mark.parametrize(
