@@ -6,39 +6,26 @@ from typing import Any
 from cnnlab.report.statistics import paired
 from cnnlab.studies.claims import Claim
 
-# claim -> the better detector and the other one, each with the use of its boxes; the published
-# difference of mean average precision at an IoU of 0.5, and its figures
-_CLAIMS: dict[str, tuple[tuple[str, str], tuple[str, str], float | None, str]] = {
-    "fine-tuning the convolutions beats keeping them": (
-        ("fine-tuned", "applied"),
-        ("frozen", "applied"),
-        0.669 - 0.614,
-        "Fast R-CNN, VGG16, VOC 2007: 66.9 from conv3_1 on fine-tuned, 61.4 frozen",
-    ),
-    "a classifier's convolutions beat a start from scratch": (
-        ("fine-tuned", "applied"),
-        ("from scratch", "applied"),
-        None,
-        "",
-    ),
-    "even kept as they are they beat a start from scratch": (
-        ("frozen", "applied"),
-        ("from scratch", "applied"),
-        None,
-        "",
-    ),
-    "correcting boxes beats classes alone": (
-        ("fine-tuned", "applied"),
-        ("classes only", "not trained"),
-        0.669 - 0.626,
-        "Fast R-CNN, VGG16, VOC 2007: 66.9 with box regression, 62.6 without",
-    ),
-    "training the correction helps where it is not applied": (
-        ("fine-tuned", "not applied"),
-        ("classes only", "not trained"),
-        0.634 - 0.626,
-        "Fast R-CNN, VGG16, VOC 2007: 63.4 trained with box regression, 62.6 without",
-    ),
+# name and regression of points
+_TUNED, _UNCORRECTED = ("fine-tuned", "applied"), ("fine-tuned", "not applied")
+_FROZEN, _SCRATCH = ("frozen", "applied"), ("from scratch", "applied")
+_CLASSES = ("classes only", "not trained")
+
+_SOURCE = "Fast R-CNN, VGG16, PASCAL VOC 2007"
+
+# the points whose difference is taken -> the claim; and the published difference of mean average
+# precision at an IoU of 0.5, with its two figures
+_CLAIMS = {
+    (_TUNED, _FROZEN): "fine-tuning the convolutions beats keeping them",
+    (_TUNED, _SCRATCH): "a classifier's convolutions beat a start from scratch",
+    (_FROZEN, _SCRATCH): "even frozen, a classifier's convolutions beat a start from scratch",
+    (_TUNED, _CLASSES): "correcting boxes beats classes alone",
+    (_UNCORRECTED, _CLASSES): "training the correction helps where it is not applied",
+}
+_PUBLISHED = {
+    (_TUNED, _FROZEN): (0.669 - 0.614, "66.9 from conv3_1 on fine-tuned, 61.4 frozen"),
+    (_TUNED, _CLASSES): (0.669 - 0.626, "66.9 with box regression, 62.6 without"),
+    (_UNCORRECTED, _CLASSES): (0.634 - 0.626, "63.4 trained with boxes, 62.6 without"),
 }
 
 
@@ -51,17 +38,16 @@ def compare(points: Sequence[Mapping[str, Any]], overlaps: Sequence[float]) -> l
     """
     precision = {(each["name"], each["regression"]): each["average_precision"] for each in points}
     claims = []
-    for text, (ours, theirs, published, source) in _CLAIMS.items():
+    for (ours, theirs), text in _CLAIMS.items():
+        difference = " - ".join(f"{name} (boxes {use})" for name, use in (ours, theirs))
         for overlap in overlaps:
-            at = f"{overlap:g}"
+            key = f"{overlap:g}"
+            figure = paired(precision[ours][key]["values"], precision[theirs][key]["values"])
+            known = _PUBLISHED.get((ours, theirs)) if overlap == 0.5 else None
+            published, figures = known or (None, "")
+            source = f"{_SOURCE}: {figures}" if figures else ""
+            at = f"IoU {key}"
             claims.append(
-                Claim(
-                    text,
-                    " - ".join(f"{name} (boxes {use})" for name, use in (ours, theirs)),
-                    paired(precision[ours][at]["values"], precision[theirs][at]["values"]),
-                    at=f"IoU {at}",
-                    published=published if overlap == 0.5 else None,
-                    source=source if overlap == 0.5 else "",
-                )
+                Claim(text, difference, figure, at=at, published=published, source=source)
             )
     return claims
