@@ -1,11 +1,11 @@
-"""Figures of segmentation: what colours say, and what cannot be drawn."""
+"""The figures of segmentation: the colours of errors, and what cannot be drawn."""
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
 from cnnlab.report import drawing
-from cnnlab.report import segment_figures as figures
+from experiments.segment import figures
 
 NAMES = ("background", "one", "two")
 
@@ -59,7 +59,7 @@ def test_lines_go_through_the_means_by_scenes():
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "100"]
 
 
-def test_what_cannot_be_drawn_is_refused(scene):
+def test_shapes_that_cannot_be_drawn_are_refused(scene):
     image, truth, found = scene
     with pytest.raises(ValueError, match="a scene and a prediction"):
         figures.overlays(image, truth, {}, NAMES)

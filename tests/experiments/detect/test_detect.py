@@ -1,4 +1,4 @@
-"""The detection experiment: what begins with what, what is compared, and what is refused."""
+"""The detection experiment: the starts of its trainings, its claims, and refused settings."""
 
 import dataclasses
 import json
@@ -7,13 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-import cnnlab.train
 from cnnlab import models
+from cnnlab.studies import study
+from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.study import Study, Trained
 from cnnlab.train import TrainState
 from cnnlab.transfer.detection import iou
-from experiments import detect, detect_scenes
-from experiments.config import load_data, make_recipe
-from experiments.parts import Part
+from experiments import detect
+from experiments.cli import host
+from experiments.detect import experiment, network, training
+from experiments.detect.data import compose_scenes
 
 TINY = detect.Config(
     scenes=12,
@@ -30,12 +33,12 @@ TINY = detect.Config(
 
 @pytest.fixture(scope="module")
 def scenes():
-    return detect_scenes.material(TINY, load_data(TINY))
+    return compose_scenes(TINY, load_data(TINY))
 
 
 def oracle(scenes, *, boxes=True):
-    """What a detector would say that knows each window's class, and its correction."""
-    goals = scenes.test.annotations
+    """The outputs of a detector that knows each window's class, and its correction."""
+    goals = scenes.data.test.annotations
     logits = 12.0 * np.eye(11, dtype=np.float32)[np.maximum(goals[..., 0], 0).astype(int)]
     corrections = goals[..., 1:] if boxes else np.zeros_like(goals[..., 1:])
     return np.concatenate([logits, corrections], axis=-1)
@@ -46,25 +49,24 @@ def finished(scenes, tmp_path_factory):
     """The experiment with oracles in the place of trainings; and which trainings there were."""
     asked = {}
 
-    def train_part(config, whole, name, recipe, train, validation=None, **settings):
-        asked[name] = (config.epochs, recipe, settings.get("initial"))
+    def train(study, name, recipe, train, *, config=None, options=None):
+        config = study.config if config is None else config
+        asked[name] = (config.epochs, recipe, None if options is None else options.initial)
         zero = np.zeros(config.seeds, np.int32)
-        return Part(TrainState(zero, {}, {}, (), None), {}, 12, 6.0)
+        return Trained(TrainState(zero, {}, {}, (), None), {}, 12, 6.0)
 
     def predict(recipe, states, dataset, **settings):
-        said = oracle(scenes)
-        silent = said.copy()
+        outputs = oracle(scenes)
+        silent = outputs.copy()
         silent[..., 0] = 20.0  # the second seed finds nothing
-        return np.stack([said, silent])
+        return np.stack([outputs, silent])
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(detect, "train_part", train_part)
-        patch.setattr(detect, "material", lambda config, splits: scenes)
-        patch.setattr(detect, "begun", lambda *arguments: "begun")
-        patch.setattr(cnnlab.train, "predict", predict)
-        patch.setattr(
-            cnnlab.train, "evaluate", lambda *arguments: {"accuracy": np.asarray([0.9, 0.8])}
-        )
+        patch.setattr(Study, "train", train)
+        patch.setattr(experiment, "compose_scenes", lambda config, splits: scenes)
+        patch.setattr(training, "initial_states", lambda *arguments: "initial")
+        patch.setattr(training, "predict", predict)
+        patch.setattr(training, "evaluate", lambda *arguments: {"accuracy": np.asarray([0.9, 0.8])})
         directory = tmp_path_factory.mktemp("runs") / "detect"
         result = detect.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result, asked
@@ -86,7 +88,7 @@ def test_each_training_begins_and_learns_as_its_name_says(finished):
     assert set(rates["frozen-up-to-stem"].trainable(params)) == {*front[1:], "head"}
     begins = {name: initial for name, (_, _, initial) in asked.items()}
     assert begins == {
-        **dict.fromkeys(asked, "begun"),
+        **dict.fromkeys(asked, "initial"),
         "classifier": None,
         "from-scratch": None,
     }
@@ -94,9 +96,9 @@ def test_each_training_begins_and_learns_as_its_name_says(finished):
     assert asked["fine-tuned"][1] is asked["from-scratch"][1]  # so that it is compiled once
 
 
-def test_who_knows_every_window_finds_all_that_windows_reach(finished, scenes):
+def test_a_detector_that_knows_every_window_finds_all_that_windows_reach(finished, scenes):
     directory, result, _ = finished
-    boxes, classes = scenes.objects
+    boxes, classes = scenes.data.test_scenes.boxes, scenes.data.test_scenes.classes
     kinds = classes[classes >= 0]
     reached = np.asarray(iou(boxes[classes >= 0], np.float32(scenes.windows))).max(1) >= 0.5
     assert result["windows"]["reached"] == pytest.approx(reached.mean())
@@ -115,11 +117,15 @@ def test_who_knows_every_window_finds_all_that_windows_reach(finished, scenes):
 def test_claims_are_differences_of_the_same_seeds(finished):
     directory, result, _ = finished
     stored = json.loads((directory / "result.json").read_text())
-    assert stored["claims"].keys() == result["claims"].keys() and len(stored["claims"]) == 5
-    same = stored["claims"]["fine-tuning the convolutions beats keeping them"]
+    assert stored["claims"] == result["claims"]
+    rows = {(row["claim"], row["at"]): row for row in stored["claims"]}
+    assert len(rows) == len(stored["claims"]) == 5 * 2
+    same = rows["fine-tuning the convolutions beats keeping them", "IoU 0.5"]
     assert same["difference"] == "fine-tuned (boxes applied) - frozen (boxes applied)"
-    assert same["overlaps"]["0.5"]["values"] == [0, 0]
-    boxes = stored["claims"]["correcting boxes beats classes alone"]["overlaps"]["0.75"]
+    assert same["values"] == [0, 0]
+    assert same["published"] == pytest.approx(0.055)  # Girshick, table 5, at this IoU
+    assert rows[same["claim"], "IoU 0.75"]["published"] is None
+    boxes = rows["correcting boxes beats classes alone", "IoU 0.75"]
     points = {(p["name"], p["regression"]): p["average_precision"] for p in stored["points"]}
     expected = np.subtract(
         points["fine-tuned", "applied"]["0.75"]["values"],
@@ -129,16 +135,17 @@ def test_claims_are_differences_of_the_same_seeds(finished):
 
 
 def test_cut_outs_have_digits_as_large_as_the_scenes(scenes):
-    assert scenes.cuts.image_shape == (21, 21, 1)
-    low, high = (each * TINY.cut_side for each in TINY.cut_scale)
+    assert scenes.data.single.image_shape == (21, 21, 1)
+    cuts = TINY.cut_outs()
+    low, high = (each * cuts.size for each in cuts.scale)
     assert (low, high) == pytest.approx((0.3 * 32, 0.55 * 32))
-    assert scenes.train.statistics is scenes.cuts.statistics
+    assert scenes.data.train.statistics is scenes.data.single.statistics
 
 
 def test_each_detector_begins_with_the_front_of_its_own_classifier(scenes):
-    recipe = detect_scenes.detector_recipe(TINY, scenes.train)
-    classifier = make_recipe(TINY, scenes.cuts)
-    image = jax.ShapeDtypeStruct((1, *scenes.cuts.image_shape), np.float32)
+    recipe = network.detector_recipe(TINY, scenes.data.train)
+    classifier = make_recipe(TINY, scenes.data.single)
+    image = jax.ShapeDtypeStruct((1, *scenes.data.single.image_shape), np.float32)
     shapes = jax.eval_shape(classifier.network.init, jax.random.key(0), image)
     generator = np.random.default_rng(0)
     trained = jax.tree.map(
@@ -147,17 +154,18 @@ def test_each_detector_begins_with_the_front_of_its_own_classifier(scenes):
     states = TrainState(
         np.zeros(2, np.int32), trained["params"], {"batch_stats": trained["batch_stats"]}, (), None
     )
-    begun = detect_scenes.begun(recipe, states, scenes.train, TINY)
-    assert set(begun.params) == {"stem", "stage1", "stage2", "head"}
+    with study.open(TINY, host()) as s:
+        initial = training.initial_states(s, recipe, states, scenes.data.train)
+    assert set(initial.params) == {"stem", "stage1", "stage2", "head"}
     for found, whole in (
-        (begun.params, trained["params"]),
-        (begun.model_state["batch_stats"], trained["batch_stats"]),
+        (initial.params, trained["params"]),
+        (initial.model_state["batch_stats"], trained["batch_stats"]),
     ):
         front = {name: whole[name] for name in ("stem", "stage1", "stage2")}
         jax.tree.map(np.testing.assert_array_equal, {name: found[name] for name in front}, front)
-    heads = np.asarray(begun.params["head"]["dense1"]["kernel"])
+    heads = np.asarray(initial.params["head"]["dense1"]["kernel"])
     assert heads.shape == (2, 9 * 4, 4) and (heads[0] != heads[1]).any()
-    assert begun.step.tolist() == [0, 0]
+    assert initial.step.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +178,7 @@ def test_each_detector_begins_with_the_front_of_its_own_classifier(scenes):
         ({"heights": (0.5, 1.2)}, "heights must be fractions"),
     ],
 )
-def test_settings_that_cannot_be_are_refused_before_anything_is_composed(settings, message):
+def test_invalid_settings_are_refused_before_anything_is_composed(settings, message):
     with pytest.raises(ValueError, match=message):
         detect.run(dataclasses.replace(TINY, data_dir=None, dataset="none", **settings))
 
@@ -185,15 +193,14 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_composed(setting
 )
 def test_detectors_that_cannot_look_at_windows_are_refused(scenes, settings, message):
     with pytest.raises(ValueError, match=message):
-        config = dataclasses.replace(TINY, **settings)
-        detect._check_network(config, scenes)
+        network.make_recipes(dataclasses.replace(TINY, **settings), scenes.data)
 
 
 def test_the_stride_is_that_of_the_stages_though_maps_are_rounded_up():
-    network = models.create("resnet8", 10, width=2)
+    front = models.create("resnet8", 10, width=2).front("stage3")
     config = dataclasses.replace(TINY, size=9)
-    assert detect_scenes._shape(network.front("stage3"), 9, 1)[1] == 3
-    assert detect_scenes._stride(network.front("stage3"), config, 1) == 4
+    assert network.output_shape(front, 9, 1)[1] == 3
+    assert network.stride(front, config, 1) == 4
 
 
 @pytest.mark.slow

@@ -1,12 +1,13 @@
-"""What the figures of detection show."""
+"""The figures of detection: boxes, curves and seeds."""
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
 
-from cnnlab.report import detect_figures, drawing
+from cnnlab.report import drawing
 from cnnlab.report.average_precision import Detections
+from experiments.detect import figures
 
 IMAGES = np.zeros((2, 8, 8, 1), np.uint8)
 BOXES = np.asarray([[[0, 0, 4, 4], [4, 4, 8, 8]], [[2, 2, 6, 5], [0, 0, 0, 0]]], np.float32)
@@ -27,8 +28,8 @@ def rectangles(axes):
     ]
 
 
-def test_objects_and_what_was_found_lie_where_they_are():
-    figure = detect_figures.scenes(
+def test_objects_and_detections_lie_where_they_are():
+    figure = figures.scenes(
         IMAGES, BOXES, CLASSES, {"one": FOUND, "other": FOUND}, ("four", "five")
     )
     first, second, *others = figure.axes
@@ -48,13 +49,13 @@ def test_objects_and_what_was_found_lie_where_they_are():
 
 def test_curves_and_seeds_are_drawn_in_per_cent(tmp_path):
     curves = {"one": ([1.0, 0.5], [0.25, 0.5])}
-    line = detect_figures.precision_recall(curves).axes[0].lines[0]
+    line = figures.precision_recall(curves).axes[0].lines[0]
     np.testing.assert_allclose(line.get_xydata(), [[25, 100], [50, 50]])
     networks = {
         "one": {"IoU 0.5": [0.5, 0.7], "IoU 0.75": [0.1, 0.3]},
         "other": {"IoU 0.5": [0.4], "IoU 0.75": [0.2]},
     }
-    figure = detect_figures.comparison(networks, title="a title")
+    figure = figures.comparison(networks, title="a title")
     path = drawing.save(figure, tmp_path / "comparison.png")
     assert path.read_bytes()[:4] == b"\x89PNG"
     left, right = figure.axes
@@ -62,14 +63,14 @@ def test_curves_and_seeds_are_drawn_in_per_cent(tmp_path):
     assert [text.get_text() for text in right.texts] == ["20.0", "20.0"]
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_values_that_cannot_be_drawn_are_refused():
     with pytest.raises(ValueError, match="both are needed"):
-        detect_figures.scenes(IMAGES, BOXES, CLASSES, {}, ("four", "five"))
+        figures.scenes(IMAGES, BOXES, CLASSES, {}, ("four", "five"))
     with pytest.raises(ValueError, match="at least one curve"):
-        detect_figures.precision_recall({})
+        figures.precision_recall({})
     with pytest.raises(ValueError, match=r"\[L\] both"):
-        detect_figures.precision_recall({"one": ([1.0], [0.5, 0.6])})
+        figures.precision_recall({"one": ([1.0], [0.5, 0.6])})
     with pytest.raises(ValueError, match="at least one network"):
-        detect_figures.comparison({})
+        figures.comparison({})
     with pytest.raises(ValueError, match="other must have values"):
-        detect_figures.comparison({"one": {"a": [1.0]}, "other": {"b": [1.0]}})
+        figures.comparison({"one": {"a": [1.0]}, "other": {"b": [1.0]}})

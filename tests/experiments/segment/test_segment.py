@@ -1,4 +1,4 @@
-"""Segmentation: which trainings there are, what they begin from, and what is said of them."""
+"""Segmentation: its trainings, what they begin from, and its claims."""
 
 import dataclasses
 import json
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from jax import numpy as jnp
 
-from cnnlab import train
 from cnnlab.keys import run_key
+from cnnlab.studies.build import load_data
+from cnnlab.studies.study import Study, Trained
 from cnnlab.train import init_state
-from cnnlab.transfer import segmentation
-from experiments import segment, segment_report
-from experiments.config import load_data
-from experiments.parts import Part
-from experiments.segment_scenes import material
+from experiments import segment
+from experiments.segment import experiment, training
+from experiments.segment.claims import compare
+from experiments.segment.data import compose_scenes
 
 TINY = segment.Config(
     dataset="digits",
@@ -50,15 +50,15 @@ def finished(tmp_path_factory):
     """The experiment where trainings give back what they began from; and what they were."""
     asked = {}
 
-    def train_part(config, whole, name, recipe, data, **settings):
-        states = settings.get("initial")
+    def train(study, name, recipe, data, *, config, options=None):
+        states = None if options is None else options.initial
         if states is None:
             states = filled(recipe, [s + 100 for s in config.all_seeds], data.image_shape)
         asked[name] = config.epochs, recipe, data, states
-        return Part(states, {}, 1, 2.0)
+        return Trained(states, {}, 1, 2.0)
 
-    def fresh_states(config, recipe, scenes, seeds):
-        return filled(recipe, seeds, scenes.image_shape)
+    def fresh_states(study, recipe, scenes):
+        return filled(recipe, study.config.all_seeds, scenes.image_shape)
 
     def predict_masks(recipe, states, dataset):
         generator = np.random.Generator(np.random.PCG64(len(asked)))
@@ -67,10 +67,11 @@ def finished(tmp_path_factory):
 
     directory = tmp_path_factory.mktemp("runs") / "segment"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment, "train_part", train_part)
-        patch.setattr(segment, "fresh_states", fresh_states)
-        patch.setattr(segmentation, "predict_masks", predict_masks)
-        patch.setattr(train, "evaluate", lambda *a, **k: {"accuracy": np.array([0.8, 0.9])})
+        patch.setattr(Study, "train", train)
+        patch.setattr(Study, "fresh_states", fresh_states)
+        for module in (experiment, training):
+            patch.setattr(module, "predict_masks", predict_masks)
+        patch.setattr(training, "evaluate", lambda *a, **k: {"accuracy": np.array([0.8, 0.9])})
         result = segment.run(dataclasses.replace(TINY, run_dir=directory))
     return directory, result, asked
 
@@ -97,14 +98,14 @@ def test_starts_are_compared_at_each_number_and_nothing_is_trained_twice(finishe
 
 def test_networks_begin_alike_but_for_the_encoder(finished):
     _, _, asked = finished
-    scratch, begun, frozen = (
+    scratch, pretrained, frozen = (
         asked[f"both-{start}-4"][3].params for start in ("scratch", "pretrained", "frozen-first")
     )
     encoders = asked["classifier"][3].params
     for stage in scratch:
         wanted = encoders if stage in ("stem", "stage1") else scratch
-        for found in (begun, frozen):
-            jax.tree.map(np.testing.assert_array_equal, found[stage], wanted[stage])
+        for initial in (pretrained, frozen):
+            jax.tree.map(np.testing.assert_array_equal, initial[stage], wanted[stage])
     alike = asked["dice-scratch-12"][3].params
     jax.tree.map(np.testing.assert_array_equal, alike, scratch)
     _, recipe, _, states = asked["both-frozen-first-4-decoder"]
@@ -138,7 +139,7 @@ def test_the_result_has_uncertainty_claims_and_figures(finished):
         assert (directory / f"figures/{name}.png").is_file()
 
 
-def test_what_the_claims_say():
+def test_claims_are_differences_of_the_same_seeds_with_the_published_one():
     def point(loss, start, scenes, values):
         iou = {"mean_iou": {"values": values}}
         return {"loss": loss, "start": start, "scenes": scenes, **iou}
@@ -150,21 +151,22 @@ def test_what_the_claims_say():
         point("both", "pretrained", 3, [0.20, 0.21, 0.22]),
     ]
     losses, starts = ("cross-entropy", "dice"), ("scratch", "pretrained")
-    claims = segment_report.compare(points, losses, starts)
-    dice = claims["dice overlaps more than cross-entropy"]
+    dice, start = (claim.to_row() for claim in compare(points, losses, starts))
+    assert dice["claim"] == "dice overlaps more than cross-entropy"
     assert dice["mean"] == pytest.approx(0.31 / 3)
     assert dice["verdict"] == "reproduced"
-    start = claims["at 3 scenes a classifier's encoder is a better start than chance"]
-    assert start["verdict"].endswith("the opposite was found")
-    assert len(claims) == 2
+    assert start["claim"] == "a classifier's encoder is a better start than random weights"
+    assert start["at"] == "3 scenes"
+    assert start["verdict"] == "contradicted"
+    assert start["published"] == pytest.approx(0.093)  # of IoU, Iglovikov & Shvets
 
 
-def test_without_padding_the_middle_is_judged_and_rare_classes_weigh_more(monkeypatch):
+def test_without_padding_the_middle_is_scored_and_rare_classes_weigh_more(monkeypatch):
     options = (*TINY.model_options, "padding=VALID")
     config = dataclasses.replace(TINY, model_options=options, size=20, losses=("weighted",), few=())
-    scenes = material(config, load_data(config))
-    recipes = segment._recipes(config, scenes)  # whose shapes are checked
-    middle = scenes.test.annotations[:, 8:12, 8:12]  # 20 - 4 halved, - 4, doubled, - 4, is 4
+    scenes = compose_scenes(config, load_data(config))
+    recipes = training.make_recipes(config, scenes)  # whose shapes are checked
+    middle = scenes.data.test.annotations[:, 8:12, 8:12]  # 20 - 4 halved, - 4, doubled, - 4, is 4
 
     def predict_masks(recipe, states, dataset):
         images = jnp.zeros((1, *dataset.image_shape))
@@ -172,11 +174,11 @@ def test_without_padding_the_middle_is_judged_and_rare_classes_weigh_more(monkey
         assert out.shape == (1, *middle.shape[1:], 3)
         return np.stack([middle, np.zeros_like(middle)])
 
-    monkeypatch.setattr(segmentation, "predict_masks", predict_masks)
-    found = segment_report.judged(recipes["both"], None, scenes.test)
-    first, second = found["pixel_accuracy"]["values"]
+    monkeypatch.setattr(training, "predict_masks", predict_masks)
+    scores = training.score_masks(recipes["both"], None, scenes.data.test)
+    first, second = scores["pixel_accuracy"]["values"]
     assert (first, second) == (1, pytest.approx((middle == 0).mean()))
-    assert found["mean_iou"]["values"][0] == 1
+    assert scores["mean_iou"]["values"][0] == 1
     weights, pixels = np.array(scenes.class_weights()), np.array(scenes.pixels)
     np.testing.assert_allclose(weights * pixels, (weights * pixels)[0])
     assert weights.mean() == pytest.approx(1)
@@ -197,7 +199,7 @@ def test_without_padding_the_middle_is_judged_and_rare_classes_weigh_more(monkey
         ({"dataset": "synthetic:60:8x8x3:3", "classes": None}, "grey images"),
     ],
 )
-def test_what_cannot_be_trained_is_refused_before_anything_is_written(settings, message, tmp_path):
+def test_invalid_settings_are_refused_before_anything_is_written(settings, message, tmp_path):
     config = dataclasses.replace(TINY, run_dir=tmp_path / "run", **settings)
     with pytest.raises(ValueError, match=message):
         segment.run(config)
