@@ -20,9 +20,7 @@ import jax
 import numpy as np
 
 from cnnlab.data import Dataset, Features, Splits
-from cnnlab.files import read_json, write_json
 from cnnlab.models import Network
-from cnnlab.processes import first_process
 from cnnlab.rates import Rates
 from cnnlab.schedules import cycle_lengths
 from cnnlab.studies import build
@@ -91,7 +89,7 @@ def tune(
       s: the study.
       folder: of the training; phases are ``folder-1``, ``folder-2`` …
       variables: ``{"params": ..., "batch_stats": ...}`` of one trained network, the same for all
-        seeds; not looked at by "scratch".
+        seeds; not used by "scratch".
       splits: the data; the test part is looked at once, at the end.
       config: its model, epochs, rate, seeds …; the study's by default. The epochs are passes over
         the training images, also with copies; "gradual" shares them out among its phases, each
@@ -243,11 +241,13 @@ def _train_tail(
     front: str,
     options: FitOptions,
 ) -> Tuned:
-    """The front once, the tail as often as it takes."""
+    """Runs the front once, and trains the tail on its outputs."""
     name, s, splits, details, _ = common
     began = s.host.clock()
     outputs = _front_outputs(common, config, recipe, states, front)
-    cache_seconds = _first_sitting(s, folder, s.host.clock() - began)
+    spent = s.host.clock() - began  # a resume repeats it: the seconds of the first sitting count
+    stored = s.cached_json(f"{folder}-cache.json", lambda: {"seconds": spent})
+    cache_seconds = float(stored["seconds"])
     if details.copies > 1:
         config = _with_epochs(config, math.ceil(config.epochs / details.copies))
         images = _images_seen(splits.train, options) * details.copies
@@ -299,17 +299,8 @@ def _front_outputs(
     return Splits(**parts)
 
 
-def _first_sitting(s: Study[Any], folder: str, seconds: float) -> float:
-    """The seconds that a cache took in the first sitting, which a resume repeats."""
-    path = s.directory / f"{folder}-cache.json"
-    if path.is_file():
-        return float(read_json(path)["seconds"])
-    if first_process():
-        write_json(path, {"seconds": seconds})
-    return seconds
-
-
 def _scored(name: str, recipe: Recipe, states: TrainState, splits: Splits, seconds: float) -> Tuned:
+    """The networks with their accuracy on the validation and the test part."""
     validation = None
     if splits.validation is not None:
         validation = evaluate(recipe, states, splits.validation)["accuracy"]

@@ -70,7 +70,7 @@ class Details:
                 ) from error
 
     def fresh(self, stages: Sequence[str]) -> tuple[str, ...]:
-        """What starts afresh in a network of these stages."""
+        """The stages or patterns that start afresh in a network of these stages."""
         return self.reinitialise or tuple(stages[-1:])
 
 
@@ -96,7 +96,7 @@ def parse_rules(texts: Sequence[str]) -> tuple[tuple[str, float], ...]:
     return tuple(rules)
 
 
-# What the lecture recommends -----------------------------------------------------------------
+# The lecture's recommendations ----------------------------------------------------------------
 
 AMOUNTS = ("little data", "a lot of data")
 SIMILARITIES = ("similar", "different")

@@ -31,6 +31,7 @@ from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, fingerprint
 from cnnlab.data.features import Features
 from cnnlab.keys import run_key, stream_key
 from cnnlab.mesh import fetch, make_mesh, place, run_once_options, sharding
+from cnnlab.models import Network
 from cnnlab.train.start import check_annotations
 from cnnlab.train.state import Recipe, TrainState
 from cnnlab.train.step import predict_step
@@ -311,8 +312,6 @@ def _about(
     front: _Front, recipe: Recipe, dataset: Dataset, copies: int, seed: int
 ) -> dict[str, Any]:
     """Fingerprints of all that the features depend on, as JSON values."""
-    # A module's repr has all its settings; that of a function also has its address: removed.
-    modules = re.sub(r" at 0x[0-9a-f]+", "", repr(front.recipe.network))
     # Transformations are functions, identified by their results: on a ramp of all pixel values,
     # and augmentations on noise, in which every pixel can be told from the others.
     shape = dataset.image_shape
@@ -331,11 +330,19 @@ def _about(
     prepared, augmented = program(ramp, noise.astype(dataset.images.dtype))
     return {
         "weights": weights_digest(front.variables),
-        "network": hashlib.blake2b(modules.encode(), digest_size=8).hexdigest(),
+        "network": network_digest(front.recipe.network),
         "data": fingerprint(dataset),
         "prepare": _sample(prepared),
         "augment": None if augmented is None else np.asarray(augmented).ravel().tolist(),
     }
+
+
+def network_digest(network: Network) -> str:
+    """A fingerprint of the architecture: of the settings of all modules."""
+    # A module's repr has all its settings; that of a function also has its address: removed. So is
+    # what older modules did not have and these leave at its default, or older caches were refused.
+    text = re.sub(r" at 0x[0-9a-f]+|\n *frozen = \(\)", "", repr(network))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _augmented_sums(augment: Any, images: jax.Array, seed: int) -> jax.Array:

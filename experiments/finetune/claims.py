@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cnnlab.report.statistics import paired
-from cnnlab.studies.claims import Claim
+from cnnlab.studies.claims import REPRODUCED, Claim, verdict
 
 
 def compare(recipes: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
@@ -15,8 +15,8 @@ def compare(recipes: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
 
     Returns:
       A claim for each recipe, with the budgets of both sides: ``epochs``, ``seconds``,
-      ``scratch_epochs``, ``scratch_seconds``. Where scratch had fewer epochs the note says so, if
-      it had at least as much time; otherwise they are not comparable. None of a recipe that
+      ``scratch_epochs``, ``scratch_seconds``. Where scratch lost and had fewer epochs the note says
+      so, if it had at least as much time; otherwise they are not comparable. None of a recipe that
       diverged, nor if "scratch" did or was not among them.
     """
     scratch = recipes.get("scratch")
@@ -27,17 +27,19 @@ def compare(recipes: Mapping[str, Mapping[str, Any]]) -> list[Claim]:
         if name == "scratch" or each["test_accuracy"] is None:
             continue
         budget = {key: each[key] for key in ("epochs", "seconds")}
+        figure = paired(each["test_accuracy"], scratch["test_accuracy"])
         fewer_epochs, less_time = (scratch[key] < budget[key] for key in ("epochs", "seconds"))
+        unequal = fewer_epochs and verdict(figure["interval"]) == REPRODUCED
         note = ""
-        if fewer_epochs:
+        if unequal:
             note = "scratch had less" if less_time else "scratch had fewer epochs, but more time"
         claims.append(
             Claim(
                 f"{name} beats training from scratch",
                 f"test accuracy: {name} - scratch",
-                paired(each["test_accuracy"], scratch["test_accuracy"]),
+                figure,
                 note=note,
-                comparable=not (fewer_epochs and less_time),
+                comparable=not (unequal and less_time),
                 extra=budget | {f"scratch_{key}": scratch[key] for key in budget},
             )
         )

@@ -7,7 +7,7 @@ from cnnlab.report.statistics import percent
 
 
 def recipe_line(name: str, recipe: Mapping[str, Any]) -> str:
-    """What a recipe came to, as a line of text.
+    """The accuracy of a recipe and its cost, as a line of text.
 
     Args:
       name: of the recipe.

@@ -237,6 +237,19 @@ def test_a_cache_with_another_augmentation_is_noticed_whatever_the_seed(initial)
     assert not cache_files._same(fingerprint(shifted, 0), fingerprint(augment.crop(1, 0.1), 0))
 
 
+@pytest.mark.parametrize(
+    ("network", "digest"),
+    [
+        (models.create("mlp", 5, widths=(8, 6)), "7bcb7d7d7960126e"),
+        (models.create("resnet8", 5), "059243367f05975d"),
+        (models.create("squeezenet", 5), "cc75ef6b395665c2"),
+    ],
+)
+def test_caches_that_were_written_by_an_earlier_version_are_read(network, digest):
+    # Digests of the version before modules had the field ``frozen``.
+    assert cache.network_digest(network.front(network.names[-2])) == digest
+
+
 def test_of_two_runs_that_write_the_same_the_first_is_kept(tmp_path, plain):
     made = cache.front_features(PLAIN, plain, TRAIN, "stem", directory=tmp_path / "a")
     about = json.loads((tmp_path / "a" / "cache.json").read_text())["made_of"]
