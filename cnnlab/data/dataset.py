@@ -11,9 +11,11 @@ import dataclasses
 import hashlib
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
+
+from cnnlab.spelling import unknown
 
 MEMORY_LIMIT = 2**30  # bytes of uint8 images that a source of files may hold in memory
 _CHUNK = 2**24  # bytes of images looked at together
@@ -139,12 +141,13 @@ class Dataset:
       annotations: [N, ...], what is true of each example besides its label, such as a mask [H, W]
         or boxes [R, 5], or None. The loss gets them as it gets targets, but in evaluation, too.
         Augmentation does not move them: one that moves pixels is refused.
-      part: which part of its data it is, "train", "validation" or "test", as ``Splits`` marks it;
-        None where it is not known. Examples that are taken from it are of the same part. No
-        checkpoint is chosen by a test part.
+      part: the part of its data, "train", "validation" or "test", as ``Splits`` marks it; None
+        where it is not known. Examples that are taken from it are of the same part. No checkpoint
+        is chosen by a test part. Not part of the ``fingerprint``.
 
     Raises:
-      ValueError: where images, labels, class names, targets and annotations do not fit each other.
+      ValueError: where images, labels, class names, targets and annotations do not fit each other,
+        or for an unknown part.
     """
 
     images: Images
@@ -157,6 +160,8 @@ class Dataset:
     part: Part | None = None
 
     def __post_init__(self) -> None:
+        if self.part not in (None, *get_args(Part)):
+            raise ValueError(f"{self.name}: {unknown('part', str(self.part), get_args(Part))}")
         self._check_images()
         _check_labels(self.name, self.labels, len(self.images), self.class_names)
         channels = self.image_shape[-1]

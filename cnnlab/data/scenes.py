@@ -142,7 +142,8 @@ def masked(scenes: Scenes, digits: Dataset) -> Dataset:
 
     Args:
       scenes: what ``compose`` gave.
-      digits: the data set that they were made of, for its name and the names of its classes.
+      digits: the data set that they were made of, for its name, its part and the names of its
+        classes.
 
     Raises:
       ValueError: if a mask has a class that the data set has not.
@@ -155,8 +156,7 @@ def masked(scenes: Scenes, digits: Dataset) -> Dataset:
             f"{digits.num_classes} classes; got {highest}."
         )
     labels = np.asarray(scenes.classes[:, 0] + 1, np.int32)
-    found = Dataset(scenes.images, labels, names, _name(digits), annotations=scenes.masks)
-    return dataclasses.replace(found, statistics=compute_statistics(found))
+    return _dataset(scenes, labels, names, digits, annotations=scenes.masks)
 
 
 def labelled(scenes: Scenes, digits: Dataset) -> Dataset:
@@ -175,12 +175,26 @@ def labelled(scenes: Scenes, digits: Dataset) -> Dataset:
             "with digits=(1, 1)."
         )
     labels = np.ascontiguousarray(scenes.classes[:, 0])
-    found = Dataset(scenes.images, labels, digits.class_names, _name(digits))
-    return dataclasses.replace(found, statistics=compute_statistics(found))
+    return _dataset(scenes, labels, digits.class_names, digits)
 
 
-def _name(digits: Dataset) -> str:
-    return f"scenes of {digits.name}"
+def _dataset(
+    scenes: Scenes,
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    digits: Dataset,
+    annotations: np.ndarray | None = None,
+) -> Dataset:
+    """Scenes as a data set of the same part as the digits, with its own statistics."""
+    dataset = Dataset(
+        scenes.images,
+        labels,
+        class_names,
+        f"scenes of {digits.name}",
+        annotations=annotations,
+        part=digits.part,
+    )
+    return dataclasses.replace(dataset, statistics=compute_statistics(dataset))
 
 
 # Digits --------------------------------------------------------------------------------------

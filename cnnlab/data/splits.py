@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -22,10 +23,13 @@ class Splits:
     Each is marked as the part that it is, ``Dataset.part``.
 
     Attributes:
-      train: what is learned from.
-      validation: what choices are made on; None where none was asked for.
-      test: what is reported.
-      notes: one line that says how the parts came about.
+      train: the examples to learn from.
+      validation: the examples to choose checkpoints and settings by, or None.
+      test: the examples that results are reported of.
+      notes: how the parts were made, in one line.
+
+    Raises:
+      ValueError: if the validation part is marked as a test part.
     """
 
     train: Dataset
@@ -34,8 +38,13 @@ class Splits:
     notes: str = ""
 
     def __post_init__(self) -> None:
-        parts: tuple[Part, ...] = ("train", "validation", "test")
-        for part in parts:
+        if self.validation is not None and self.validation.part == "test":
+            raise ValueError(
+                f"{self.validation.name}: a test part must not be the validation part, by which "
+                "checkpoints are chosen. Split a validation part off the training part; if it is "
+                "no test part here, mark it so: dataclasses.replace(dataset, part=None)."
+            )
+        for part in get_args(Part):
             dataset = getattr(self, part)
             if dataset is not None and dataset.part != part:
                 object.__setattr__(self, part, dataclasses.replace(dataset, part=part))

@@ -238,3 +238,9 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
     path.write_text("<html>404</html>")
     with pytest.raises(ValueError, match="no tar archive"):
         load("cifar10", path)
+
+
+@pytest.mark.parametrize(("name", "version"), EVERY)
+def test_parts_are_marked_as_what_they_are(tmp_path, name, version, check_marks):
+    write(tmp_path, name, version)
+    check_marks(load(name, tmp_path, validation=0.5))

@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import Dataset, LazyImages, Statistics, compute_statistics, fingerprint
+from cnnlab.data import (
+    Dataset,
+    Features,
+    LazyImages,
+    Splits,
+    Statistics,
+    compute_statistics,
+    fingerprint,
+)
 from cnnlab.data.dataset import materialise
 
 
@@ -196,3 +204,12 @@ def test_the_fingerprint_sees_one_changed_pixel():
     pixels[11, 3, 4, 2] ^= 1
     changed = dataclasses.replace(dataset(), images=pixels)
     assert fingerprint(changed) != fingerprint(dataset())
+
+
+def test_features_keep_the_part_and_an_unknown_one_is_refused():
+    values = np.zeros((2, 3), np.float32)
+    features = Features(values, np.zeros(2, np.int32), ("a",), "made", part="test")
+    assert features.take([1]).part == "test"
+    assert Splits(features.take([0]), None, features).train.part == "train"
+    with pytest.raises(ValueError, match=r"unknown part 'tset'\. Did you mean 'test'"):
+        dataclasses.replace(features, part="tset")

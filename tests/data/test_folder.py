@@ -243,3 +243,11 @@ def test_a_lazy_file_that_is_damaged_later_is_named_on_access(tmp_path):
     with pytest.raises(ValueError, match="cannot be read") as caught:
         data.images[13]
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+@pytest.mark.parametrize("parts", [(".",), ("train", "val"), ("train", "val", "test")])
+def test_parts_are_marked_as_what_they_are(tmp_path, parts, memory_limit, check_marks):
+    for seed, part in enumerate(parts):
+        classes(tmp_path / part, seed=seed)
+    check_marks(load("folder", tmp_path, validation=0.25, memory_limit=memory_limit))

@@ -141,3 +141,9 @@ def test_an_empty_class_is_named(tmp_path):
     path.write_bytes(idx(np.where(np.arange(20) % 10 == 4, 5, np.arange(20) % 10).astype(np.uint8)))
     with pytest.raises(ValueError, match=r"empty class.*the test part.*'4'"):
         load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_parts_are_marked_as_what_they_are(tmp_path, name, check_marks):
+    write(tmp_path)
+    check_marks(load(name, tmp_path, validation=0.25))

@@ -113,3 +113,14 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         load("npz", tmp_path / "one.npy")
     with pytest.raises(FileNotFoundError, match="no such file"):
         load("npz", tmp_path)
+
+
+def test_parts_are_marked_as_what_they_are(tmp_path, check_marks):
+    arrays = {"images": pictures(), "labels": labels()}
+    check_marks(load("npz", save(tmp_path / "one.npz", **arrays), validation=0.25))
+    arrays = {
+        f"{part}_{kind}": value
+        for part, n in (("train", 20), ("val", 8), ("test", 12))
+        for kind, value in (("images", pictures(n)), ("labels", labels(n)))
+    }
+    check_marks(load("npz", save(tmp_path / "three.npz", **arrays)))

@@ -120,6 +120,13 @@ def test_scenes_become_data_sets_for_segmentation_and_for_a_classifier(digits):
         masked(scenes._replace(masks=scenes.masks + np.uint8(2 * 6)), digits)
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test", None])
+def test_scenes_are_of_the_part_of_their_digits(digits, part):
+    digits = dataclasses.replace(digits, part=part)
+    scenes = compose(digits, count=2, size=32, digits=(1, 1), seed=0)
+    assert masked(scenes, digits).part == labelled(scenes, digits).part == part
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

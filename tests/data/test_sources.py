@@ -195,3 +195,13 @@ def test_importing_the_data_package_imports_no_slow_library():
 def test_a_split_of_a_loaded_part_needs_no_more():
     rest, part = split(load("digits").train, 0.5)
     assert rest.statistics == part.statistics == compute_statistics(rest)
+
+
+@pytest.mark.parametrize("validation", [0.1, None])
+@pytest.mark.parametrize("name", ["digits", "synthetic:60:6x6x1:3"])
+def test_parts_are_marked_as_what_they_are(name, validation, check_marks):
+    check_marks(load(name, validation=validation))
+
+
+def test_smaller_parts_are_marked_too(check_marks):
+    check_marks(load("digits", classes=["7", 1], per_class=20))

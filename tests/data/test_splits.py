@@ -1,6 +1,7 @@
 """Stratified splits, folds and subsets."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -189,12 +190,41 @@ def test_statistics_are_those_of_the_subset():
     assert part.statistics == compute_statistics(part)
 
 
-def test_parts_are_marked_and_what_is_taken_from_them_stays_so():
-    splits = load("synthetic:60:6x6x1:3")
+def test_splits_mark_their_parts_and_leave_the_data_sets_they_were_given():
+    data = dataset()
+    splits = Splits(data, data, data)
     marks = [part.part for part in (splits.train, splits.validation, splits.test)]
     assert marks == ["train", "validation", "test"]
-    assert splits.test.take([1, 0]).part == "test"
-    assert subset(splits.test, per_class=1).part == "test"
-    unmarked = dataclasses.replace(splits.test, part=None)
-    assert fingerprint(unmarked) == fingerprint(splits.test)
+    assert data.part is None
+    assert splits.test.images is data.images
     assert Splits(splits.test, None, splits.train).train.part == "train"
+
+
+def test_examples_taken_from_a_part_are_of_that_part():
+    test = Splits(dataset(), None, dataset()).test
+    taken = [
+        test.take([1, 0]),
+        subset(test, per_class=1),
+        subset(test, fraction=0.1),
+        subset(test, classes=["c", "a"]),
+        *split(test, 0.5),
+        *itertools.chain(*folds(test, 2)),
+        dataclasses.replace(test, name="renamed"),
+    ]
+    assert {part.part for part in taken} == {"test"}
+
+
+def test_a_test_part_cannot_become_the_validation_part_unless_its_mark_is_removed():
+    splits = load("synthetic:60:6x6x1:3")
+    with pytest.raises(ValueError, match=r"test part must not be the validation part.*part=None"):
+        dataclasses.replace(splits, validation=splits.test)
+    with pytest.raises(ValueError, match="must not be the validation part"):
+        Splits(splits.train, splits.test.take([0, 1]), splits.validation)
+    unmarked = dataclasses.replace(splits.test, part=None)
+    assert Splits(splits.train, unmarked, splits.validation).validation.part == "validation"
+
+
+def test_the_part_does_not_enter_the_fingerprint():
+    data = dataset()
+    marked = [dataclasses.replace(data, part=part) for part in ("train", "validation", "test")]
+    assert {fingerprint(part) for part in marked} == {fingerprint(data)}

@@ -142,3 +142,8 @@ def test_the_name_must_be_there():
         load("tfds")
     with pytest.raises(ValueError, match="data_dir"):
         load("tfds:mnist")
+
+
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+def test_parts_are_marked_as_what_they_are(prepared, memory_limit, check_marks):
+    check_marks(load("tfds:shapes:small", prepared, memory_limit=memory_limit))
