@@ -9,7 +9,7 @@ from cnnlab.data import Splits, subset
 
 @pytest.fixture(scope="session")
 def check_marks() -> Callable[[Splits], None]:
-    """``check_marks(splits)``: each part is marked as what it is, and so is a subset of it."""
+    """``check_marks(splits)``: each part is marked, and so are its subsets."""
 
     def check(splits: Splits) -> None:
         assert splits.train.part == "train"

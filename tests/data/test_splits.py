@@ -66,7 +66,7 @@ def test_the_rest_keeps_the_only_example_of_a_class():
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "message"),
     [
         (0, "at least one example"),
         (0.0, "at least one example"),
@@ -83,8 +83,8 @@ def test_the_rest_keeps_the_only_example_of_a_class():
         (98, "leave a class without any; at most 97"),
     ],
 )
-def test_a_size_that_cannot_be_is_refused(size, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_size_is_refused(size, message):
+    with pytest.raises(ValueError, match=message):
         split(dataset(), size)
 
 
@@ -137,7 +137,7 @@ def test_a_fraction_keeps_the_shares():
     assert numbers(subset(dataset(), fraction=1.0)) == list(range(100))
 
 
-def test_classes_are_numbered_in_the_order_given():
+def test_classes_are_renumbered_in_the_order_of_the_argument():
     data = dataset()
     part = subset(data, classes=["c", 0])
     assert part.class_names == ("c", "a")
@@ -152,7 +152,7 @@ def test_a_number_as_text_is_a_name_before_it_is_an_index():
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "message"),
     [
         (["airplan"], "Did you mean 'airplane'"),
         (["zzz"], "airplane, ship, dog"),
@@ -163,9 +163,9 @@ def test_a_number_as_text_is_a_name_before_it_is_an_index():
         ("dog", "sequence of names"),
     ],
 )
-def test_a_class_that_is_not_there_is_refused(classes, said):
+def test_invalid_classes_are_refused(classes, message):
     data = dataclasses.replace(dataset(), class_names=("airplane", "ship", "dog"))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         subset(data, classes=classes)
 
 
@@ -173,7 +173,7 @@ def test_a_class_that_is_not_there_is_refused(classes, said):
     "sizes",
     [{"per_class": 1, "fraction": 0.5}, {"per_class": 0}, {"fraction": 0}, {"fraction": 1.1}],
 )
-def test_a_subset_of_no_sense_is_refused(sizes):
+def test_an_invalid_subset_is_refused(sizes):
     with pytest.raises(ValueError):
         subset(dataset(), **sizes)
 
@@ -190,7 +190,7 @@ def test_statistics_are_those_of_the_subset():
     assert part.statistics == compute_statistics(part)
 
 
-def test_splits_mark_their_parts_and_leave_the_data_sets_they_were_given():
+def test_splits_mark_copies_of_their_parts():
     data = dataset()
     splits = Splits(data, data, data)
     marks = [part.part for part in (splits.train, splits.validation, splits.test)]
