@@ -172,7 +172,7 @@ def part_size(total: int, size: float | int, what: str) -> int:
     if size == 0:
         raise ValueError(
             f"{what} must have at least one example, got a size of {size}. "
-            "None leaves an optional part out."
+            "None leaves it out, where the part is optional."
         )
     if not whole and not 0 < size < 1:
         raise ValueError(
