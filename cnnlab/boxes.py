@@ -8,12 +8,12 @@ import numpy as np
 def iou(boxes: Any, others: Any, xp: Any = np) -> Any:
     """Intersection over union of boxes ``[..., 4]`` that are broadcast: ``[...]``.
 
-    0 where they do not meet, and where both are empty.
+    0 for disjoint boxes, and where both are empty.
 
     Args:
       boxes: float ``[..., 4]``.
-      others: the same, such as ``boxes[:, None]`` and ``others[None]`` for each with each.
-      xp: ``numpy``, or ``jax.numpy`` within a program.
+      others: the same; ``iou(boxes[:, None], others[None])`` compares all pairs.
+      xp: ``numpy``, or ``jax.numpy`` in a traced function.
     """
     low = xp.maximum(boxes[..., :2], others[..., :2])
     high = xp.minimum(boxes[..., 2:], others[..., 2:])
@@ -23,15 +23,15 @@ def iou(boxes: Any, others: Any, xp: Any = np) -> Any:
 
 
 def check_windows(windows: np.ndarray, image_size: tuple[int, int], stride: int) -> None:
-    """Refuses windows that cannot be pooled.
+    """Checks that windows can be pooled.
 
     Args:
       windows: ``[R, 4]``.
       image_size: height and width in pixels.
-      stride: pixels a cell of the features.
+      stride: pixels per cell of the features.
 
     Raises:
-      ValueError: if there is none, one reaches out of the image, or one is smaller than a cell.
+      ValueError: if there is no window, or one is not inside the image or smaller than a cell.
     """
     if windows.ndim != 2 or windows.shape[1] != 4 or not len(windows):
         raise ValueError(f"windows must be boxes [R, 4], R >= 1, got shape {windows.shape}.")

@@ -1,4 +1,4 @@
-"""Random keys: a run's seed, a stream's name and a step. No key is ever stored."""
+"""Random keys, made from a run's seed, a stream's name and a step. No key is stored."""
 
 import zlib
 
@@ -6,7 +6,7 @@ import jax
 
 
 def run_key(seed: int | jax.Array) -> jax.Array:
-    """The key that all randomness of a run with this seed comes from."""
+    """The key from which all randomness of a run with this seed is derived."""
     return jax.random.key(seed)
 
 

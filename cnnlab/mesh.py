@@ -21,10 +21,10 @@ def make_mesh(
     """A mesh over all devices of all processes.
 
     Args:
-      members: how many networks train at once.
-      member_axis: over how many devices the members are spread; the rest of the devices split the
-        batch. By default the largest number that divides both members and devices, since members
-        need no communication.
+      members: the number of networks that train at once.
+      member_axis: the number of devices that the members are spread over; the batch is split over
+        the others. By default the largest number that divides both members and devices, since
+        members need no communication.
       devices: all devices by default.
 
     Raises:
@@ -43,7 +43,7 @@ def make_mesh(
 
 
 def sharding(mesh: Mesh, *axes: str | tuple[str, ...] | None) -> NamedSharding:
-    """How an array lies: ``sharding(mesh, "member", None, "data")`` for ``[M, S, B, ...]``."""
+    """The layout of an array: ``sharding(mesh, "member", None, "data")`` for ``[M, S, B, ...]``."""
     return NamedSharding(mesh, PartitionSpec(*axes))
 
 
@@ -53,7 +53,7 @@ def place(value: np.ndarray, where: NamedSharding) -> jax.Array:
 
 
 def fetch(tree: Any) -> Any:
-    """Arrays as NumPy's, whole on every process, though each may hold only a part of them.
+    """NumPy arrays, whole on every process, of arrays that may be spread over processes.
 
     With several processes, all must call this with the same tree.
     """
@@ -69,9 +69,9 @@ def fetch(tree: Any) -> Any:
 
 
 def run_once_options(platform: str) -> dict[str, int]:
-    """Compiler options for a program that runs once or seldom, such as initialisation.
+    """Compiler options for a program that runs once or rarely, such as initialisation.
 
-    On a CPU it is compiled in a fifth of the time, to slower code; elsewhere as ever.
+    On a CPU it is compiled in a fifth of the time, to slower code; elsewhere as usual.
     """
     return {"xla_backend_optimization_level": 0} if platform == "cpu" else {}
 

@@ -14,7 +14,7 @@ from cnnlab.spelling import unknown
 def kernels(params: Any) -> Any:
     """A tree of booleans: True for the leaves named ``kernel``, which decay.
 
-    Biases and the scales of normalisation layers are left alone (He et al., CVPR 2019, 3.1).
+    Biases and the scales of normalisation layers do not decay (He et al., CVPR 2019, 3.1).
     """
 
     def is_kernel(path: tuple[Any, ...], leaf: Any) -> bool:
@@ -87,7 +87,7 @@ def adamw(
 ) -> optax.GradientTransformation:
     """Adam with decoupled weight decay on kernels (Loshchilov & Hutter, ICLR 2019).
 
-    Kernels shrink by ``rate * weight_decay`` at each step, whatever their gradients.
+    Kernels shrink by ``rate * weight_decay`` at each step, independent of their gradients.
     """
     _check(learning_rate, weight_decay, clip)
     _check_betas(b1, b2)
@@ -138,7 +138,7 @@ def create(
             return make(learning_rate, b1=momentum, weight_decay=weight_decay, clip=clip)
         raise ValueError(unknown("optimiser", name, NAMES))
 
-    plain = rule(weight_decay)  # what it refuses is refused now, varied or not
+    plain = rule(weight_decay)  # made first, so that invalid numbers raise here, varied or not
     if not varied:
         return plain
 
@@ -152,7 +152,7 @@ HYPERPARAMETERS = ("learning_rate_factor", "weight_decay")
 
 
 def set_hyperparameters(opt_state: Any, values: Mapping[str, Sequence[float]]) -> Any:
-    """Gives each member hyperparameters of its own.
+    """Sets the hyperparameters of each member.
 
     Args:
       opt_state: of the members ``[M, ...]``, of a ``create(..., varied=True)``.
@@ -165,28 +165,28 @@ def set_hyperparameters(opt_state: Any, values: Mapping[str, Sequence[float]]) -
     for name, each in values.items():
         if name not in HYPERPARAMETERS:
             raise ValueError(unknown("hyperparameter", name, HYPERPARAMETERS))
-        found = optax.tree_utils.tree_get_all_with_path(opt_state, name)
-        if len(found) != 1:
+        leaves = optax.tree_utils.tree_get_all_with_path(opt_state, name)
+        if len(leaves) != 1:
             raise ValueError(
                 f"the optimizer has no {name} in its state: make it by create(..., varied=True)."
             )
-        ((_, old),) = found
+        ((_, old),) = leaves
         numbers = jnp.asarray(each, old.dtype)
         if numbers.shape != old.shape or not bool((numbers >= 0).all()):
             raise ValueError(
                 f"{name} must be a number >= 0 for each of {old.shape} members, got {list(each)}."
             )
-        # Laid out as before, so that one compiled program does for the first step and the others.
+        # Laid out as before, so that one compiled program serves the first step and the others.
         placed = jax.device_put(numbers, old.sharding)
         opt_state = optax.tree_utils.tree_set(opt_state, **{name: placed})
     return opt_state
 
 
 def keep_zeros() -> optax.GradientTransformation:
-    """Leaves every kernel weight that is exactly zero at zero: it was pruned.
+    """Keeps every kernel weight that is exactly zero, a pruned one, at zero.
 
-    The last in a chain. The pruned network itself says which weights are gone, so there is no mask
-    to carry: ``transfer.pruning.prune`` sets them to zero. A kernel that starts at zero stays so.
+    The last in a chain. No mask is needed, since ``transfer.pruning.prune`` sets pruned weights to
+    zero. A kernel that is initialised to zero stays zero.
 
     Source: Han et al., NIPS 2015, section 3; Frankle & Carbin, ICLR 2019.
     """
@@ -210,7 +210,7 @@ def _clipping(clip: float | None) -> tuple[optax.GradientTransformation, ...]:
 def _check(learning_rate: float | Schedule, weight_decay: Any, clip: float | None) -> None:
     if not callable(learning_rate) and not learning_rate > 0:
         raise ValueError(f"the learning rate must be positive, got {learning_rate}.")
-    # A member's own one is traced; set_hyperparameters has checked it.
+    # A member's own weight decay is traced; set_hyperparameters has checked it.
     if not isinstance(weight_decay, jax.core.Tracer) and not weight_decay >= 0:
         raise ValueError(f"weight_decay must be >= 0, got {weight_decay}.")
     if clip is not None and not clip > 0:

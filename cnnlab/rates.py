@@ -1,13 +1,13 @@
-"""Which parameters learn, and how fast: rules by name.
+"""The learning rate of each parameter, by rules on its name.
 
     rates = Rates((("(stem|stage1)/.*", 0.0), ("stage2/.*", 0.1), ("head/.*", 1.0)))
     recipe = dataclasses.replace(recipe, rates=rates)
     print(rates.table(params, learning_rate=0.01))
 
-A parameter that is frozen gets no gradient, no optimizer memory and no decay: the training step
-differentiates with respect to the others alone, and the optimizer never sees it. A module all of
-whose parameters are frozen runs as in evaluation. ``transfer.freezing`` makes such rules of the
-stages of a network.
+A frozen parameter has no gradient, no optimizer state and no decay: the training step
+differentiates with respect to the others alone, and the optimizer updates only those. A module all
+of whose parameters are frozen runs as in evaluation. ``transfer.freezing`` makes such rules from
+the stages of a network.
 
 Source: the list of patterns that must match every parameter is big_vision's (Beyer et al., 2022).
 """
@@ -29,19 +29,18 @@ from cnnlab.spelling import check_several, some
 class Rates:
     """A factor of the learning rate for every parameter; 0 freezes it.
 
-    The update that the optimizer gives is multiplied by the factor, which for every optimizer of
-    ``optim`` is the same as a learning rate so many times as high.
+    The optimizer's update is multiplied by the factor, which for every optimizer of ``optim`` is
+    the same as multiplying the learning rate by it.
 
     Attributes:
       rules: ``(pattern, factor)``: a regular expression that a parameter's whole path matches, such
         as "stage1/block0/conv1/kernel" or "stage[12]/.*", and a number >= 0. Every parameter must
         be matched by exactly one of them.
-      optional: the patterns that may match nothing, such as those of stages that may have no
-        parameters.
+      optional: the patterns that may match no parameter, such as those of stages that may have
+        none.
 
     Raises:
-      ValueError: without rules, for a pattern or factor that cannot be one, or one string for
-        ``optional``.
+      ValueError: without rules, for an invalid pattern or factor, or one string for ``optional``.
     """
 
     rules: tuple[tuple[str, float], ...]
@@ -68,8 +67,8 @@ class Rates:
         """The factor of every parameter, a tree like ``params``.
 
         Raises:
-          ValueError: where a parameter is matched by no rule or by several, a rule by no parameter,
-            or nothing would learn.
+          ValueError: if a parameter is matched by no rule or by several, a rule matches no
+            parameter, or all parameters are frozen.
         """
         return unflatten_dict(self._flat(params), sep="/")
 
@@ -83,7 +82,7 @@ class Rates:
         return unflatten_dict({path: flat[path] for path in flat if factors[path]}, sep="/")
 
     def merged(self, params: Any, trainable: Any) -> Any:
-        """``params`` with what has been learned in its place."""
+        """``params`` with the trainable part replaced by ``trainable``."""
         return _merged(params, trainable)
 
     def scaled(self, updates: Any, params: Any) -> Any:
@@ -96,7 +95,7 @@ class Rates:
         )
 
     def frozen_modules(self, params: Any) -> tuple[str, ...]:
-        """The largest modules that are frozen as a whole, such as "stage1" and "stage2/block0"."""
+        """The outermost modules that are wholly frozen, such as "stage1" and "stage2/block0"."""
         factors = self._flat(params)
         paths = {path: path.split("/") for path in factors}
         modules = {"/".join(p[:depth]) for p in paths.values() for depth in range(1, len(p))}
@@ -110,7 +109,7 @@ class Rates:
         return tuple(sorted(m for m in still if m.rpartition("/")[0] not in still))
 
     def table(self, params: Any, learning_rate: float | None = None) -> str:
-        """The rules as lines of text: how many arrays and parameters each has, and its rate.
+        """The rules as lines of text, with the numbers of arrays and parameters and the rate.
 
         Args:
           params: of one network, values or shapes.
@@ -122,8 +121,8 @@ class Rates:
         for pattern, factor in self.rules:
             own = [math.prod(leaf.shape) for path, leaf in flat.items() if _matches(pattern, path)]
             rate = factor if learning_rate is None else factor * learning_rate
-            said = "frozen" if factor == 0 else f"{rate:.4g}"
-            rows.append((pattern, str(len(own)), f"{sum(own):,}", said))
+            shown = "frozen" if factor == 0 else f"{rate:.4g}"
+            rows.append((pattern, str(len(own)), f"{sum(own):,}", shown))
         widths = [max(len(row[column]) for row in rows) for column in range(4)]
         return "\n".join(
             f"{row[0]:<{widths[0]}}  "
@@ -135,9 +134,9 @@ class Rates:
         """Path -> factor."""
         paths = list(flatten_dict(params, sep="/"))
         by_rule = [[path for path in paths if _matches(p, path)] for p, _ in self.rules]
-        found = collections.Counter(path for own in by_rule for path in own)
-        missed = [path for path in paths if not found[path]]
-        twice = [path for path in paths if found[path] > 1]
+        matches = collections.Counter(path for own in by_rule for path in own)
+        missed = [path for path in paths if not matches[path]]
+        twice = [path for path in paths if matches[path] > 1]
         empty = [
             pattern
             for (pattern, _), own in zip(self.rules, by_rule, strict=True)

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step, ready for any optax optimiser."""
+"""The learning rate as a function of the step, for any optax optimiser."""
 
 import itertools
 import math
@@ -28,8 +28,8 @@ def step(learning_rate: float, boundaries: Sequence[int], factor: float = 0.1) -
 
     Args:
       learning_rate: of the first steps, > 0.
-      boundaries: rising steps; the rate is already lower at the boundary itself.
-        Where two are the same step, as in a very short training, the factor applies twice.
+      boundaries: rising steps; the rate is already lower at the boundary itself. If two are the
+        same step, as in a very short training, the factor applies twice.
       factor: > 0; 0.1 in He et al. 2016, with boundaries at a half and three quarters.
 
     Raises:
@@ -59,7 +59,8 @@ def warmup(schedule: Schedule, steps: int) -> Schedule:
     """Rises linearly to ``schedule(steps)`` over ``steps`` steps, then follows ``schedule``.
 
     Step ``t < steps`` has the rate ``schedule(steps) * (t + 1) / (steps + 1)``, so that the first
-    step is not lost on a rate of zero. The warm-up counts: the schedule ends when it did.
+    step does not have a rate of zero. The schedule's steps are not shifted: it ends at the same
+    step as without warm-up.
 
     Source: Goyal et al., arXiv 1706.02677, 2017, section 2.2.
     """
@@ -73,7 +74,7 @@ def warmup(schedule: Schedule, steps: int) -> Schedule:
 
 
 def swa(learning_rate: float, steps: int, swa_learning_rate: float) -> Schedule:
-    """The rate of a training whose last weights are averaged: high, falling, then low for ever.
+    """The rate for stochastic weight averaging: high, then falling linearly, then constantly low.
 
     With ``t = step / steps`` and r the ratio of the two rates, the first is multiplied by 1 for
     t <= 0.5, by ``1 - (1 - r) (t - 0.5) / 0.4`` for t <= 0.9, and by r from there on, also beyond
@@ -81,8 +82,9 @@ def swa(learning_rate: float, steps: int, swa_learning_rate: float) -> Schedule:
 
     Args:
       learning_rate: of the first half, > 0.
-      steps: for the authors the step at which averaging begins; at 0.9 of it the rate has arrived.
-      swa_learning_rate: of the end, > 0 and at most ``learning_rate``; a fifth to a half there.
+      steps: in the paper the step at which averaging starts; from 0.9 of it the rate is low.
+      swa_learning_rate: the low rate, > 0 and at most ``learning_rate``; a fifth to a half of it in
+        the paper.
 
     Raises:
       ValueError: for numbers out of range.
@@ -102,16 +104,16 @@ def swa(learning_rate: float, steps: int, swa_learning_rate: float) -> Schedule:
 
 
 def cycle_lengths(total: int, cycles: int, growth: float = 1.0) -> tuple[int, ...]:
-    """How long each of some cycles is, in whole units that add up to ``total``.
+    """The lengths of cycles, integers that add up to ``total``.
 
     Args:
-      total: steps or epochs, whatever is to be divided.
-      cycles: how many, >= 1.
-      growth: 1 for cycles that differ by one unit at most, the longer ones first; above 1 each is
-        about so many times as long as the one before, and none is shorter than it.
+      total: the steps or epochs to divide.
+      cycles: the number of cycles, >= 1.
+      growth: 1 for cycles that differ by at most one unit, the longer ones first; above 1 each is
+        about ``growth`` times as long as the one before, and never shorter.
 
     Raises:
-      ValueError: if there is not a unit for every cycle, or a number is out of range.
+      ValueError: if a cycle would be empty, or a number is out of range.
     """
     if cycles < 1:
         raise ValueError(f"cycles must be at least 1, got {cycles}.")
@@ -123,7 +125,7 @@ def cycle_lengths(total: int, cycles: int, growth: float = 1.0) -> tuple[int, ..
     else:
         parts = [Fraction(growth) ** index for index in range(cycles)]
         lengths = [math.floor(total * part / sum(parts)) for part in parts]
-        # What rounding down has left, less than a unit a cycle, goes where it matters least.
+        # Rounding down leaves less than one unit per cycle, which the last, longest cycles get.
         left = total - sum(lengths)
         lengths = [n + (index >= cycles - left) for index, n in enumerate(lengths)]
     if min(lengths) < 1:
@@ -141,13 +143,13 @@ def cosine_cycles(learning_rate: float, lengths: Sequence[int], final: float = 0
 
         final + (learning_rate - final) (1 + cos(pi T_cur / T_i)) / 2
 
-    (SGDR's equation 5). The first step of a cycle has the full rate; ``final`` itself is what the
-    schedule stays at after the last cycle. Where all lengths are equal and ``final`` is 0 this is
-    equation 2 of snapshot ensembles, for M cycles in T iterations t = 1, 2 ...:
+    (SGDR's equation 5). The first step of a cycle has the full rate; after the last cycle the rate
+    stays at ``final``. If all lengths are equal and ``final`` is 0 this is equation 2 of snapshot
+    ensembles, for M cycles in T iterations t = 1, 2 ...:
 
         a(t) = a0/2 (cos(pi mod(t - 1, ceil(T/M)) / ceil(T/M)) + 1)
 
-    There the last cycle is cut short where M does not divide T; those of ``cycle_lengths`` are not.
+    There the last cycle is cut short if M does not divide T; those of ``cycle_lengths`` are not.
 
     Args:
       learning_rate: at the beginning of each cycle, > 0.
@@ -179,7 +181,7 @@ def cosine_cycles(learning_rate: float, lengths: Sequence[int], final: float = 0
 
 
 def triangular_cycles(high: float, low: float, period: int) -> Schedule:
-    """Linearly down to ``low`` and up to ``high`` again in every ``period`` steps, for ever.
+    """Linearly down to ``low`` and up to ``high`` again in every ``period`` steps, without end.
 
     With iterations i = 1, 2 ..., a1 = ``high``, a2 = ``low``, c = ``period``:
 
@@ -188,7 +190,7 @@ def triangular_cycles(high: float, low: float, period: int) -> Schedule:
                (2 - 2 t) a2 + (2 t - 1) a1  for t > 1/2
 
     Fast geometric ensembles collect a network in the middle of each cycle, where the rate is the
-    lowest: after ``period / 2`` updates, and every ``period`` from there on. An odd period passes
+    lowest: after ``period / 2`` updates, and then every ``period`` updates. An odd period passes
     ``low`` between two steps.
 
     Args:
@@ -214,19 +216,19 @@ def triangular_cycles(high: float, low: float, period: int) -> Schedule:
 
 
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
-    """One schedule after the other, each counting its steps from where it begins.
+    """Schedules one after the other, each counting its steps from its own start.
 
     Args:
       schedules: one or more.
-      boundaries: the first step of each of them but the first one, rising, >= 1.
+      boundaries: the first step of each schedule but the first, rising, >= 1.
 
     Raises:
-      ValueError: if there is not one boundary less than schedules, or they do not rise.
+      ValueError: if the boundaries are not one fewer than the schedules, or do not rise.
     """
     if not schedules or len(boundaries) != len(schedules) - 1:
         raise ValueError(
-            f"{len(schedules)} schedules were given with {len(boundaries)} boundaries: between two "
-            "schedules there must be one."
+            "there must be one boundary between two schedules, got "
+            f"{len(schedules)} schedules and {len(boundaries)} boundaries."
         )
     if any(before >= after for before, after in itertools.pairwise([0, *boundaries])):
         raise ValueError(f"boundaries must be rising steps >= 1, got {list(boundaries)}.")
@@ -252,9 +254,9 @@ def create(
       name: "constant", "step", "cosine" or "swa".
       learning_rate: the highest rate.
       total_steps: the length of the training.
-      warmup_steps: steps of a linear rise in front, part of ``total_steps``.
-      milestones: for "step", when the rate falls, as fractions of ``total_steps``.
-      factor: for "step", by how much.
+      warmup_steps: steps of a linear rise at the start, part of ``total_steps``.
+      milestones: for "step", the steps at which the rate falls, as fractions of ``total_steps``.
+      factor: for "step", the factor of the rate at each of them.
       swa_learning_rate: for "swa", the rate of the last quarter, whose weights are to be averaged;
         a fifth of ``learning_rate`` by default.
 

@@ -1,4 +1,4 @@
-"""Names in error messages: the nearest ones to one that is not known, a few of many."""
+"""Names in error messages: the known names nearest to an unknown one, the first few of many."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 def nearest(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x' or 'y'?"`` with the names nearest to ``name``, or ``""``."""
     plain = {n.lower().replace("-", "_"): n for n in known}
-    found = difflib.get_close_matches(name.lower().replace("-", "_"), plain, n=3, cutoff=0.6)
-    return f" Did you mean {' or '.join(repr(plain[f]) for f in found)}?" if found else ""
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), plain, n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(plain[n]) for n in near)}?" if near else ""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -18,17 +18,17 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def some(names: Iterable[str], limit: int = 6) -> str:
-    """The first of many names, and how many more there are: ``a, b and 3 more``."""
+    """The first of many names and the number of the others: ``a, b and 3 more``."""
     names = list(names)
-    rest = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + rest
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def check_several(what: str, names: Iterable[str]) -> None:
-    """Refuses one string where several are expected: its letters would be taken for them.
+    """Refuses one string where several are expected, since its letters would be taken for them.
 
     Raises:
-      ValueError: then, with what to write.
+      ValueError: for a string, with the tuple to write instead.
     """
     if isinstance(names, str):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Parts shared by unpicklers that run nothing: a refusal, and stand-ins for permitted names."""
+"""Shared by the unpicklers that run no code of a file: an error, and stand-ins for its names."""
 
 import pickle
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 
 class RefusedError(pickle.UnpicklingError):
-    """The file asks for what its kind has no need of, or holds something else."""
+    """The pickle names a function that files of its kind do not need, or is of another kind."""
 
 
 class StandIn:

@@ -97,8 +97,8 @@ fetched = mesh.fetch(tree)
 assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(fetched))
 assert (fetched["spread"] == value).all()
 assert fetched["own"].shape == (2,) and fetched["host"].shape == (3,)
-for begun in (spread, value):  # as fit places what it begins from
-    assert (mesh.fetch(jax.device_put(begun, spread.sharding)) == value).all()
+for initial in (spread, value):  # as fit places initial states
+    assert (mesh.fetch(jax.device_put(initial, spread.sharding)) == value).all()
 state = TrainState(np.zeros(2, np.int32), {"kernel": spread}, {}, (), None)
 assert (average([state, state]).params["kernel"] == value).all()
 """
@@ -118,5 +118,5 @@ def test_members_spread_over_processes_are_fetched_whole(device_environment):
         for number in range(2)
     ]
     for process in running:
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 0, said[-3000:]
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors[-3000:]

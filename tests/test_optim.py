@@ -114,7 +114,7 @@ def test_the_first_update_has_the_schedules_rate_at_step_zero(make):
 
 @pytest.mark.parametrize("make", [optim.sgd, optim.adam, optim.adamw])
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"learning_rate": 0.0}, "learning rate must be positive, got 0.0"),
         ({"learning_rate": float("nan")}, "learning rate must be positive"),
@@ -122,8 +122,8 @@ def test_the_first_update_has_the_schedules_rate_at_step_zero(make):
         ({"clip": 0.0}, "clip must be a positive norm or None, got 0.0"),
     ],
 )
-def test_numbers_out_of_range_are_refused(make, arguments, said):
-    with pytest.raises(ValueError, match=said):
+def test_numbers_out_of_range_are_refused(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
         make(**{"learning_rate": 0.1, **arguments})
 
 
@@ -155,11 +155,11 @@ def test_weights_that_are_zero_stay_so_and_the_others_do_not(quick_jit):
             params = optax.apply_updates(params, updates)
         return params
 
-    found = twice(params)
-    assert (np.asarray(found["kernel"]) == 0).tolist() == [[True, False], [False, True]]
+    updated = twice(params)
+    assert (np.asarray(updated["kernel"]) == 0).tolist() == [[True, False], [False, True]]
     first = 1 - 0.1 * 1.01
     wanted = first - 0.1 * (0.9 * 1.01 + 1 + 0.01 * first)
-    np.testing.assert_allclose(found["kernel"][0, 1], wanted, rtol=1e-6)
-    np.testing.assert_allclose(found["bias"], [-0.29, -0.29], rtol=1e-6)
+    np.testing.assert_allclose(updated["kernel"][0, 1], wanted, rtol=1e-6)
+    np.testing.assert_allclose(updated["bias"], [-0.29, -0.29], rtol=1e-6)
     with pytest.raises(ValueError, match="needs the parameters"):
         optim.keep_zeros().update(gradient, optax.EmptyState())

@@ -67,12 +67,12 @@ def test_rules_that_miss_double_match_nothing_or_freeze_all_are_refused(rules, m
         (((".*", float("inf")),), "finite"),
     ],
 )
-def test_what_cannot_be_a_rule_is_refused(rules, message):
+def test_invalid_rules_are_refused(rules, message):
     with pytest.raises(ValueError, match=message):
         Rates(rules)
 
 
-def test_the_table_says_how_many_learn_at_which_rate():
+def test_the_table_has_the_number_and_rate_of_the_parameters_of_each_rule():
     lines = Rates(((BODY, 0.0), ("head/.*", 0.1))).table(PARAMS, 0.01).splitlines()
     assert lines[0].split() == ["parameters", "arrays", "numbers", "rate"]
     assert lines[1].split() == [BODY, "6", "18", "frozen"]

@@ -101,7 +101,7 @@ def test_growing_cycles_are_optax_s_restarts():
     np.testing.assert_allclose(rates(ours, range(25)), rates(theirs, range(25)), rtol=1e-5)
 
 
-def test_cycles_begin_at_the_rate_and_rest_at_the_final_one_behind_the_last():
+def test_cycles_start_at_the_rate_and_stay_at_the_final_one_after_the_last():
     schedule = schedules.cosine_cycles(0.4, (4, 2), final=0.1)
     got = rates(schedule, [0, 2, 4, 5, 6, 100])
     np.testing.assert_allclose(got, [0.4, 0.25, 0.4, 0.25, 0.1, 0.1], rtol=1e-6)
@@ -213,7 +213,7 @@ def test_create_makes_what_the_functions_make(name):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: schedules.constant(0.0), "learning rate must be positive, got 0.0"),
         (lambda: schedules.cosine(-1.0, 5), "learning rate must be positive"),
@@ -241,12 +241,12 @@ def test_create_makes_what_the_functions_make(name):
         (lambda: schedules.triangular_cycles(0.1, 0.2, 4), "low at most high, got low=0.2"),
         (lambda: schedules.triangular_cycles(0.1, 0.0, 4), "rates must be positive"),
         (lambda: schedules.triangular_cycles(0.1, 0.1, 1), "period must be at least 2 steps"),
-        (lambda: schedules.join([], []), "0 schedules were given with 0 boundaries"),
+        (lambda: schedules.join([], []), "got 0 schedules and 0 boundaries"),
         (lambda: schedules.join([schedules.constant(1.0)], [3]), "1 schedules .* 1 boundaries"),
         (lambda: schedules.join([schedules.constant(1.0)] * 3, [3, 3]), r"rising .* got \[3, 3\]"),
         (lambda: schedules.join([schedules.constant(1.0)] * 2, [0]), r"rising .* got \[0\]"),
     ],
 )
-def test_what_is_no_schedule_is_refused(make, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_schedules_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
         make()

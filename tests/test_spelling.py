@@ -1,4 +1,4 @@
-"""What errors say of names."""
+"""Names in error messages."""
 
 import pytest
 

@@ -1,13 +1,14 @@
 """Image transformations on the device: pure functions ``(key, images) -> images``.
 
-Every transformation is a value made once from its settings and then called; each example gets a key
-of its own, so that what happens to an image does not depend on how a batch is spread over devices.
+Every transformation is made once from its settings and then called; each example gets its own key,
+so that the result for an image does not depend on how a batch is distributed over devices.
 
     augmentation = augment.compose(augment.flip(), augment.crop(padding=4), augment.cutout(16))
     images = jax.jit(augmentation)(key, images)
 
+No augmentation is ``augment.identity``, which ``compose()`` returns: ``recipe.augments`` is false.
 Views for predictions at test time are in ``views``: ``augment.views.ten_crop(28)(images)``. Noise,
-masks and greyness for autoencoders are in ``corruption``.
+masks and grey images for autoencoders are in ``corruption``.
 """
 
 from cnnlab.augment import corruption, views

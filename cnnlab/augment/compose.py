@@ -1,4 +1,4 @@
-"""How transformations are applied to a batch and chained."""
+"""Applies transformations to a batch, and chains them."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,15 +12,15 @@ Transform = Callable[[jax.Array, jax.Array], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Spatial:
-    """A transformation that moves pixels: what is said of places, as masks do, is wrong after it.
+    """A transformation that moves pixels, after which masks and boxes no longer fit the image.
 
-    Wrap your own in it, and a training with annotations will refuse them.
+    Training with annotations refuses it. Wrap your own transformations in it if they move pixels.
     """
 
     transform: Transform
 
     def __call__(self, key: jax.Array, images: jax.Array) -> jax.Array:
-        """The images transformed."""
+        """The transformed images."""
         return self.transform(key, images)
 
 
@@ -35,10 +35,10 @@ def check_images(images: jax.Array) -> None:
 
 
 def per_example(transform_one: Callable[[jax.Array, jax.Array], jax.Array]) -> Transform:
-    """Lifts ``(key, image [H, W, C]) -> image`` to a batch, with an own key for every example.
+    """Applies ``(key, image [H, W, C]) -> image`` to a batch, with a separate key for each example.
 
-    Example ``i`` of the batch gets ``fold_in(key, i)``: a prefix of the batch is transformed in the
-    same way as the whole.
+    Example ``i`` of the batch gets ``fold_in(key, i)``: the transformation of a prefix of the batch
+    is a prefix of the transformed batch.
     """
 
     def transform(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -50,16 +50,19 @@ def per_example(transform_one: Callable[[jax.Array, jax.Array], jax.Array]) -> T
 
 
 def identity(key: jax.Array, images: jax.Array) -> jax.Array:
-    """The images as they are: no augmentation."""
+    """The images unchanged: no augmentation.
+
+    ``transform is identity`` is true for this and for ``compose()`` alone.
+    """
     del key
     return images
 
 
 def compose(*transforms: Transform) -> Transform:
-    """Applies ``transforms`` from left to right, each with a key of its own.
+    """Applies ``transforms`` from left to right, each with its own key.
 
-    ``compose()`` is ``identity`` itself. The k-th transformation gets ``fold_in(key, k)``. A chain
-    with a ``Spatial`` transformation in it is ``Spatial`` itself.
+    The k-th transformation gets ``fold_in(key, k)``. A chain with a ``Spatial`` transformation in
+    it is ``Spatial``; ``compose()``, without any, returns ``identity``.
     """
     if not transforms:
         return identity

@@ -1,8 +1,8 @@
-"""Noise, holes and lost colours: what a denoising or colouring network is shown.
+"""Noise, masked pixels and grey images: the inputs of denoising and colouring networks.
 
-Put after ``to_unit_range`` the amounts are fractions of the range from black to white. The clean
-images are then what the network is to give back (``Recipe.corrupt``). As augmentation they teach a
-classifier not to mind.
+After ``to_unit_range`` the amounts are fractions of the range from black to white. As
+``Recipe.corrupt`` the clean images are the targets; as augmentation a classifier becomes robust to
+the corruption.
 """
 
 import math
@@ -18,19 +18,19 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def gaussian_noise(deviation: float, *, within: tuple[float, float] | None = None) -> Transform:
-    """Adds noise of the normal distribution to every number of an image.
+    """Adds Gaussian noise to every pixel and channel of an image.
 
     Args:
       deviation: the noise's standard deviation, in the units of the images, >= 0.
-      within: (low, high) that the noisy images are cut off at; None lets them leave the range of
-        images, as is usual where a denoiser is measured, for the noise is then normal throughout.
+      within: (low, high) to clip the noisy images to; None for no clipping, which is usual for
+        measuring a denoiser, because the noise is then exactly Gaussian.
 
     Returns:
       ``(key, float images [N, H, W, C]) -> images`` of the same shape and dtype.
 
     Raises:
-      ValueError: for a deviation that is negative or not finite, or a range without extent; when
-        called, for images of whole numbers.
+      ValueError: for a deviation that is negative or not finite, or an empty range; when called,
+        for integer images.
 
     Source: Vincent et al., Stacked Denoising Autoencoders, JMLR 2010, section 3.3.
     """
@@ -51,11 +51,11 @@ def gaussian_noise(deviation: float, *, within: tuple[float, float] | None = Non
 
 
 def masking_noise(fraction: float, *, fill: float = 0.0) -> Transform:
-    """Covers pixels, each with the same probability and all its channels at once.
+    """Masks pixels, each with the same probability and in all its channels.
 
     Args:
-      fraction: of the pixels that are covered, in [0, 1].
-      fill: what they become, in the units of the images.
+      fraction: the probability that a pixel is masked, in [0, 1].
+      fill: the value of masked pixels, in the units of the images.
 
     Returns:
       ``(key, images [N, H, W, C]) -> images`` of the same shape and dtype.
@@ -76,11 +76,11 @@ def masking_noise(fraction: float, *, fill: float = 0.0) -> Transform:
 
 
 def salt_and_pepper(fraction: float, *, low: float = 0.0, high: float = 1.0) -> Transform:
-    """Turns pixels black or white, all channels of a pixel alike.
+    """Turns pixels black or white, in all their channels.
 
     Args:
-      fraction: of the pixels that are struck, in [0, 1]; a fair coin chooses between ``low`` and
-        ``high`` for each.
+      fraction: the probability that a pixel changes, in [0, 1]; ``low`` and ``high`` are equally
+        likely.
       low: black, in the units of the images.
       high: white.
 
@@ -96,30 +96,30 @@ def salt_and_pepper(fraction: float, *, low: float = 0.0, high: float = 1.0) -> 
     if not low < high:
         raise ValueError(f"low must be below high, got {low} and {high}.")
 
-    def struck(key: jax.Array, image: jax.Array) -> jax.Array:
+    def corrupted(key: jax.Array, image: jax.Array) -> jax.Array:
         where, which = jax.random.split(key)
         shape = (*image.shape[:2], 1)
         extremes = jnp.asarray([low, high], image.dtype)
         grain = extremes[jax.random.bernoulli(which, 0.5, shape).astype(jnp.int32)]
         return jnp.where(jax.random.bernoulli(where, float(fraction), shape), grain, image)
 
-    return per_example(struck)
+    return per_example(corrupted)
 
 
 def grey(*, keep_channels: bool = True, weights: Sequence[float] = LUMA) -> Transform:
-    """Takes the colours away; the key is not used.
+    """Removes the colours; the key is not used.
 
     Args:
-      keep_channels: give the grey value in each channel, so that a network for coloured images can
-        be shown it; if not, in one channel.
+      keep_channels: repeat the grey value in each channel, so that a network for coloured images
+        can read it; otherwise the result has one channel.
       weights: of the channels in the grey value, of sum 1.
 
     Returns:
       ``(key, float images [N, H, W, C]) -> [N, H, W, C]`` or ``[N, H, W, 1]``.
 
     Raises:
-      ValueError: for weights that do not sum to 1; when called, for images of whole numbers or of
-        another number of channels, such as grey ones, which have no colour to lose.
+      ValueError: for weights that do not sum to 1; when called, for integer images or images with
+        another number of channels, such as grey ones.
     """
     if not weights or abs(sum(weights) - 1) > 1e-6:
         raise ValueError(f"weights must sum to 1, got {tuple(weights)}.")
@@ -132,7 +132,7 @@ def grey(*, keep_channels: bool = True, weights: Sequence[float] = LUMA) -> Tran
         if channels != len(weights):
             raise ValueError(
                 f"images must have {len(weights)} channels, one for each weight, got shape "
-                f"{images.shape}. Grey images have no colours to take away."
+                f"{images.shape}. Grey images have no colours to remove."
             )
         value = images @ jnp.asarray(weights, images.dtype)[:, None]
         return jnp.broadcast_to(value, images.shape) if keep_channels else value
@@ -143,7 +143,7 @@ def grey(*, keep_channels: bool = True, weights: Sequence[float] = LUMA) -> Tran
 def _check_float(name: str, images: jax.Array) -> None:
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise ValueError(
-            f"{name} needs float images, got {images.dtype}: put it after to_unit_range() or "
+            f"{name} needs float images, got {images.dtype}: use it after to_unit_range() or "
             "normalize()."
         )
 

@@ -1,6 +1,6 @@
-"""Flip, padded random crop and cutout: where the pixels of a training image go.
+"""Random flip, padded random crop and cutout.
 
-All three keep shape and dtype, so they may stand before or after normalisation.
+All three keep shape and dtype, so they can be used before or after normalisation.
 """
 
 import jax
@@ -30,7 +30,7 @@ def flip(probability: float = 0.5) -> Transform:
 
 
 def crop(padding: int = 4, fill: float = 0.0) -> Transform:
-    """Pads each image by ``padding`` pixels on every side and cuts a window of the old size.
+    """Pads each image by ``padding`` pixels on every side and crops a window of the old size.
 
     Each of the ``(2 padding + 1)^2`` positions is equally likely.
 
@@ -60,8 +60,8 @@ def cutout(size: int, fill: float = 0.0) -> Transform:
 
     Args:
       size: the side of the square in pixels, >= 1; in the paper 16 for CIFAR-10, 8 for CIFAR-100.
-      fill: what the square is filled with, in the units of the images. The paper covers
-        normalised images with 0, which is the mean: put cutout after ``normalize``.
+      fill: the value of the square, in the units of the images. The paper covers normalised
+        images with 0, which is the mean: use cutout after ``normalize``.
 
     Raises:
       ValueError: if ``size`` is less than 1.

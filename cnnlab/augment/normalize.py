@@ -1,4 +1,4 @@
-"""From uint8 pixels to the float32 numbers that a network sees. These ignore their key."""
+"""From uint8 pixels to the float32 inputs of a network. The keys are not used."""
 
 from collections.abc import Sequence
 

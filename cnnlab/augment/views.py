@@ -1,7 +1,7 @@
 """Test-time views: several versions of the same images, whose predictions are averaged.
 
-The views of a batch are made at once and without chance; the dtype stays, so that they may stand
-before or after normalisation.
+The views of a batch are made together and without randomness; they keep the dtype, so they can be
+used before or after normalisation.
 
     from cnnlab.augment import views
 
@@ -18,12 +18,12 @@ from jax import numpy as jnp
 
 from cnnlab.augment.compose import check_images
 
-_SAME = "identity"  # not named in the names of products
+_SAME = "identity"  # left out of the names of products
 
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """``images [N, H, W, C] -> [V, N, h, w, C]``, pure, for uint8 or float; the dtype stays.
+    """``images [N, H, W, C] -> [V, N, h, w, C]``, pure, for uint8 or float; keeps the dtype.
 
     Attributes:
       names: one text for each of the V views.
@@ -47,7 +47,7 @@ class Views:
 
 
 def identity() -> Views:
-    """The images as they are: one view."""
+    """The images unchanged: one view."""
     return Views((_SAME,), lambda images: images[None])
 
 
@@ -59,13 +59,13 @@ def mirror() -> Views:
 def shifts(pixels: int) -> Views:
     """The images, and the same moved left, right, up and down by ``pixels``: five views.
 
-    What comes in at the edge repeats the border pixel.
+    The edge is filled by repeating the border pixels.
 
     Args:
       pixels: >= 1, and less than the height and the width.
 
     Raises:
-      ValueError: if ``pixels`` is less than 1 or, when called, leaves nothing of the images.
+      ValueError: if ``pixels`` is less than 1 or, when called, not less than height and width.
     """
     if pixels < 1:
         raise ValueError(f"pixels must be at least 1, got {pixels}.")
@@ -126,8 +126,8 @@ def ten_crop(size: int) -> Views:
 def scales(sizes: Sequence[int], crop: int) -> Views:
     """Ten crops at each of several scales.
 
-    The images are resized (linear, antialiased when they shrink) such that their shorter side has
-    so many pixels; the longer keeps the ratio. Resized uint8 images are rounded.
+    The images are resized (linear, antialiased when they shrink) to these lengths of their shorter
+    side, keeping the aspect ratio. Resized uint8 images are rounded.
 
     Args:
       sizes: of the shorter side in pixels, one or more.
@@ -154,7 +154,7 @@ def scales(sizes: Sequence[int], crop: int) -> Views:
 
 
 def product(first: Views, second: Views) -> Views:
-    """Every view of ``second`` of every view of ``first``: the second's vary fastest."""
+    """All views ``second`` of all views ``first``; those of ``second`` vary fastest."""
     names = tuple(
         ", ".join(name for name in pair if name != _SAME) or _SAME
         for pair in ((a, b) for a in first.names for b in second.names)

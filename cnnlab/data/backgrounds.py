@@ -15,7 +15,7 @@ def photographs(part: str = "train") -> np.ndarray:
 
     Args:
       part: "train", "validation" or "test": the left 384, the next 128 or the last 128 columns, so
-        that no pixel is behind scenes of two parts.
+        that no pixel is shared by the scenes of two parts.
 
     Returns:
       uint8 ``[2, 427, 384 or 128, 3]``.
@@ -33,17 +33,26 @@ def photographs(part: str = "train") -> np.ndarray:
 
 
 def window(generator: np.random.Generator, backgrounds: np.ndarray, size: int) -> np.ndarray:
-    """A part of one, half of them mirrored: float32 ``[S, S, C]`` in 0..255."""
+    """A random window of a random background, mirrored half the time.
+
+    Args:
+      generator: for the choices.
+      backgrounds: uint8 ``[B, H, W, C]``, H and W at least ``size``.
+      size: S.
+
+    Returns:
+      float32 ``[S, S, C]`` in 0..255.
+    """
     which = int(generator.integers(len(backgrounds)))
     top, left = (int(generator.integers(side - size + 1)) for side in backgrounds.shape[1:3])
-    found = backgrounds[which, top : top + size, left : left + size]
+    cut = backgrounds[which, top : top + size, left : left + size]
     if generator.random() < 0.5:
-        found = found[:, ::-1]
-    return found.astype(np.float32)
+        cut = cut[:, ::-1]
+    return cut.astype(np.float32)
 
 
 def texture(generator: np.random.Generator, size: int, channels: int) -> np.ndarray:
-    """Waves of three directions and lengths, on a slope, under noise: float32 [S, S, C]."""
+    """Waves of three directions and lengths, on a slope, with noise: float32 [S, S, C]."""
     rows, columns = np.mgrid[:size, :size].astype(np.float32) / size
     level = generator.uniform(70, 185, channels)
     image = np.broadcast_to(level, (size, size, channels)).astype(np.float32)
@@ -59,7 +68,7 @@ def texture(generator: np.random.Generator, size: int, channels: int) -> np.ndar
 
 
 def check(backgrounds: np.ndarray, size: int) -> None:
-    """Refuses backgrounds that scenes of ``size`` x ``size`` pixels cannot be cut from.
+    """Checks that scenes of ``size`` x ``size`` pixels can be cut from the backgrounds.
 
     Raises:
       ValueError: unless they are uint8 ``[B, H, W, C]``, H and W at least ``size``.

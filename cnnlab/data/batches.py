@@ -1,8 +1,8 @@
 """Batches behind one interface: resident on the devices, or streamed from the host.
 
-A *plan* says which example stands where: int32 ``[M, S, B]`` for M members, S steps, batches of B.
-An epoch's plan is a permutation from ``fold_in(seed, epoch)``, whatever the source, so that a
-position is a step and nothing else: any run goes on at any step.
+A *plan* holds the index of every example of every batch: int32 ``[M, S, B]`` for M members, S
+steps, batches of B. An epoch's plan is a permutation from ``fold_in(seed, epoch)``, the same for
+every source, so that a position is just a step, and any run can resume at any step.
 
 A compiled program takes a ``Window``, runs ``count`` steps from ``start`` and asks ``batch_at`` for
 each batch. A resident window is the whole data set with the epoch's plan; a streamed one holds the
@@ -24,7 +24,7 @@ from cnnlab.mesh import DATA, MEMBER, place, run_once_options, sharding
 
 Remainder = Literal["drop", "wrap"]
 
-WINDOW_BYTES = 2**28  # of streamed images and targets that lie on the devices for one call
+WINDOW_BYTES = 2**28  # of streamed images and targets on the devices, for one call
 
 
 class Batch(NamedTuple):
@@ -46,7 +46,7 @@ class Window(NamedTuple):
 
 
 class Source(Protocol):
-    """A data set that hands out windows."""
+    """A data set as windows."""
 
     def windows(self, plan: np.ndarray, first: int, steps: int) -> Iterator[Window]:
         """Windows of at most ``steps`` steps that cover ``plan`` from step ``first`` on."""
@@ -85,16 +85,16 @@ def training_plan(
 ) -> np.ndarray:
     """The order of one epoch for each seed: int32 ``[M, S, B]``.
 
-    Every example stands in it at most once ("drop"), or every example once and the first ones a
+    Every example is in it at most once ("drop"), or every example once and the first ones a
     second time to fill the last batch ("wrap").
 
     Args:
-      examples: how many there are.
+      examples: the number of examples.
       batch_size: examples in a step.
       seeds: one for each member.
-      epoch: which one.
+      epoch: the number of the epoch.
       remainder: see above.
-      subsets: int ``[M, n]``, which examples each member sees in an epoch, perhaps some of them
+      subsets: int ``[M, n]``, the examples that each member sees in an epoch, some of them perhaps
         several times; all by default.
     """
     if subsets is not None:
@@ -117,7 +117,7 @@ def evaluation_plan(examples: int, batch_size: int, members: int = 1) -> np.ndar
 
 
 class Resident:
-    """The whole data set on every device, as it is; batches are gathered inside the program."""
+    """The whole data set, uint8, on every device; batches are gathered inside the program."""
 
     def __init__(self, dataset: Dataset, mesh: Mesh) -> None:
         self._mesh = mesh
@@ -128,7 +128,7 @@ class Resident:
             self._targets = place(dataset.supervision, sharding(mesh))
 
     def windows(self, plan: np.ndarray, first: int, steps: int) -> Iterator[Window]:
-        """See ``Source``. The plan of the whole epoch travels once."""
+        """See ``Source``. The plan of the whole epoch is transferred once."""
         own = place(plan, sharding(self._mesh, MEMBER, None, DATA))
         for start in range(first, plan.shape[1], steps):
             count = min(steps, plan.shape[1] - start)
@@ -145,9 +145,9 @@ class Resident:
 
 
 class Streamed:
-    """Images read on the host by Grain, some steps ahead; for what does not fit on a device.
+    """Images read on the host by Grain, some steps ahead; for data that do not fit on a device.
 
-    Each process reads its own part of each batch only.
+    Each process reads only its own part of each batch.
     """
 
     def __init__(self, dataset: Dataset, mesh: Mesh, *, threads: int = 4, ahead: int = 8) -> None:
@@ -199,7 +199,7 @@ class Streamed:
 
 
 class _Steps:
-    """The steps of a plan as a random-access source, which is what Grain reads."""
+    """The steps of a plan as a random-access source for Grain."""
 
     def __init__(self, dataset: Dataset, plan: np.ndarray, first: int) -> None:
         self._dataset, self._plan, self._first = dataset, plan, first
@@ -246,7 +246,7 @@ def _check_rectangle(where: NamedSharding, shape: tuple[int, ...], local: tuple[
 
 
 def _local_block(where: NamedSharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The rectangle of an array of ``shape`` that lies on this process's devices."""
+    """The rectangle of an array of ``shape`` that is on this process's devices."""
     indices = where.addressable_devices_indices_map(shape).values()
     block = []
     for axis, size in enumerate(shape):

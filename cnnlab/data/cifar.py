@@ -68,13 +68,13 @@ def read(name: str, data_dir: Path) -> Parts:
     """The training and the test part of "cifar10" or "cifar100": images uint8 [N, 32, 32, 3].
 
     Args:
-      name: which of the two.
-      data_dir: the published folder or tar.gz, in either version, or the folder that either lies
-        in. A folder is taken before a tar.gz, and the binary version before the other.
+      name: "cifar10" or "cifar100".
+      data_dir: the published folder or tar.gz, in either version, or the folder that contains
+        either. A folder is preferred to a tar.gz, and the binary version to the other.
 
     Raises:
-      FileNotFoundError: if nothing of the kind is there, or a file is missing from it.
-      ValueError: if a file is truncated, damaged or another one; the file is named.
+      FileNotFoundError: if neither is there, or a file is missing from it.
+      ValueError: if a file is truncated, damaged or of another data set; the file is named.
     """
     layouts = [layout for layout in _LAYOUTS if layout.name == name]
     layout, place = _find(name, layouts, data_dir)
@@ -104,7 +104,7 @@ def read(name: str, data_dir: Path) -> Parts:
 
 def _find(name: str, layouts: list[_Layout], data_dir: Path) -> tuple[_Layout, Path]:
     if data_dir.is_file():
-        return _of_archive(name, layouts, data_dir), data_dir
+        return _archive_layout(name, layouts, data_dir), data_dir
     for folder in (data_dir, data_dir / name):
         for layout in layouts:
             for place in (folder / layout.folder, folder):
@@ -115,13 +115,13 @@ def _find(name: str, layouts: list[_Layout], data_dir: Path) -> tuple[_Layout, P
                 return layout, folder / layout.archive
     looked = ", ".join(x for layout in layouts for x in (f"{layout.folder}/", layout.archive))
     raise FileNotFoundError(
-        f"{name}: nothing of it in {data_dir}. Looked for {looked}, or the files of such a "
+        f"{name}: no files of it in {data_dir}. Looked for {looked}, or the files of such a "
         f"folder ({', '.join(layouts[0].files)}; {', '.join(layouts[1].files)}). Put the "
         "publisher's archive there; nothing is downloaded."
     )
 
 
-def _of_archive(name: str, layouts: list[_Layout], path: Path) -> _Layout:
+def _archive_layout(name: str, layouts: list[_Layout], path: Path) -> _Layout:
     for layout in layouts:
         if path.name == layout.archive:
             return layout
@@ -130,7 +130,7 @@ def _of_archive(name: str, layouts: list[_Layout], path: Path) -> _Layout:
             if file in layout.files:
                 return layout
     raise ValueError(
-        f"{path} holds nothing of {name}: it must be {' or '.join(x.archive for x in layouts)}."
+        f"{path} holds no file of {name}: it must be {' or '.join(x.archive for x in layouts)}."
     )
 
 
@@ -146,8 +146,8 @@ def _contents(layout: _Layout, place: Path) -> Iterator[tuple[str, str, bytes]]:
 def _members(
     path: Path, wanted: set[str], *, read: bool = True
 ) -> Iterator[tuple[str, str, bytes]]:
-    # One pass over the stream; nothing is written to disk. It is read to its end, because that is
-    # where gzip has its checksum, and by gzip, because tarfile does not look at that.
+    # One pass over the stream; nothing is written to disk. It is read to its end, where gzip has
+    # its checksum, and through gzip, because tarfile does not verify the checksum.
     try:
         with _uncompressed(path) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:

@@ -11,12 +11,14 @@ import dataclasses
 import hashlib
 import operator
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
+from cnnlab.spelling import unknown
+
 MEMORY_LIMIT = 2**30  # bytes of uint8 images that a source of files may hold in memory
-_CHUNK = 2**24  # bytes of images looked at together
+_CHUNK = 2**24  # bytes of images processed together
 
 Part = Literal["train", "validation", "test"]
 
@@ -45,9 +47,9 @@ class Images(Protocol):
 
 
 class LazyImages(abc.ABC):
-    """Images that are read when they are asked for.
+    """Images that are read on access.
 
-    A subclass sets ``shape`` to (N, H, W, C) and says how one image is read.
+    A subclass sets ``shape`` to (N, H, W, C) and defines how one image is read.
     """
 
     shape: tuple[int, ...]
@@ -59,7 +61,7 @@ class LazyImages(abc.ABC):
 
     @abc.abstractmethod
     def identity(self, indices: np.ndarray) -> Iterable[str]:
-        """Texts that tell these images from others without decoding them, for `fingerprint`."""
+        """Texts that identify these images without decoding them, for `fingerprint`."""
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -83,7 +85,7 @@ class Selection(LazyImages):
     def __init__(self, images: Images, indices: np.ndarray) -> None:
         self._images: Images = images
         self._indices: np.ndarray = indices
-        if isinstance(images, Selection):  # so that a row of selections costs one look-up
+        if isinstance(images, Selection):  # so that nested selections cost one look-up
             self._images = images._images
             self._indices = images._indices[indices]
         self.shape = (len(indices), *images.shape[1:])
@@ -133,18 +135,19 @@ class Dataset:
       images: uint8 [N, H, W, C], 0 to 255; a NumPy array or a lazy sequence (`Images`). N >= 1.
       labels: int32 [N], in [0, K).
       class_names: the K names, all different; a label is an index into them.
-      name: what the data set is called, such as "cifar10".
+      name: the name of the data set, such as "cifar10".
       statistics: of the training part that the data set belongs to, or None.
       targets: float32 [N, K], a teacher's logits for each example, or None.
-      annotations: [N, ...], what is true of each example besides its label, such as a mask [H, W]
+      annotations: [N, ...], ground truth of each example besides its label, such as a mask [H, W]
         or boxes [R, 5], or None. The loss gets them as it gets targets, but in evaluation, too.
-        Augmentation does not move them: one that moves pixels is refused.
-      part: which part of its data it is, "train", "validation" or "test", as ``Splits`` marks it;
-        None where it is not known. Examples that are taken from it are of the same part. No
-        checkpoint is chosen by a test part.
+        Augmentation does not move them, so one that moves pixels is refused.
+      part: the part of its data, "train", "validation" or "test", as ``Splits`` marks it; None
+        where it is not known. Examples that are taken from it are of the same part. No checkpoint
+        is chosen by a test part. Not part of the ``fingerprint``.
 
     Raises:
-      ValueError: where images, labels, class names, targets and annotations do not fit each other.
+      ValueError: where images, labels, class names, targets and annotations do not fit each other,
+        or for an unknown part.
     """
 
     images: Images
@@ -157,6 +160,8 @@ class Dataset:
     part: Part | None = None
 
     def __post_init__(self) -> None:
+        if self.part not in (None, *get_args(Part)):
+            raise ValueError(f"{self.name}: {unknown('part', str(self.part), get_args(Part))}")
         self._check_images()
         _check_labels(self.name, self.labels, len(self.images), self.class_names)
         channels = self.image_shape[-1]
@@ -224,7 +229,7 @@ class Parts:
       train: the training part, or all there is.
       test: the published test part, or None where there is none.
       validation: the published validation part, or None where there is none.
-      notes: what a reader of the results should know, in a few words each.
+      notes: remarks for the reader of the results, a few words each.
     """
 
     train: Dataset
@@ -236,8 +241,8 @@ class Parts:
 def compute_statistics(dataset: Dataset) -> Statistics:
     """Mean and standard deviation of each channel, and the mean image, of ``dataset``.
 
-    The sums are whole numbers, so the result does not depend on the order of the images, nor on
-    how they are read. Lazy images are decoded once, a few at a time.
+    The sums are integers, so the result does not depend on the order of the images, nor on how
+    they are read. Lazy images are decoded once, in chunks.
     """
     height, width, channels = dataset.image_shape
     total = np.zeros((height, width, channels), np.int64)
@@ -256,11 +261,11 @@ def compute_statistics(dataset: Dataset) -> Statistics:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """16 hexadecimal digits that tell this data from other data, the same in every process.
+    """16 hexadecimal digits that identify this data, the same in every process.
 
     Made from the images, the labels, the class names and, if there are any, targets or annotations.
-    Lazy images are not decoded: their file names and sizes (or the name of their record file) stand
-    for them, so a data set that is lazy and the same one in memory have different fingerprints.
+    Lazy images are not decoded: their file names and sizes (or the name of their record file) are
+    used instead, so a lazy data set and the same one in memory have different fingerprints.
     """
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((tuple(dataset.images.shape), dataset.class_names)).encode())
@@ -353,12 +358,12 @@ def _check_labels(name: str, labels: np.ndarray, count: int, class_names: tuple[
         raise ValueError(
             f"{name}: class names must be a tuple of different names, got {class_names!r}."
         )
-    wrong = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
-    if len(wrong):
+    invalid = np.flatnonzero((labels < 0) | (labels >= len(class_names)))
+    if len(invalid):
         raise ValueError(
             f"{name}: labels must be in 0..{len(class_names) - 1} (there are {len(class_names)} "
-            f"class names), got {labels[wrong[0]]} for example {wrong[0]}"
-            f"{f' and {len(wrong) - 1} more like it' if len(wrong) > 1 else ''}."
+            f"class names), got {labels[invalid[0]]} for example {invalid[0]}"
+            f"{f' and {len(invalid) - 1} more like it' if len(invalid) > 1 else ''}."
         )
 
 
@@ -368,8 +373,8 @@ def _check_targets(name: str, targets: np.ndarray, shape: tuple[int, int]) -> No
         got = f"{getattr(targets, 'dtype', type(targets).__name__)} of shape {np.shape(targets)}"
         raise ValueError(
             f"{name}: targets must be finite float32 logits [N, K], here {list(shape)}, got {got}. "
-            "A teacher must have seen the same examples in the same order, and tell the same "
-            "classes apart."
+            "The teacher must have the same classes and have been applied to the same examples in "
+            "the same order."
         )
 
 
@@ -388,6 +393,6 @@ def _check_annotations(
         )
     if targets is not None:
         raise ValueError(
-            f"{name}: a data set has a teacher's targets or annotations, which the loss gets in "
-            "their place: got both."
+            f"{name}: a data set has either a teacher's targets or annotations, since the loss "
+            "takes one of them: got both."
         )

@@ -1,4 +1,4 @@
-"""Activations in the place of images, for what is trained after a frozen front."""
+"""Activations in place of images, to train the later stages of a network whose front is frozen."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from cnnlab.data.dataset import Dataset
 class Features(Dataset):
     """A data set whose images are activations: float16 or float32 [N, ...], of any rank from 2.
 
-    What trains on it is the rest of a network, ``Network.tail``; ``transfer.cache`` makes them.
+    The later stages of a network, ``Network.tail``, train on it; ``transfer.cache`` makes them.
     """
 
     @property

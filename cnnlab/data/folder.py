@@ -1,4 +1,4 @@
-"""Images from folders: a folder for each class, or ``train/`` and ``val/`` over such folders.
+"""Images from folders: a folder for each class, or ``train/`` and ``val/`` with such folders.
 
 Files are decoded with Pillow to RGB. As in torchvision and Keras, an orientation that a camera
 noted in the file (EXIF) is not applied.
@@ -27,13 +27,13 @@ _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 class FolderImages(LazyImages):
-    """Image files, decoded when they are asked for: uint8 [H, W, 3].
+    """Image files, decoded on access: uint8 [H, W, 3].
 
     Args:
-      root: the folder that the names start from.
-      files: their paths under it, N of them.
-      size: (H, W), what every image becomes: resized so that it just covers this, then cut to it
-        at the centre. An image of that size is taken as it is.
+      root: the folder that the files are in.
+      files: their N paths, relative to it.
+      size: (H, W) of every image: it is resized so that it just covers this, then cropped to it at
+        the centre. An image of that size is not changed.
     """
 
     def __init__(self, root: Path, files: Sequence[str], size: tuple[int, int]) -> None:
@@ -51,7 +51,7 @@ class FolderImages(LazyImages):
         return read_image(self._root / self._files[index], (height, width))
 
     def identity(self, indices: np.ndarray) -> Iterable[str]:
-        """The size that images become; each file's path and bytes."""
+        """The size of the decoded images; each file's path and bytes."""
         yield repr(self.shape[1:])
         for i in indices:
             file = self._files[i]
@@ -76,13 +76,13 @@ def read(
 ) -> Parts:
     """The images under ``root``: png, jpg, jpeg, bmp, webp and gif (its first frame).
 
-    With ``train/`` in it, ``test/`` is the test part, or where there is none ``val/`` (or
-    ``valid/``, ``validation/``); with all three, ``val/`` is the validation part. Sub-folders of a
-    class folder belong to it; hidden files and files of other kinds are passed over.
+    With ``train/`` in it, ``test/`` is the test part, or without one ``val/`` (or ``valid/``,
+    ``validation/``); with all three, ``val/`` is the validation part. Sub-folders of a class
+    folder belong to it; hidden files and files of other kinds are ignored.
 
     Args:
       root: the folder.
-      image_size: what images become, a side or (H, W); may be left out if all are of one size.
+      image_size: the size to give the images, a side or (H, W); not needed if all are of one size.
       on_unreadable: "error", or "skip" to leave unreadable files out and count them in the notes.
       memory_limit: parts of more bytes than this are decoded on access instead of once.
 
@@ -95,7 +95,7 @@ def read(
     if on_unreadable not in ("error", "skip"):
         raise ValueError(f"on_unreadable must be 'error' or 'skip', got {on_unreadable!r}.")
     if not root.is_dir():
-        raise FileNotFoundError(f"folder: {root} must be a folder of images, but is none.")
+        raise FileNotFoundError(f"folder: {root} must be a folder of images, but it is not.")
     places = _places(root)
     listings = {part: _listing(place) for part, place in places.items()}
     for part, listing in listings.items():
@@ -189,42 +189,42 @@ def _check_same_classes(
     places: dict[str, Path], part: str, train: _Listing, other: _Listing
 ) -> None:
     lacking = sorted(set(train.class_names) - set(other.class_names))
-    foreign = sorted(set(other.class_names) - set(train.class_names))
-    if lacking or foreign:
-        said = [f"lacks {', '.join(lacking)}"] if lacking else []
-        said += [f"has {', '.join(foreign)}, which training lacks"] if foreign else []
+    added = sorted(set(other.class_names) - set(train.class_names))
+    if lacking or added:
+        differences = [f"lacks {', '.join(lacking)}"] if lacking else []
+        differences += [f"has {', '.join(added)}, which training lacks"] if added else []
         raise ValueError(
             f"{places[part]} must have the class folders of {places['train']}; it "
-            f"{' and '.join(said)}."
+            f"{' and '.join(differences)}."
         )
 
 
 def _common_size(
     places: dict[str, Path], listings: dict[str, _Listing], on_unreadable: str, skipped: list[str]
 ) -> tuple[int, int]:
-    # From the headers; nothing is decoded.
-    size, first = None, None
+    # From the headers, without decoding.
+    common, first = None, None
     for part, listing in listings.items():
         for file in listing.files:
             path = places[part] / file
             try:
-                found = _header_size(path)
+                size = _header_size(path)
             except ValueError:
                 if on_unreadable == "error":
                     raise
                 skipped.append(str(path))
                 continue
-            if size is None:
-                size, first = found, path
-            elif found != size:
+            if common is None:
+                common, first = size, path
+            elif size != common:
                 raise ValueError(
                     f"images must be of one size, or image_size must be given: {first} is "
-                    f"{size[0]} x {size[1]} (H x W), {path} is {found[0]} x {found[1]}. "
-                    "Pass image_size, a side or (H, W), to resize and cut them."
+                    f"{common[0]} x {common[1]} (H x W), {path} is {size[0]} x {size[1]}. "
+                    "Pass image_size, a side or (H, W), to resize and crop them."
                 )
-    if size is None:
+    if common is None:
         raise ValueError(f"none of the images under {places['train']} can be read.")
-    return size
+    return common
 
 
 def _dataset(
@@ -271,11 +271,11 @@ def _header_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """The image in a file: uint8 [H, W, 3], as :class:`FolderImages` gives it.
+    """The image in a file: uint8 [H, W, 3], as in ``FolderImages``.
 
     Args:
       path: of a file of 8 bits a channel that Pillow reads; grey becomes RGB.
-      size: (H, W): resized so that it just covers this, then cut to it at the centre.
+      size: (H, W): it is resized so that it just covers this, then cropped to it at the centre.
 
     Raises:
       ValueError: if the file cannot be decoded; it is named.
@@ -285,7 +285,7 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     with _opened(path) as image:
         try:
             image.load()
-        except Exception as error:  # decoders raise whatever their format's damage leads them to
+        except Exception as error:  # a decoder can raise anything on a damaged file
             raise _unreadable(path, error) from error
         if image.mode in _DEEP_MODES:
             raise ValueError(
@@ -315,6 +315,6 @@ def _opened(path: Path) -> PIL.Image.Image:
 def _unreadable(path: Path, error: Exception) -> ValueError:
     reason = "no image that Pillow knows" if "identify" in str(error) else str(error)
     return ValueError(
-        f"{path} cannot be read as an image: {reason}. Mend or remove the file; of an "
+        f"{path} cannot be read as an image: {reason}. Repair or remove the file; in an "
         "image folder, on_unreadable='skip' leaves such files out."
     )

@@ -27,7 +27,7 @@ _FOLDERS = {
     "mnist": ("mnist", "MNIST/raw", "MNIST"),
     "fashion_mnist": ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw", "FashionMNIST"),
 }
-# Both data sets come under the same file names; the first labels tell them apart.
+# Both data sets have the same file names; the first labels distinguish them.
 _FIRST_LABELS = {
     "mnist": (5, 0, 4, 1, 9, 2, 1, 3, 1, 4),
     "fashion_mnist": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
@@ -40,12 +40,12 @@ def read(name: str, data_dir: Path) -> Parts:
     """The training and the test part of "mnist" or "fashion_mnist".
 
     Args:
-      name: which of the two.
+      name: "mnist" or "fashion_mnist".
       data_dir: the folder that holds the four files, or its parent.
 
     Raises:
-      FileNotFoundError: if a file is not there; the names that were looked for are listed.
-      ValueError: if a file is truncated, damaged or another one; the file is named.
+      FileNotFoundError: if a file is missing; the names that were tried are listed.
+      ValueError: if a file is truncated, damaged or of another data set; the file is named.
     """
     train = _part(name, data_dir, "train")
     test = _part(name, data_dir, "t10k")
@@ -56,7 +56,7 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     """The uint8 array of ``ndim`` dimensions in an IDX file, plain or gzipped.
 
     Raises:
-      ValueError: if the file is not that; it is named, with what was expected.
+      ValueError: for any other file, which is named with what was expected.
     """
     data = _uncompressed(path)
     if len(data) < 4 or data[:2] != b"\0\0":
@@ -64,12 +64,12 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
             f"{path} is no IDX file: it must begin with the bytes 00 00 08 {ndim:02x} (or be "
             f"gzipped), got {data[:4].hex(' ') or 'an empty file'}."
         )
-    kind, found = data[2], data[3]
-    if kind != 8 or found != ndim:
+    kind, axes = data[2], data[3]
+    if kind != 8 or axes != ndim:
         raise ValueError(
             f"{path} must hold {_KINDS.get(ndim, 'an array')}: unsigned bytes (type 08) in {ndim} "
-            f"dimensions, got type {kind:02x} in {found} dimensions"
-            f"{f' ({_KINDS[found]})' if found in _KINDS else ''}."
+            f"dimensions, got type {kind:02x} in {axes} dimensions"
+            f"{f' ({_KINDS[axes]})' if axes in _KINDS else ''}."
         )
     header = 4 + 4 * ndim
     if len(data) < header:
@@ -79,8 +79,8 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     if len(data) - header != expected:
         state = "truncated" if len(data) - header < expected else "damaged"
         raise ValueError(
-            f"{path} is {state}: its header says {' x '.join(map(str, shape))} = {expected} bytes "
-            f"of data, got {len(data) - header}."
+            f"{path} is {state}: its header declares {' x '.join(map(str, shape))} = {expected} "
+            f"bytes of data, got {len(data) - header}."
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
 

@@ -3,8 +3,7 @@
 The arrays may be called ``images``, ``labels``; or ``x_train``, ``y_train``, ``x_test``,
 ``y_test`` (as Keras does); or ``train_images``, ``train_labels``, ``test_images``,
 ``test_labels``. Test arrays may be missing; ``x_val``, ``y_val`` or ``val_images``,
-``val_labels`` are a validation part.
-``class_names`` is optional.
+``val_labels`` are a validation part. ``class_names`` is optional.
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ _KEYS = {
 def read(path: Path) -> Parts:
     """The parts in the file at ``path``.
 
-    Images are uint8 [N, H, W, C] or [N, H, W], which gets a channel axis; labels are whole numbers
-    [N] or [N, 1]. Without ``class_names`` the classes are "0", "1" and so on. Objects that would
-    need unpickling are refused.
+    Images are uint8 [N, H, W, C] or [N, H, W], which gets a channel axis; labels are integers [N]
+    or [N, 1]. Without ``class_names`` the classes are "0", "1" and so on. Arrays of objects, which
+    would need unpickling, are refused.
 
     Raises:
       FileNotFoundError: if there is no file.
-      ValueError: if the file is damaged or no .npz, or its arrays are not as said; it is named.
+      ValueError: if the file is damaged or no .npz, or has other arrays; it is named.
     """
     if not path.is_file():
         raise FileNotFoundError(f"npz: {path} must be a .npz file, but there is no such file.")
     arrays = _arrays(path)
-    found = {part: _pair(path, arrays, part) for part in _KEYS}
-    if found["train"] is None:
+    pairs = {part: _pair(path, arrays, part) for part in _KEYS}
+    if pairs["train"] is None:
         wanted = "; ".join(" and ".join(pair) for pair in _KEYS["train"])
         raise ValueError(f"{path} must hold {wanted}; got {', '.join(arrays) or 'no array'}.")
-    names = _class_names(path, arrays, [pair[1] for pair in found.values() if pair])
+    names = _class_names(path, arrays, [pair[1] for pair in pairs.values() if pair])
     parts = {
-        part: _dataset(path, part, pair, names) if pair else None for part, pair in found.items()
+        part: _dataset(path, part, pair, names) if pair else None for part, pair in pairs.items()
     }
     assert parts["train"] is not None
     notes = (f"the test part of {path.name}",) if parts["test"] else ()

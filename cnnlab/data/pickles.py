@@ -1,7 +1,7 @@
-"""Reads the pickles of the CIFAR data sets without running anything that a pickle names.
+"""Reads the pickles of the CIFAR data sets without running any function that a pickle names.
 
 A pickle can call any function that it names. These files need four names, to rebuild an array of
-bytes; here each of the four is a stand-in that checks what it is given, and every other name is
+bytes; here each of the four is a stand-in that checks its arguments, and every other name is
 refused. Files written by Python 2 (`numpy.core.multiarray`) and Python 3 (`numpy._core.multiarray`,
 `_codecs.encode`) are both read.
 """
@@ -28,14 +28,14 @@ def load(data: bytes, file: str) -> Any:
       file: its name, for errors.
 
     Raises:
-      ValueError: if the pickle names anything but what such arrays need (nothing of it is run),
-        or is damaged; the file and the name are given.
+      ValueError: if the pickle names a function that such arrays do not need (it is not run), or
+        is damaged; the message has the file and the name.
     """
     try:
         return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())
     except RefusedError as error:
         raise ValueError(f"{file}: {error}") from None
-    except Exception as error:  # a damaged pickle can fail in any of the operations it is made of
+    except Exception as error:  # a damaged pickle can fail in any of its operations
         raise ValueError(
             f"{file} is truncated, damaged or no pickle of a CIFAR batch: {error}. "
             "Fetch the file again from its publisher."
@@ -51,7 +51,7 @@ class _Dtype:
             raise RefusedError(f"arrays must be of bytes (u1), got {self.code!r}.")
 
     def __setstate__(self, state: Any) -> None:
-        """The byte order and the like, which bytes have no use for."""
+        """Ignores the byte order and the like, which bytes do not have."""
 
 
 class _Array:
@@ -71,7 +71,7 @@ class _Array:
 
 
 def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
-    # How Python 3 writes bytes for the protocols that have none; pickle never uses another codec.
+    # Python 3 writes bytes this way for the protocols without them; pickle uses no other codec.
     if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
         raise RefusedError(f"the pickle encodes text as {encoding!r}; only latin1 is needed.")
     return text.encode("latin1")

@@ -1,14 +1,14 @@
-"""Scenes: real digits on textures or photographs, whose masks and boxes are known to the pixel.
+"""Scenes: real digits on textures or photographs, with exact masks and boxes.
 
-A digit's image is cut to its ink, brought to a random size, and blended into a background in a
+A digit's image is cropped to its ink, resized to a random size, and blended into a background in a
 random colour; its mask is where the ink of the resized image is over a threshold. So the shapes are
-those of handwriting, and nothing about where they are was drawn by hand.
+those of handwriting, and no mask or box was drawn by hand.
 
     train = compose(splits.train, count=500, size=64, backgrounds=photographs("train"), seed=0)
     test = compose(splits.test, count=200, size=64, backgrounds=photographs("test"), seed=1)
 
-Digits of the training part and of the test part stay apart if each is composed from its own, and
-so do the backgrounds: ``backgrounds.photographs`` gives each part a strip of its own.
+Compose each part from digits of that part, so that no digit is in two parts. The same holds for
+backgrounds: ``backgrounds.photographs`` has a separate strip for each part.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnnlab.data import backgrounds as background_images
+from cnnlab.data.backgrounds import check, texture, window
 from cnnlab.data.dataset import Dataset, compute_statistics
 from cnnlab.spelling import unknown
 
 BACKGROUND = "background"  # the name of class 0 of a mask
 
-_SMALLEST = 5  # pixels that the longer side of a digit must have to be told from another
-_TRIES = 40  # places for one digit, and fresh starts of one scene, before it is given up
+_SMALLEST = 5  # pixels of the longer side of a digit, below which digits look alike
+_TRIES = 40  # places tried for one digit, and arrangements tried for one scene
 
 
 class Scenes(NamedTuple):
-    """Images with what is in them.
+    """Images with the digits that are in them.
 
     Attributes:
       images: uint8 ``[N, S, S, C]``.
       masks: uint8 ``[N, S, S]``: 0 is background, k + 1 a pixel of a digit of class k. Where two
-        digits overlap the one drawn later counts.
+        digits overlap, it is the one drawn later.
       boxes: float32 ``[N, D, 4]``, ``(y0, x0, y1, x1)`` in pixels, the smallest that holds the
         digit's mask, y1 and x1 after its last row and column; zeros where there is no digit.
       classes: int32 ``[N, D]``, -1 where there is no digit. D is the most digits of a scene.
@@ -48,7 +48,7 @@ class Scenes(NamedTuple):
 
 
 class _Digit(NamedTuple):
-    """A digit brought to its size: how much ink [h, w] in [0, 1], and where its mask is."""
+    """A resized digit: its ink [h, w] in [0, 1], its mask [h, w] and its label."""
 
     ink: np.ndarray
     mask: np.ndarray
@@ -69,20 +69,20 @@ def compose(
     resize: str = "bilinear",
     seed: int = 0,
 ) -> Scenes:
-    """Draws scenes; the same arguments give the same ones everywhere.
+    """Draws scenes; the same arguments give the same scenes on every machine.
 
     Args:
       dataset: grey images of light ink on black: digits, mnist, fashion_mnist.
       count: N >= 1, scenes.
       size: S, the side of a scene in pixels.
-      digits: the fewest and the most digits of a scene, 1 <= fewest <= most; how many is drawn
-        evenly, and so is which. Where there is no room left, a scene has fewer, but no fewer than
-        the fewest.
-      backgrounds: uint8 ``[B, H, W, C]``, H and W at least ``size``, of which windows are cut at
-        random and mirrored, half of them; None for textures of as many channels as the data set.
+      digits: the fewest and the most digits of a scene, 1 <= fewest <= most; their number and the
+        examples are drawn uniformly. Without room for all, a scene has fewer digits, but no fewer
+        than the fewest.
+      backgrounds: uint8 ``[B, H, W, C]``, H and W at least ``size``, of which random windows are
+        cut, half of them mirrored; None for textures with as many channels as the data set.
       scale: the longer side of a digit's ink as a fraction of ``size``, from and to.
-      contrast: by how much of 0..255 the ink differs from what is behind it, from and to, drawn
-        for each channel; at most 127, so that it fits on one side.
+      contrast: the difference, of 0..255, of the ink from the background behind it, from and to,
+        drawn for each channel; at most 127, so that brighter or darker always fits.
       overlap: the largest part of a digit's box that another one's may cover, in [0, 1).
       threshold: the ink of 0..255 over which a pixel belongs to the mask.
       resize: "bilinear" or "nearest".
@@ -107,7 +107,7 @@ def compose(
             f"least {int(np.ceil(_SMALLEST / scale[0]))} pixels, or the digits (scale)."
         )
     if backgrounds is not None:
-        background_images.check(backgrounds, size)
+        check(backgrounds, size)
     channels = 1 if backgrounds is None else backgrounds.shape[3]
     most = digits[1]
     scenes = Scenes(
@@ -119,9 +119,9 @@ def compose(
     generator = np.random.Generator(np.random.PCG64(seed))
     for i in range(count):
         if backgrounds is None:
-            image = background_images.texture(generator, size, channels)
+            image = texture(generator, size, channels)
         else:
-            image = background_images.window(generator, backgrounds, size)
+            image = window(generator, backgrounds, size)
         drawn = _digits(generator, dataset, size, scale, threshold, resize)
         placed = _arrangement(generator, drawn, size, digits, overlap)
         for place, (digit, top, left) in enumerate(placed):
@@ -138,14 +138,15 @@ def masked(scenes: Scenes, digits: Dataset) -> Dataset:
     """Scenes as a data set for segmentation: ``annotations`` are the masks.
 
     The classes are those of a pixel, ``background`` first. The label of a scene is that of its
-    first digit, as a mask has it; segmentation does not look at it.
+    first digit, as in the mask; segmentation does not use it.
 
     Args:
-      scenes: what ``compose`` gave.
-      digits: the data set that they were made of, for its name and the names of its classes.
+      scenes: of ``compose``.
+      digits: the data set that they were made of, for its name, its part and the names of its
+        classes.
 
     Raises:
-      ValueError: if a mask has a class that the data set has not.
+      ValueError: if a mask has a class that the data set does not have.
     """
     names = (BACKGROUND, *digits.class_names)
     highest = int(scenes.masks.max())
@@ -155,15 +156,14 @@ def masked(scenes: Scenes, digits: Dataset) -> Dataset:
             f"{digits.num_classes} classes; got {highest}."
         )
     labels = np.asarray(scenes.classes[:, 0] + 1, np.int32)
-    found = Dataset(scenes.images, labels, names, _name(digits), annotations=scenes.masks)
-    return dataclasses.replace(found, statistics=compute_statistics(found))
+    return _dataset(scenes, labels, names, digits, annotations=scenes.masks)
 
 
 def labelled(scenes: Scenes, digits: Dataset) -> Dataset:
     """Scenes of one digit each as a data set for a classifier.
 
     Args:
-      scenes: what ``compose(digits=(1, 1))`` gave.
+      scenes: of ``compose(digits=(1, 1))``.
       digits: the data set that they were made of.
 
     Raises:
@@ -175,12 +175,26 @@ def labelled(scenes: Scenes, digits: Dataset) -> Dataset:
             "with digits=(1, 1)."
         )
     labels = np.ascontiguousarray(scenes.classes[:, 0])
-    found = Dataset(scenes.images, labels, digits.class_names, _name(digits))
-    return dataclasses.replace(found, statistics=compute_statistics(found))
+    return _dataset(scenes, labels, digits.class_names, digits)
 
 
-def _name(digits: Dataset) -> str:
-    return f"scenes of {digits.name}"
+def _dataset(
+    scenes: Scenes,
+    labels: np.ndarray,
+    class_names: tuple[str, ...],
+    digits: Dataset,
+    annotations: np.ndarray | None = None,
+) -> Dataset:
+    """Scenes as a data set of the same part as the digits, with its own statistics."""
+    dataset = Dataset(
+        scenes.images,
+        labels,
+        class_names,
+        f"scenes of {digits.name}",
+        annotations=annotations,
+        part=digits.part,
+    )
+    return dataclasses.replace(dataset, statistics=compute_statistics(dataset))
 
 
 # Digits --------------------------------------------------------------------------------------
@@ -194,7 +208,7 @@ def _digits(
     threshold: int,
     resize: str,
 ) -> Iterator[_Digit]:
-    """Digits without end, each of a random example and size."""
+    """An endless iterator of digits, each of a random example and size."""
     without_ink = 0
     while without_ink < 100:
         index = int(generator.integers(len(dataset)))
@@ -207,20 +221,20 @@ def _digits(
         yield _Digit(*digit, int(dataset.labels[index]))
     raise ValueError(
         f"{dataset.name}: no digits: 100 images in a row had no pixel over the threshold of "
-        f"{threshold}. Lower it, or give images of light ink on black."
+        f"{threshold}. Lower it, or use images of light ink on black."
     )
 
 
 def _resized(
     image: np.ndarray, longest: int, threshold: int, resize: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Ink [h, w] in [0, 1] and mask of an image, cut to its mask; None if there is no ink."""
+    """Ink [h, w] in [0, 1] and mask of an image, cropped to its mask; None if there is no ink."""
     from PIL import Image  # noqa: PLC0415 Pillow is needed for image files only
 
     box = _box(image > threshold)
     if box is None:
         return None
-    # A pixel more on each side, so that strokes at the edge are interpolated as others are.
+    # One more pixel on each side, so that strokes at the edge are interpolated like others.
     padded = np.pad(image, 1)[box[0] : box[2] + 2, box[1] : box[3] + 2]
     factor = longest / max(box[2] - box[0], box[3] - box[1])
     to = [max(3, round(factor * side)) for side in padded.shape]
@@ -247,22 +261,22 @@ def _arrangement(
     digits: tuple[int, int],
     overlap: float,
 ) -> list[tuple[_Digit, int, int]]:
-    """Digits with their top left corners, hardly over each other."""
+    """Digits with their top left corners, overlapping by at most ``overlap``."""
     wanted = int(generator.integers(digits[0], digits[1] + 1))
     placed: list[tuple[_Digit, int, int]] = []
     for _ in range(_TRIES):
         placed = []
-        for left in range(wanted - 1, -1, -1):
-            found = _place(generator, next(drawn), placed, size, overlap)
-            if found is not None:
-                placed.append(found)
-            if len(placed) + left < digits[0]:
+        for remaining in range(wanted - 1, -1, -1):
+            place = _place(generator, next(drawn), placed, size, overlap)
+            if place is not None:
+                placed.append(place)
+            if len(placed) + remaining < digits[0]:
                 break
         if len(placed) >= digits[0]:
             return placed
     raise ValueError(
         f"scenes of {size} x {size} pixels are too small for {digits[0]} digits: {_TRIES} tries "
-        "did not take so many. Make the scenes larger or the digits smaller (scale)."
+        "did not place them. Make the scenes larger or the digits smaller (scale)."
     )
 
 
@@ -298,7 +312,7 @@ def _blend(
     left: int,
     contrast: tuple[float, float],
 ) -> None:
-    """Draws a digit into a float image, lighter or darker than what is behind its strokes."""
+    """Draws a digit into a float image, lighter or darker than the pixels behind its strokes."""
     height, width = digit.mask.shape
     patch = image[top : top + height, left : left + width]
     mean = patch[digit.mask].mean(0)

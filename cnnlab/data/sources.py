@@ -1,7 +1,7 @@
-"""Data sets by name: what is read from where, and what becomes training, validation and test part.
+"""Data sets by name: reads them and makes the training, validation and test parts.
 
-Nothing here downloads anything: the files are those that the publishers distribute, in a folder
-that the caller names.
+Nothing is downloaded: the files are those that the publishers distribute, in a folder that the
+caller names.
 """
 
 from __future__ import annotations
@@ -52,15 +52,15 @@ def load(
 
     In this order: the test part is the published one, or else split off; ``classes`` are chosen in
     all parts; ``per_class`` or ``fraction`` make the training part smaller; the validation part is
-    taken from what is left of training. The statistics are those of the final training part,
-    attached to all.
+    split off the remaining training part. The statistics are those of the final training part,
+    attached to all. Each part is marked, ``Dataset.part``.
 
     Args:
       name: "digits" (comes with scikit-learn), "mnist", "fashion_mnist", "cifar10", "cifar100",
         "folder" or "folder:PATH" (images in a folder for each class), "npz" or "npz:PATH",
         "tfds:NAME[:CONFIG]", "synthetic" or "synthetic:N:HxWxC:K".
-      data_dir: where the files are: the folder that holds them, or for "npz" and the archives of
-        CIFAR the file itself. Not used by "digits" and "synthetic".
+      data_dir: the folder that holds the files, or for "npz" and the archives of CIFAR the file
+        itself. Not used by "digits" and "synthetic".
       validation: the size of the validation part, a fraction of training in (0, 1) or a number of
         examples >= 1, stratified; None for no validation part. A published validation part, as in
         a folder with ``train/``, ``val/`` and ``test/``, is used whole instead.
@@ -68,15 +68,16 @@ def load(
       split_seed: the seed of all these choices, >= 0.
       per_class: keep this many training examples of every class.
       fraction: keep this part of the training examples, in (0, 1], stratified.
-      classes: keep these classes, by name or index, numbered anew in this order.
-      image_size: folders only: what images become, a side or (H, W).
+      classes: keep these classes, by name or index, renumbered in this order.
+      image_size: folders only: the size to give the images, a side or (H, W).
       on_unreadable: folders only: "error", or "skip" to leave unreadable files out.
       memory_limit: folders and tfds: parts of more bytes than this stay lazy.
 
     Raises:
-      ValueError: for an unknown name or option (the nearest known are given), a damaged or foreign
-        file (it is named), a part without examples, a class without examples in some part.
-      FileNotFoundError: if files are missing; what was looked for is said.
+      ValueError: for an unknown name or option (the message has the nearest), a damaged file or
+        one of another data set (the message names it), a part without examples, a class without
+        examples in some part.
+      FileNotFoundError: if files are missing; the message lists the names that were tried.
     """
     if split_seed < 0:
         raise ValueError(f"split_seed must be at least 0, got {split_seed}.")
@@ -85,9 +86,9 @@ def load(
     _check_classes(parts.train, "the training part" if parts.test else "the data set")
     if parts.test is None:
         count = splits.part_size(len(parts.train), test, "the test part")
-        rest, taken = splits.split(parts.train, count, split_seed)
-        parts = dataclasses.replace(parts, train=rest, test=taken)
-        notes.append(f"test: {_said(test, 'all')}, seed {split_seed}")
+        remaining, held_out = splits.split(parts.train, count, split_seed)
+        parts = dataclasses.replace(parts, train=remaining, test=held_out)
+        notes.append(f"test: {_size_text(test, 'all')}, seed {split_seed}")
     if classes is not None:
         parts = _only_classes(parts, classes)
         notes.append(f"classes: {', '.join(parts.train.class_names)}")
@@ -95,18 +96,18 @@ def load(
     if per_class is not None:
         notes.append(f"training subset: {per_class} a class, seed {split_seed}")
     elif fraction is not None:
-        notes.append(f"training subset: {_said(fraction, 'training')}, seed {split_seed}")
-    held_out = parts.validation if validation is not None else None
-    if validation is not None and held_out is None:
+        notes.append(f"training subset: {_size_text(fraction, 'training')}, seed {split_seed}")
+    chosen = parts.validation if validation is not None else None
+    if validation is not None and chosen is None:
         count = splits.part_size(len(train), validation, "the validation part")
-        train, held_out = splits.split(train, count, split_seed)
-        notes.append(f"validation: {_said(validation, 'training')}, seed {split_seed}")
-    elif held_out is None:
+        train, chosen = splits.split(train, count, split_seed)
+        notes.append(f"validation: {_size_text(validation, 'training')}, seed {split_seed}")
+    elif chosen is None:
         notes.append("no validation part")
-    return _finished(train, held_out, parts.test, notes)
+    return _splits(train, chosen, parts.test, notes)
 
 
-def _finished(
+def _splits(
     train: Dataset, validation: Dataset | None, test: Dataset | None, notes: list[str]
 ) -> Splits:
     assert test is not None
@@ -118,22 +119,22 @@ def _finished(
         if part is not None and part.image_shape != train.image_shape:
             raise ValueError(
                 f"{train.name}: all parts must have images of one shape, got {train.image_shape} "
-                f"in training and {part.image_shape} elsewhere."
+                f"in training and {part.image_shape} in another part."
             )
     statistics = compute_statistics(train)
     return Splits(
-        _with(train, statistics),
-        _with(validation, statistics) if validation is not None else None,
-        _with(test, statistics),
+        _with_statistics(train, statistics),
+        _with_statistics(validation, statistics) if validation is not None else None,
+        _with_statistics(test, statistics),
         "; ".join(notes),
     )
 
 
-def _with(dataset: Dataset, statistics: Statistics) -> Dataset:
+def _with_statistics(dataset: Dataset, statistics: Statistics) -> Dataset:
     return dataclasses.replace(dataset, statistics=statistics)
 
 
-def _said(size: float | int, of: str) -> str:
+def _size_text(size: float | int, of: str) -> str:
     if isinstance(size, float):
         return f"{100 * size:g} % of {of}, stratified"
     return f"{size} examples of {of}, stratified"
@@ -174,40 +175,40 @@ def _read(
     on_unreadable: str,
     memory_limit: int,
 ) -> Parts:
-    source, _, rest = name.partition(":")
-    if source not in _NAMES or (rest and source not in (*_WITH_PATH, "tfds", "synthetic")):
+    source, _, options = name.partition(":")
+    if source not in _NAMES or (options and source not in (*_WITH_PATH, "tfds", "synthetic")):
         known = ", ".join(_NAMES).replace("tfds", "tfds:NAME")
         raise ValueError(f"unknown data set {name!r}.{nearest(source, _NAMES)} Known: {known}.")
     if image_size is not None and source != "folder":
-        raise ValueError(f"image_size is for image folders only; {source} has a size of its own.")
+        raise ValueError(f"image_size is for image folders only; {source} has its own size.")
     if source == "digits":
         return digits.read()
     if source == "synthetic":
-        return synthetic.read(rest)
-    if source == "tfds" and not rest:
+        return synthetic.read(options)
+    if source == "tfds" and not options:
         raise ValueError("name the tfds data set too: tfds:NAME or tfds:NAME:CONFIG.")
-    path = _path(source, rest if source in _WITH_PATH else "", data_dir)
+    path = _path(source, options if source in _WITH_PATH else "", data_dir)
     if source == "folder":
         return folder.read(path, image_size, on_unreadable, memory_limit)
     if source == "npz":
         return npz.read(path)
     if source == "tfds":
-        return tfds.read(rest, path, memory_limit)
+        return tfds.read(options, path, memory_limit)
     if source in ("mnist", "fashion_mnist"):
         return idx.read(source, path)
     return cifar.read(source, path)
 
 
-def _path(source: str, given: str, data_dir: str | Path | None) -> Path:
-    # A path in the name counts from data_dir where there is one.
-    if not given and data_dir is None:
+def _path(source: str, inline_path: str, data_dir: str | Path | None) -> Path:
+    # A path in the name is relative to data_dir where there is one.
+    if not inline_path and data_dir is None:
         what = {"folder": "the image folder", "npz": "the .npz file"}.get(source)
         inline = f", or write {source}:PATH" if source in _WITH_PATH else ""
         raise ValueError(
             f"{source} needs files: pass data_dir (--data-dir), {what or 'the folder they are in'}"
             f"{inline}."
         )
-    path = Path(data_dir or ".").expanduser() / Path(given).expanduser()
+    path = Path(data_dir or ".").expanduser() / Path(inline_path).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{source}: {path} does not exist. Pass another data_dir.")
     return path

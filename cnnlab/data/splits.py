@@ -1,13 +1,14 @@
-"""Splits, folds and subsets of a data set: stratified by class, seeded, the same everywhere.
+"""Splits, folds and subsets of a data set: stratified by class, seeded, reproducible.
 
 The examples of each class are shuffled with NumPy's PCG64 generator, and each part gets its share
-of every class, rounded so that the total is exact. Within a part the order of the source is kept.
+of every class, rounded so that the total is exact. Each part keeps the order of the source.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import get_args
 
 import numpy as np
 
@@ -22,10 +23,13 @@ class Splits:
     Each is marked as the part that it is, ``Dataset.part``.
 
     Attributes:
-      train: what is learned from.
-      validation: what choices are made on; None where none was asked for.
-      test: what is reported.
-      notes: one line that says how the parts came about.
+      train: the examples to learn from.
+      validation: the examples to choose checkpoints and settings by, or None.
+      test: the examples that results are reported of.
+      notes: how the parts were made, in one line.
+
+    Raises:
+      ValueError: if the validation part is marked as a test part.
     """
 
     train: Dataset
@@ -34,21 +38,26 @@ class Splits:
     notes: str = ""
 
     def __post_init__(self) -> None:
-        parts: tuple[Part, ...] = ("train", "validation", "test")
-        for part in parts:
+        if self.validation is not None and self.validation.part == "test":
+            raise ValueError(
+                f"{self.validation.name}: a test part must not be the validation part, by which "
+                "checkpoints are chosen. Split a validation part off the training part; if it is "
+                "no test part here, mark it so: dataclasses.replace(dataset, part=None)."
+            )
+        for part in get_args(Part):
             dataset = getattr(self, part)
             if dataset is not None and dataset.part != part:
                 object.__setattr__(self, part, dataclasses.replace(dataset, part=part))
 
 
 def split(dataset: Dataset, size: float | int, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Takes a stratified part off ``dataset``.
+    """Splits a stratified part off ``dataset``.
 
-    With the same seed a larger part contains a smaller one, but for rounding. If the data set has
-    statistics, they are computed anew from the rest and attached to both.
+    With the same seed a larger part contains a smaller one, up to rounding. If the data set has
+    statistics, they are recomputed from the rest and attached to both.
 
     Args:
-      dataset: what to split.
+      dataset: the data set to split.
       size: the part's fraction, a float in (0, 1), or its number of examples, an int >= 1.
       seed: any int >= 0.
 
@@ -65,17 +74,17 @@ def split(dataset: Dataset, size: float | int, seed: int = 0) -> tuple[Dataset, 
     mask = np.zeros(len(dataset), bool)
     mask[chosen] = True
     rest, part = dataset.take(np.flatnonzero(~mask)), dataset.take(np.flatnonzero(mask))
-    return _renewed(rest, part)
+    return _with_statistics(rest, part)
 
 
 def folds(dataset: Dataset, k: int, seed: int = 0) -> list[tuple[Dataset, Dataset]]:
-    """Cuts ``dataset`` into k stratified folds, for cross-validation.
+    """Stratified folds of ``dataset``, for cross-validation.
 
-    Each example is in exactly one validation part; the sizes of these differ by one at most. If
+    Each example is in exactly one validation part; the sizes of these differ by at most one. If
     the data set has statistics, each fold gets those of its own training part.
 
     Args:
-      dataset: what to cut.
+      dataset: the data set to divide.
       k: the number of folds, >= 2.
       seed: any int >= 0.
 
@@ -98,7 +107,9 @@ def folds(dataset: Dataset, k: int, seed: int = 0) -> list[tuple[Dataset, Datase
     order = np.concatenate(_shuffled_classes(dataset.labels, dataset.num_classes, seed))
     fold[order] = np.arange(len(order)) % k
     return [
-        _renewed(dataset.take(np.flatnonzero(fold != i)), dataset.take(np.flatnonzero(fold == i)))
+        _with_statistics(
+            dataset.take(np.flatnonzero(fold != i)), dataset.take(np.flatnonzero(fold == i))
+        )
         for i in range(k)
     ]
 
@@ -113,15 +124,15 @@ def subset(
 ) -> Dataset:
     """A smaller data set: some classes, then some examples of each.
 
-    If the data set has statistics, they are computed anew.
+    If the data set has statistics, they are recomputed.
 
     Args:
-      dataset: what to choose from.
+      dataset: the data set to choose from.
       per_class: take this many examples of every class, >= 1. Not together with ``fraction``.
-      fraction: take this part of the examples, in (0, 1], stratified.
-      classes: keep only these classes, by name or index; labels are numbered anew, 0 to k - 1 in
-        the order given. A string that is no name but a number counts as an index.
-      seed: which examples are drawn; any int >= 0. The same seed draws ``per_class=10`` as a part
+      fraction: take this fraction of the examples, in (0, 1], stratified.
+      classes: keep only these classes, by name or index; labels are renumbered 0 to k - 1 in this
+        order. A string that is not a name but a number is an index.
+      seed: of the choice of examples; any int >= 0. With the same seed ``per_class=10`` is a subset
         of ``per_class=20``.
 
     Raises:
@@ -161,7 +172,7 @@ def part_size(total: int, size: float | int, what: str) -> int:
     if size == 0:
         raise ValueError(
             f"{what} must have at least one example, got a size of {size}. "
-            "Where a part may be left out, None leaves it out."
+            "None leaves it out, where the part is optional."
         )
     if not whole and not 0 < size < 1:
         raise ValueError(
@@ -188,7 +199,7 @@ def _only_classes(dataset: Dataset, classes: Sequence[str | int]) -> Dataset:
     repeated = [dataset.class_names[i] for i in indices if indices.count(i) > 1]
     if not indices or repeated:
         got = f"{repeated[0]!r} twice" if repeated else "none"
-        raise ValueError(f"classes must be at least one class, each given once; got {got}.")
+        raise ValueError(f"classes must be at least one class, each only once; got {got}.")
     number = np.full(dataset.num_classes, -1, np.int32)
     number[indices] = np.arange(len(indices), dtype=np.int32)
     kept = np.flatnonzero(number[dataset.labels] >= 0)
@@ -197,15 +208,15 @@ def _only_classes(dataset: Dataset, classes: Sequence[str | int]) -> Dataset:
         raise ValueError(f"{dataset.name}: there is no example of class {' or '.join(names)}.")
     part = dataset.take(kept)
     if part.targets is not None:
-        part = dataclasses.replace(part, targets=None)  # what a teacher said of other classes
+        part = dataclasses.replace(part, targets=None)  # they are of other classes
     return dataclasses.replace(part, labels=number[part.labels], class_names=names)
 
 
 def class_index(dataset: Dataset, name: str | int) -> int:
-    """The index of a class given by name, by index, or by an index written as text.
+    """The index of a class, from its name, its index, or its index written as text.
 
     Raises:
-      ValueError: if there is no such class; the nearest names are given.
+      ValueError: if there is no such class; the message has the nearest names.
     """
     if isinstance(name, str) and name in dataset.class_names:
         return dataset.class_names.index(name)
@@ -214,7 +225,7 @@ def class_index(dataset: Dataset, name: str | int) -> int:
             return int(name)
         raise ValueError(
             f"{dataset.name} has classes 0 to {dataset.num_classes - 1}, got {name}. "
-            f"They are called: {_some(dataset.class_names)}."
+            f"Their names are: {_some(dataset.class_names)}."
         )
     hint = nearest(name, dataset.class_names)
     raise ValueError(
@@ -245,7 +256,7 @@ def _per_class(dataset: Dataset, per_class: int, seed: int) -> np.ndarray:
 def _stratified(
     labels: np.ndarray, dataset: Dataset, count: int, seed: int, *, keep_rest: bool
 ) -> np.ndarray:
-    # Indices of `count` examples, the share of every class as near to its share of all as can be.
+    # Indices of `count` examples, with shares of the classes as near as possible to those of all.
     counts = np.bincount(labels, minlength=dataset.num_classes)
     quotas = _quotas(counts, count, keep_rest=keep_rest)
     if quotas is None:
@@ -258,8 +269,8 @@ def _stratified(
 
 
 def _quotas(counts: np.ndarray, total: int, *, keep_rest: bool) -> np.ndarray | None:
-    # Largest remainders, but at least one of a class where that is possible and, with keep_rest,
-    # never all of a class.
+    # Largest remainders, with at least one of each class if possible and, with keep_rest, never all
+    # of a class.
     upper = np.maximum(counts - 1, 0) if keep_rest else counts
     if total > upper.sum():
         return None
@@ -282,7 +293,8 @@ def _shuffled_classes(labels: np.ndarray, num_classes: int, seed: int) -> list[n
     return [generator.permutation(members) for members in np.split(by_class, ends[:-1])]
 
 
-def _renewed(train: Dataset, other: Dataset) -> tuple[Dataset, Dataset]:
+def _with_statistics(train: Dataset, other: Dataset) -> tuple[Dataset, Dataset]:
+    """Both with the statistics of ``train``, if it has any."""
     if train.statistics is None:
         return train, other
     statistics = compute_statistics(train)

@@ -1,7 +1,7 @@
-"""Made-up images that a network can learn, for tests and benchmarks.
+"""Synthetic images that a network can learn, for tests and benchmarks.
 
-Each class has a smooth random pattern; an image is its class's pattern, at a random strength, under
-noise. Nothing is read, and the same name gives the same images everywhere.
+Each class has a smooth random pattern; an image is its class's pattern, at a random strength, with
+noise. No file is read, and the same name gives the same images on every machine.
 """
 
 from __future__ import annotations

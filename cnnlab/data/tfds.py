@@ -1,6 +1,6 @@
 """Data sets that tensorflow-datasets has prepared on this machine, read without TensorFlow.
 
-Only what lies in the data folder as ArrayRecord files is read; nothing is downloaded or prepared.
+Only ArrayRecord files in the data folder are read; nothing is downloaded or prepared.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _TRAIN, _TEST, _VALIDATION = "train", "test", "validation"
 
 
 class TfdsImages(LazyImages):
-    """The images of one split of a prepared data set, read when they are asked for.
+    """The images of one split of a prepared data set, read on access.
 
     Args:
-      source: what ``as_data_source`` gives.
+      source: of ``as_data_source``.
       key: the feature that is the image, uint8 [H, W, C].
       shape: (N, H, W, C).
-      name: what the split is called, for errors and `fingerprint`.
+      name: the name of the split, for errors and `fingerprint`.
     """
 
     def __init__(self, source: Any, key: str, shape: tuple[int, ...], name: str) -> None:
@@ -59,12 +59,12 @@ def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
     ``validation`` is the validation part.
 
     Args:
-      name: "NAME" or "NAME:CONFIG"; the newest version that is prepared is taken.
+      name: "NAME" or "NAME:CONFIG"; the newest prepared version is read.
       data_dir: the folder that tensorflow-datasets prepared it in, the one that holds NAME/.
       memory_limit: parts of more bytes than this are read on access instead of once.
 
     Raises:
-      FileNotFoundError: if it is not prepared there; what to run is said.
+      FileNotFoundError: if it is not prepared there; the message has the command that does it.
       ValueError: if it is not of labelled images of one size, or not in ArrayRecord files.
     """
     name, _, config = name.replace("/", ":", 1).partition(":")
@@ -72,12 +72,12 @@ def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
     import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
     builder = tensorflow_datasets.builder_from_directory(str(folder))
-    found = builder.info.file_format
-    if found is None or found.value != "array_record":
+    file_format = builder.info.file_format
+    if file_format is None or file_format.value != "array_record":
         full = folder.parent.relative_to(data_dir).as_posix()
         raise ValueError(
             f"{folder} must hold ArrayRecord files, which can be read without TensorFlow, got "
-            f"{found.value if found else 'none'}. {_how_to_prepare(full, data_dir)}"
+            f"{file_format.value if file_format else 'none'}. {_how_to_prepare(full, data_dir)}"
         )
     splits = builder.info.splits
     if _TRAIN not in splits:
@@ -147,12 +147,12 @@ def _not_prepared(name: str, config: str, data_dir: Path) -> str:
 
 def _how_to_prepare(full: str, data_dir: Path) -> str:
     return (
-        "Nothing is downloaded unasked. To prepare it, run once:\n"
+        "Nothing is downloaded automatically. To prepare it, run once:\n"
         f'  python -c "import tensorflow_datasets as tfds; tfds.builder({full!r}, '
         f"data_dir={str(data_dir)!r}, file_format='array_record').download_and_prepare()\"\n"
         "This downloads the data from its publisher. tensorflow-datasets' own builders need "
-        "TensorFlow for it (pip install tensorflow, also in another environment); reading what "
-        "they prepared does not."
+        "TensorFlow for it (pip install tensorflow, also in another environment); reading "
+        "prepared data does not."
     )
 
 

@@ -1,7 +1,7 @@
 """Loss functions: one value for each example; the caller reduces and masks.
 
-``losses.softmax_cross_entropy``, ``losses.distillation`` … for classifiers, ``losses.dense`` for a
-class at every pixel, ``losses.reconstruction`` for autoencoders.
+``losses.softmax_cross_entropy``, ``losses.distillation`` … are for classifiers, ``losses.dense`` is
+for a class at every pixel, ``losses.reconstruction`` for autoencoders.
 """
 
 from cnnlab.losses import dense, reconstruction

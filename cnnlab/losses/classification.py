@@ -1,4 +1,4 @@
-"""Loss functions: one value for each example; who calls them reduces and masks."""
+"""Losses of classifiers: cross-entropy, distillation and regression on logits."""
 
 from collections.abc import Callable
 
@@ -51,12 +51,12 @@ def distillation(
     The loss is ``weight * T^2 * KL(softmax(targets / T) || softmax(logits / T))`` and
     ``1 - weight`` times the cross-entropy with the labels. The Kullback-Leibler divergence differs
     from the paper's cross-entropy by the teacher's entropy: the gradients are the same, and a
-    student that agrees with its teacher has none left. ``T^2`` keeps the gradient's size whatever
-    the temperature; towards infinity this becomes ``logits_matching(centred=True)``.
+    student that agrees with its teacher has a gradient of zero. ``T^2`` keeps the gradient's size
+    at every temperature; towards infinity this becomes ``logits_matching(centred=True)``.
 
     Args:
       temperature: T > 0; 1 takes the teacher's probabilities as they are, 2.5 to 20 is usual.
-      weight: of the teacher, in [0, 1]. With 1 the labels are not looked at.
+      weight: of the teacher, in [0, 1]. With 1 the labels are not used.
       label_smoothing: of the cross-entropy with the labels.
 
     Returns:
@@ -75,15 +75,15 @@ def distillation(
     if not 0 < temperature < float("inf"):
         raise ValueError(
             f"the temperature must be positive and finite, got {temperature}. "
-            "A temperature of 1 leaves the probabilities as they are; for what an infinite one "
-            "comes to, take logits_matching(centred=True)."
+            "A temperature of 1 leaves the probabilities as they are; in place of an infinite one "
+            "use logits_matching(centred=True), its limit."
         )
 
     def soft(logits: jax.Array, targets: jax.Array) -> jax.Array:
-        ours = jax.nn.log_softmax(logits / temperature)
-        theirs = jax.nn.log_softmax(targets / temperature)
-        # Where the teacher is sure that a class is out, 0 * (-inf - ours) is 0.
-        terms = jnp.where(jnp.isneginf(theirs), 0, jnp.exp(theirs) * (theirs - ours))
+        student = jax.nn.log_softmax(logits / temperature)
+        teacher = jax.nn.log_softmax(targets / temperature)
+        # Where the teacher rules a class out, 0 * (-inf - student) is 0.
+        terms = jnp.where(jnp.isneginf(teacher), 0, jnp.exp(teacher) * (teacher - student))
         return temperature**2 * jnp.sum(terms, axis=-1)
 
     return _mixed(soft, weight, label_smoothing)
@@ -96,17 +96,17 @@ def logits_matching(
     scale: float | np.ndarray = 1.0,
     label_smoothing: float = 0.0,
 ) -> TargetLoss:
-    """A student regresses on its teacher's logits: half the mean over classes of squared errors.
+    """Regression on a teacher's logits: half the mean over classes of squared errors.
 
     Args:
-      weight: of the teacher, in [0, 1]; the labels' cross-entropy has the rest. With 1 the labels
-        are not looked at.
-      centred: take the mean over the classes off each example's logits first, the student's and
-        the teacher's; the softmax does not see it.
-      scale: > 0, a number or ``[K]``: what errors are divided by. With the standard deviations of
+      weight: of the teacher, in [0, 1]; the cross-entropy with the labels has ``1 - weight``. With
+        1 the labels are not used.
+      centred: subtract the mean over the classes from each example's logits first, the student's
+        and the teacher's; the softmax does not depend on it.
+      scale: > 0, a number or ``[K]``: the divisor of the errors. With the standard deviations of
         the teacher's logits over the training images this is the regression on standardised
-        logits; its gradients are smaller by the square. Unscaled, the curvature is 1 / K whatever
-        the teacher's confidence, and so learning rates need not change with it.
+        logits; its gradients are smaller by the square. Unscaled, the curvature is 1 / K for every
+        confidence of the teacher, and so learning rates need not change with it.
       label_smoothing: of the cross-entropy with the labels.
 
     Returns:
@@ -132,7 +132,7 @@ def logits_matching(
 def _mixed(
     soft: Callable[[jax.Array, jax.Array], jax.Array], weight: float, label_smoothing: float
 ) -> TargetLoss:
-    """The teacher's loss ``soft(logits, targets)`` and the labels' with the rest of the weight."""
+    """``weight`` times ``soft(logits, targets)`` plus ``1 - weight`` times the cross-entropy."""
     if not 0 <= weight <= 1:
         raise ValueError(
             f"the teacher's weight must be in [0, 1], got {weight}: 0 is the labels alone, 1 the "
@@ -149,7 +149,7 @@ def _mixed(
                 f"logits [N, K], got shapes {targets.shape} and {logits.shape}."
             )
         total = weight * soft(logits, targets) if weight else jnp.zeros((), logits.dtype)
-        if weight < 1:  # with 1 there need be no labels: what stands in their place is not read
+        if weight < 1:  # with 1 the labels may be placeholders
             hard = softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)
             total += (1 - weight) * hard
         return total

@@ -1,8 +1,8 @@
-"""Losses of dense prediction: every pixel has a class, and an example's value is over its pixels.
+"""Losses of dense prediction: every pixel has a class; an example's loss is a mean over its pixels.
 
-Cross-entropy counts pixels, so what is small hardly counts; Dice counts overlap, class by class,
-whatever their sizes (Milletari, Navab & Ahmadi, V-Net, 3DV 2016). ``segmentation`` mixes the two as
-the loss of a ``Recipe`` whose data set has masks for ``annotations``:
+Cross-entropy counts pixels, so small objects hardly count; Dice counts the overlap of each class,
+independent of its size (Milletari, Navab & Ahmadi, V-Net, 3DV 2016). ``segmentation`` mixes the two
+as the loss of a ``Recipe`` whose data set has masks for ``annotations``:
 
     recipe = dataclasses.replace(recipe, loss=segmentation(dice=0.5), score=pixel_accuracy)
 
@@ -38,11 +38,11 @@ def segmentation(
       class_weights: > 0, one for each of K classes, of the cross-entropy's pixels and of the
         classes in Dice's mean; None for all the same.
       smooth: pixels >= 0 added to both parts of Dice's fraction, see ``soft_dice``.
-      present: whether Dice looks only at classes that are in the example's mask. Of ten classes
-        a scene has few, and the others would drown them.
+      present: average Dice only over the classes that are in the example's mask. Of ten classes
+        a scene has few, and the others would dominate the mean.
 
     Returns:
-      ``loss(logits, labels, masks) -> [N]``; the labels are not looked at.
+      ``loss(logits, labels, masks) -> [N]``; the labels are not used.
 
     Raises:
       ValueError: for numbers out of range; on calling, where shapes do not fit.
@@ -64,8 +64,9 @@ def segmentation(
         if dice < 1:
             total += (1 - dice) * pixel_cross_entropy(logits, masks, class_weights=weights)
         if dice > 0:
-            lost = soft_dice(logits, masks, class_weights=weights, smooth=smooth, present=present)
-            total += dice * lost
+            total += dice * soft_dice(
+                logits, masks, class_weights=weights, smooth=smooth, present=present
+            )
         return total
 
     return loss
@@ -91,7 +92,7 @@ def pixel_cross_entropy(
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, masks.astype(jnp.int32))
     if class_weights is None:
         return jnp.mean(losses, axis=(1, 2))
-    weights = _weights_of(class_weights, logits)[masks.astype(jnp.int32)]
+    weights = _weights_array(class_weights, logits)[masks.astype(jnp.int32)]
     return jnp.sum(weights * losses, axis=(1, 2)) / jnp.sum(weights, axis=(1, 2))
 
 
@@ -110,9 +111,9 @@ def soft_dice(
       masks: integer ``[N, H, W]`` in ``[0, K)``.
       class_weights: K numbers > 0: the mean over classes is weighted by them.
       smooth: see ``dice_coefficient``.
-      present: whether the mean is over those classes only that the example's mask has. Else a
-        class that is not there costs what is seen of it: with ``smooth`` of 1 half, if its squared
-        probabilities sum to a pixel.
+      present: average only over the classes that are in the example's mask. Otherwise an absent
+        class costs as much as is predicted of it: with ``smooth`` of 1 a half, if its squared
+        probabilities sum to one pixel.
 
     Returns:
       float ``[N]`` in [0, 1].
@@ -121,14 +122,14 @@ def soft_dice(
     """
     _check_shapes(logits, masks)
     truth = jax.nn.one_hot(masks, logits.shape[-1], dtype=logits.dtype)
-    found = dice_coefficient(jax.nn.softmax(logits), truth, smooth=smooth)
+    coefficients = dice_coefficient(jax.nn.softmax(logits), truth, smooth=smooth)
     weights = jnp.ones(logits.shape[-1], logits.dtype)
     if class_weights is not None:
-        weights = _weights_of(class_weights, logits)
-    weights = jnp.broadcast_to(weights, found.shape)
+        weights = _weights_array(class_weights, logits)
+    weights = jnp.broadcast_to(weights, coefficients.shape)
     if present:
         weights = weights * jnp.any(truth > 0, axis=(1, 2))
-    return jnp.sum(weights * (1 - found), axis=-1) / jnp.sum(weights, axis=-1)
+    return jnp.sum(weights * (1 - coefficients), axis=-1) / jnp.sum(weights, axis=-1)
 
 
 def dice_coefficient(
@@ -139,8 +140,8 @@ def dice_coefficient(
     Args:
       probabilities: float ``[N, H, W, K]`` in [0, 1].
       truth: float ``[N, H, W, K]``, 1 where the pixel is of the class.
-      smooth: pixels >= 0 added above and below. With 0 this is the paper's; a class that is in
-        neither counts 1, whatever it is.
+      smooth: pixels >= 0 added to numerator and denominator. With 0 this is the paper's; a class
+        that is in neither has a coefficient of 1.
 
     Returns:
       float ``[N, K]`` in [0, 1].
@@ -154,11 +155,11 @@ def dice_coefficient(
 
 
 def pixel_accuracy(logits: jax.Array, labels: jax.Array, masks: jax.Array) -> jax.Array:
-    """The part of an example's pixels that are classified right: the ``score`` of a ``Recipe``.
+    """The fraction of an example's pixels that are classified correctly, for ``Recipe.score``.
 
     Args:
       logits: float ``[N, H, W, K]``.
-      labels: not looked at.
+      labels: not used.
       masks: integer ``[N, H', W']``, cropped to their middle where logits are fewer.
 
     Returns:
@@ -166,43 +167,43 @@ def pixel_accuracy(logits: jax.Array, labels: jax.Array, masks: jax.Array) -> ja
     """
     masks = centred(masks, logits)
     _check_shapes(logits, masks)
-    right = jnp.argmax(logits, axis=-1) == masks
-    return jnp.mean(right.astype(jnp.float32), axis=(1, 2))
+    correct = jnp.argmax(logits, axis=-1) == masks
+    return jnp.mean(correct.astype(jnp.float32), axis=(1, 2))
 
 
 def centred(masks: _Masks, like: Any) -> _Masks:
     """The middle of masks ``[N, H', W']``, of the height and width of ``like`` ``[N, H, W, ...]``.
 
-    Where a pixel more has to go on one side, it is the right or the bottom. A NumPy array gives a
-    NumPy array.
+    Of an odd number of pixels to crop, the larger half is cropped at the right or the bottom. A
+    NumPy array gives a NumPy array.
 
     Raises:
-      ValueError: if the masks are smaller than what they are cropped to, or of another rank.
+      ValueError: if the masks are smaller than ``like``, or of another rank.
     """
     if masks.ndim != 3 or like.ndim < 3:
         raise ValueError(
             f"masks must be integers [N, H, W] and logits [N, H, W, K], got shapes {masks.shape} "
             f"and {like.shape}."
         )
-    spare = [have - wanted for have, wanted in zip(masks.shape[1:], like.shape[1:3], strict=True)]
-    if min(spare) < 0:
+    excess = [have - wanted for have, wanted in zip(masks.shape[1:], like.shape[1:3], strict=True)]
+    if min(excess) < 0:
         raise ValueError(
             f"masks must have at least the logits' {like.shape[1]} x {like.shape[2]} pixels, got "
             f"{masks.shape[1]} x {masks.shape[2]}."
         )
-    top, left = (more // 2 for more in spare)
+    top, left = (pixels // 2 for pixels in excess)
     return masks[:, top : top + like.shape[1], left : left + like.shape[2]]
 
 
 def check_masks(masks: np.ndarray, num_classes: int) -> None:
-    """Refuses masks that are no classes of pixels; a compiled loss could not.
+    """Checks that masks are class indices, which a compiled loss cannot check.
 
     Args:
-      masks: what must be integers ``[N, H, W]`` in ``[0, num_classes)``.
+      masks: integers ``[N, H, W]`` in ``[0, num_classes)``.
       num_classes: K.
 
     Raises:
-      ValueError: if they are not.
+      ValueError: for masks of another rank or dtype, or out of range.
     """
     if masks.ndim != 3 or masks.dtype.kind not in "iu":
         raise ValueError(
@@ -210,10 +211,10 @@ def check_masks(masks: np.ndarray, num_classes: int) -> None:
         )
     low, high = int(masks.min()), int(masks.max())
     if low < 0 or high >= num_classes:
-        wrong = low if low < 0 else high
+        value = low if low < 0 else high
         raise ValueError(
             f"masks must be in 0..{num_classes - 1}, one of {num_classes} classes for each pixel, "
-            f"got {wrong}. Number the classes anew, or give the network as many outputs."
+            f"got {value}. Renumber the classes, or give the network more outputs."
         )
 
 
@@ -238,7 +239,7 @@ def _checked_weights(class_weights: Sequence[float] | None) -> tuple[float, ...]
     return weights
 
 
-def _weights_of(class_weights: Sequence[float], logits: jax.Array) -> jax.Array:
+def _weights_array(class_weights: Sequence[float], logits: jax.Array) -> jax.Array:
     if len(class_weights) != logits.shape[-1]:
         raise ValueError(
             f"there must be a weight for each of {logits.shape[-1]} classes, got "

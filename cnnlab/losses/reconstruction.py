@@ -21,14 +21,14 @@ _TERMS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 
 def reconstruction(kind: Kind = "squared") -> ReconstructionLoss:
-    """How far what a network gives is from what it is to give, as the mean over an image's numbers.
+    """The mean error of outputs from target images, over the pixels and channels of each image.
 
-    The mean, and not the sum, so that learning rates do not depend on the size of the images; for
+    It is the mean, not the sum, so that learning rates do not depend on the size of the images; for
     the sum, which papers report, multiply by H W C.
 
     Args:
-      kind: "squared", the mean squared error, whose best answer is the mean of what is possible;
-        "absolute", whose best answer is the median; "bernoulli", the cross-entropy of targets in
+      kind: "squared", the mean squared error, minimised by the mean of the possible targets;
+        "absolute", minimised by their median; "bernoulli", the cross-entropy of targets in
         [0, 1] with the sigmoid of the outputs, which are logits then (see ``images_of``).
 
     Returns:
@@ -40,7 +40,7 @@ def reconstruction(kind: Kind = "squared") -> ReconstructionLoss:
       ValueError: for an unknown kind.
 
     Source: "bernoulli" as in Hinton and Salakhutdinov, Science 2006; Vincent et al., JMLR 2010,
-    section 2.2, for what squares and cross-entropy mean.
+    section 2.2, for the meaning of squares and cross-entropy.
     """
     _check(kind)
 
@@ -48,13 +48,13 @@ def reconstruction(kind: Kind = "squared") -> ReconstructionLoss:
         del labels
         if targets is None:
             raise ValueError(
-                "a reconstruction loss must be given the images to give back, got none. Set "
-                "Recipe.corrupt: augment.compose() shows the network those images as they are."
+                "a reconstruction loss needs target images, got none. Set Recipe.corrupt: "
+                "augment.identity shows the network the target images as they are."
             )
         if outputs.shape != targets.shape:
             raise ValueError(
-                f"the network must give images of the shape {targets.shape}, as they are to be, "
-                f"got {outputs.shape}. Make it with as many channels as they have, and for sizes "
+                f"outputs must have the shape of the target images, {targets.shape}, got "
+                f"{outputs.shape}. Give the network as many output channels, and images of a size "
                 "that it keeps."
             )
         terms = _TERMS[kind](outputs, targets.astype(outputs.dtype))
@@ -64,11 +64,11 @@ def reconstruction(kind: Kind = "squared") -> ReconstructionLoss:
 
 
 def images_of(outputs: jax.Array, kind: Kind = "squared") -> jax.Array:
-    """The images that a network trained with the loss of this kind means, cut off at 0 and 1.
+    """The images that the outputs of a network trained with this loss stand for, in [0, 1].
 
     Args:
       outputs: float [N, ...]; logits for "bernoulli".
-      kind: of the loss.
+      kind: of the loss. All but "bernoulli" are clipped to [0, 1].
 
     Raises:
       ValueError: for an unknown kind.

@@ -289,6 +289,7 @@ def _as_features(images: Any, dataset: Dataset, copies: int, up_to: str) -> Feat
         name=f"{dataset.name} at {up_to}",
         targets=repeat(dataset.targets),
         annotations=repeat(dataset.annotations),
+        part=dataset.part,
     )
 
 

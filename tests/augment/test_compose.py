@@ -69,7 +69,7 @@ def test_members_may_be_mapped_over(quick_jit):
     np.testing.assert_array_equal(quick_jit(jax.vmap(chain))(keys, images), want)
 
 
-def test_images_without_channels_are_told_to_add_them():
+def test_images_without_channels_are_refused_with_the_way_to_add_them():
     with pytest.raises(ValueError, match=r"\[N, H, W, C\].*\(32, 28, 28\).*images\[\.\.\., None\]"):
         check_images(jnp.zeros((32, 28, 28)))
 
@@ -90,7 +90,7 @@ def test_every_transformation_checks_its_images(transform):
         transform(KEY, jnp.zeros((8, 8)))
 
 
-def test_no_transformation_is_the_identity_which_can_be_told():
+def test_compose_of_nothing_is_recognised_as_the_identity():
     images = jnp.arange(12.0).reshape(1, 2, 2, 3)
     assert augment.compose() is augment.identity
     assert augment.compose(augment.flip()) is not augment.identity

@@ -29,7 +29,7 @@ def corrupted(quick_jit):
     return jax.tree.map(np.asarray, quick_jit(run)(KEY, IMAGES))
 
 
-def test_what_happens_to_an_image_does_not_depend_on_those_behind_it(corrupted):
+def test_what_happens_to_an_image_does_not_depend_on_those_after_it(corrupted):
     whole, first = corrupted
     for name, images in whole.items():
         np.testing.assert_array_equal(images[:3], first[name])
@@ -51,7 +51,7 @@ def test_noise_is_cut_off_only_where_a_range_is_given(corrupted):
     assert whole["gaussian"].min() < 0 and whole["gaussian"].max() > 1
 
 
-def test_masking_covers_whole_pixels_with_the_probability_and_leaves_the_rest(corrupted):
+def test_masking_covers_whole_pixels_with_the_probability_and_leaves_the_others(corrupted):
     images = corrupted[0]["masked"]
     covered = (images == 0).all(-1)
     np.testing.assert_array_equal(covered, (images == 0).any(-1))
@@ -97,8 +97,8 @@ def test_grey_values_are_those_of_television():
         (lambda: salt_and_pepper(-1), r"in \[0, 1\], got -1"),
         (lambda: salt_and_pepper(0.1, low=1.0, high=0.0), "low must be below high"),
         (lambda: grey(weights=(1.0, 1.0)), "must sum to 1"),
-        (lambda: grey()(KEY, IMAGES[..., :1]), "Grey images have no colours to take away"),
-        (lambda: grey()(KEY, jnp.zeros((1, 2, 2, 3), jnp.uint8)), "got uint8: put it after"),
+        (lambda: grey()(KEY, IMAGES[..., :1]), "Grey images have no colours to remove"),
+        (lambda: grey()(KEY, jnp.zeros((1, 2, 2, 3), jnp.uint8)), "got uint8: use it after"),
         (lambda: gaussian_noise(1)(KEY, jnp.zeros((1, 2, 2, 3), jnp.uint8)), "got uint8"),
         (lambda: masking_noise(0.5)(KEY, IMAGES[0]), r"\[N, H, W, C\]"),
     ],

@@ -20,10 +20,10 @@ def numbered(examples, height=4, width=4, dtype=jnp.float32):
 
 def outcomes(images):
     """How often each distinct image came out: ``{bytes: count}``."""
-    found, counts = np.unique(
+    rows, counts = np.unique(
         np.asarray(images).reshape(len(images), -1), axis=0, return_counts=True
     )
-    return {row.tobytes(): int(count) for row, count in zip(found, counts, strict=True)}
+    return {row.tobytes(): int(count) for row, count in zip(rows, counts, strict=True)}
 
 
 @pytest.mark.parametrize("transform", [augment.flip(), augment.crop(1), augment.cutout(2)])
@@ -58,7 +58,7 @@ def test_each_image_is_flipped_with_the_probability(quick_jit, probability):
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
-def test_flip_refuses_what_is_no_probability(probability):
+def test_flip_refuses_an_invalid_probability(probability):
     with pytest.raises(ValueError, match=r"probability must be in \[0, 1\]"):
         augment.flip(probability)
 

@@ -1,4 +1,4 @@
-"""From pixels to numbers: known values, and what a wrong shape is told."""
+"""From pixels to numbers: known values, and messages for other shapes."""
 
 import jax
 import numpy as np
@@ -73,9 +73,9 @@ def test_a_mean_image_of_another_shape_is_named():
 
 
 @pytest.mark.parametrize(
-    ("mean_image", "scale", "said"),
+    ("mean_image", "scale", "message"),
     [(np.zeros((4, 4)), 1.0, "must be \\[H, W, C\\]"), (np.zeros((4, 4, 1)), 0.0, "scale")],
 )
-def test_subtract_mean_image_checks_its_settings(mean_image, scale, said):
-    with pytest.raises(ValueError, match=said):
+def test_subtract_mean_image_checks_its_settings(mean_image, scale, message):
+    with pytest.raises(ValueError, match=message):
         augment.subtract_mean_image(mean_image, scale)

@@ -107,7 +107,7 @@ def test_compiled_and_plain_views_are_the_same(made):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: views.shifts(0), "pixels must be at least 1, got 0"),
         (lambda: views.shifts(6)(IMAGES), r"larger than a shift of 6 pixels.*\(3, 6, 9, 2\)"),
@@ -118,8 +118,8 @@ def test_compiled_and_plain_views_are_the_same(made):
         (lambda: views.mirror()(IMAGES[0]), r"must be \[N, H, W, C\]"),
     ],
 )
-def test_what_has_no_views_is_refused(make, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_views_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
         make()
 
 

@@ -100,5 +100,5 @@ def test_targets_travel_with_their_examples_however_they_are_read(dataset):
     taught = dataclasses.replace(dataset, targets=targets)
     plan = evaluation_plan(len(dataset), 16)
     for source in (Resident(taught, make_mesh()), Streamed(taught, make_mesh())):
-        found = np.concatenate([batch[3] for batch in drawn(source, plan, 0, 4)])
-        np.testing.assert_array_equal(found[: len(dataset)], targets)
+        drawn_targets = np.concatenate([batch[3] for batch in drawn(source, plan, 0, 4)])
+        np.testing.assert_array_equal(drawn_targets[: len(dataset)], targets)

@@ -130,16 +130,16 @@ def test_a_missing_file_is_named(tmp_path, name, version):
         load(name, tmp_path)
 
 
-def test_what_was_looked_for_is_said_where_there_is_nothing(tmp_path):
+def test_an_empty_folder_is_refused_with_the_names_of_the_files(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         load("cifar10", tmp_path)
     for name in ("cifar-10-batches-py", "cifar-10-binary.tar.gz", "data_batch_1.bin"):
         assert name in str(caught.value)
 
 
-def test_the_other_data_set_in_an_archive_is_foreign(tmp_path):
+def test_an_archive_of_the_other_data_set_is_refused(tmp_path):
     path = archive(write(tmp_path, "cifar10", "python"), tmp_path / "x.tar.gz")
-    with pytest.raises(ValueError, match=r"x\.tar\.gz holds nothing of cifar100"):
+    with pytest.raises(ValueError, match=r"x\.tar\.gz holds no file of cifar100"):
         load("cifar100", path)
 
 
@@ -150,7 +150,7 @@ def edited(rows_labels, change):
 
 
 @pytest.mark.parametrize(
-    ("version", "file", "change", "said"),
+    ("version", "file", "change", "message"),
     [
         ("binary", "data_batch_2.bin", lambda d: d[:-100], "records of 3073 bytes"),
         ("binary", "data_batch_2.bin", lambda d: d[: -3073 * 3], "17 images and 20"),
@@ -163,16 +163,18 @@ def edited(rows_labels, change):
         ("python", "batches.meta", lambda d: pickle.dumps({b"x": 1}, 2), "got 0"),
     ],
 )
-def test_a_damaged_or_foreign_file_is_named(tmp_path, version, file, change, said):
+def test_a_damaged_file_or_one_of_another_data_set_is_named(
+    tmp_path, version, file, change, message
+):
     path = write(tmp_path, "cifar10", version) / file
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(ValueError, match=said) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         load("cifar10", tmp_path)
     assert file in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda b: {**b, b"labels": b[b"labels"][:-1]}, "20 images and 19 labels"),
         (lambda b: {**b, b"labels": [10, *b[b"labels"][1:]]}, "0..9, got 0..10"),
@@ -183,11 +185,11 @@ def test_a_damaged_or_foreign_file_is_named(tmp_path, version, file, change, sai
         (lambda b: {b"data": b[b"data"], b"fine_labels": b[b"labels"]}, "fine_labels"),
     ],
 )
-def test_a_wrong_batch_is_named(tmp_path, change, said):
+def test_an_invalid_batch_is_named(tmp_path, change, message):
     folder = write(tmp_path, "cifar10", "python")
     batch = edited(batches("cifar10")["data_batch_4"], change)
     (folder / "data_batch_4").write_bytes(batch)
-    with pytest.raises(ValueError, match=said) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         load("cifar10", tmp_path)
     assert str(folder / "data_batch_4") in str(caught.value)
 
@@ -238,3 +240,9 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
     path.write_text("<html>404</html>")
     with pytest.raises(ValueError, match="no tar archive"):
         load("cifar10", path)
+
+
+@pytest.mark.parametrize(("name", "version"), EVERY)
+def test_parts_are_marked(tmp_path, name, version, check_marks):
+    write(tmp_path, name, version)
+    check_marks(load(name, tmp_path, validation=0.5))

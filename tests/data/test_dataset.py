@@ -1,4 +1,4 @@
-"""The Dataset value: what it refuses, what it computes, and lazy images."""
+"""The Dataset value: its checks, its statistics, and lazy images."""
 
 import dataclasses
 from pathlib import Path
@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnnlab.data import Dataset, LazyImages, Statistics, compute_statistics, fingerprint
+from cnnlab.data import (
+    Dataset,
+    Features,
+    LazyImages,
+    Splits,
+    Statistics,
+    compute_statistics,
+    fingerprint,
+)
 from cnnlab.data.dataset import materialise
 
 
@@ -43,7 +51,7 @@ def test_properties():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"images": images().astype(np.float32)}, "uint8, got float32"),
         ({"images": images()[..., 0]}, r"images\[..., None\]"),
@@ -58,8 +66,8 @@ def test_properties():
         ({"statistics": Statistics((1.0,), (1.0,))}, "3 channels"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_fields_that_do_not_fit_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(dataset(), **change)
 
 
@@ -70,13 +78,13 @@ def test_a_label_of_the_highest_class_is_accepted():
 
 def test_statistics_are_those_of_numpy():
     data = dataset(n=50)
-    found = compute_statistics(data)
+    statistics = compute_statistics(data)
     exact = data.images.astype(np.float64)
-    np.testing.assert_allclose(found.mean, exact.mean((0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(found.std, exact.std((0, 1, 2)), rtol=1e-12)
-    np.testing.assert_allclose(found.mean_image, exact.mean(0), rtol=1e-6)
-    assert found.mean_image.dtype == np.float32
-    assert found.examples == 50
+    np.testing.assert_allclose(statistics.mean, exact.mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(statistics.std, exact.std((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(statistics.mean_image, exact.mean(0), rtol=1e-6)
+    assert statistics.mean_image.dtype == np.float32
+    assert statistics.examples == 50
 
 
 def test_statistics_do_not_overflow_where_there_are_many_bright_images():
@@ -84,16 +92,16 @@ def test_statistics_do_not_overflow_where_there_are_many_bright_images():
     pixels = np.full((70_000, 1, 1, 1), 255, np.uint8)
     pixels[::2] = 253
     data = Dataset(pixels, np.zeros(70_000, np.int32), ("a",), "bright")
-    found = compute_statistics(data)
-    assert found.mean == (254.0,)
-    assert found.std == (1.0,)
+    statistics = compute_statistics(data)
+    assert statistics.mean == (254.0,)
+    assert statistics.std == (1.0,)
 
 
 def test_a_constant_channel_has_std_one():
     pixels = images()
     pixels[..., 1] = 7
-    found = compute_statistics(dataclasses.replace(dataset(), images=pixels))
-    assert (found.mean[1], found.std[1]) == (7.0, 1.0)
+    statistics = compute_statistics(dataclasses.replace(dataset(), images=pixels))
+    assert (statistics.mean[1], statistics.std[1]) == (7.0, 1.0)
 
 
 def test_statistics_compare_without_the_mean_image():
@@ -121,12 +129,12 @@ def test_take_gives_the_examples_in_order_and_keeps_the_statistics(lazy):
     ("indices", "error"),
     [([12], IndexError), ([-13], IndexError), ([True, False], TypeError), ([0.5], TypeError)],
 )
-def test_take_refuses_what_is_no_index(indices, error):
+def test_take_refuses_invalid_indices(indices, error):
     with pytest.raises(error):
         dataset().take(indices)
 
 
-def test_a_selection_of_a_selection_reads_only_what_is_asked_for():
+def test_a_selection_of_a_selection_reads_only_the_selected_images():
     data = dataset(lazy=True)
     part = data.take(np.arange(2, 10)).take([3, 1])
     assert data.images.seen == []
@@ -196,3 +204,12 @@ def test_the_fingerprint_sees_one_changed_pixel():
     pixels[11, 3, 4, 2] ^= 1
     changed = dataclasses.replace(dataset(), images=pixels)
     assert fingerprint(changed) != fingerprint(dataset())
+
+
+def test_features_keep_the_part_and_an_unknown_one_is_refused():
+    values = np.zeros((2, 3), np.float32)
+    features = Features(values, np.zeros(2, np.int32), ("a",), "made", part="test")
+    assert features.take([1]).part == "test"
+    assert Splits(features.take([0]), None, features).train.part == "train"
+    with pytest.raises(ValueError, match=r"unknown part 'tset'\. Did you mean 'test'"):
+        dataclasses.replace(features, part="tset")

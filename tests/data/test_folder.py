@@ -77,9 +77,9 @@ def test_kinds_of_files(tmp_path, extension):
     pixels = np.full((6, 8, 3), 77, np.uint8)
     for name in ("a", "b"):
         save(tmp_path / name / f"x.{extension}", pixels)
-    found = folders.read(tmp_path).train.images
-    assert found.shape == (2, 6, 8, 3)
-    np.testing.assert_allclose(found, 77, atol=2)
+    images = folders.read(tmp_path).train.images
+    assert images.shape == (2, 6, 8, 3)
+    np.testing.assert_allclose(images, 77, atol=2)
 
 
 def test_grey_palette_and_transparent_images_become_rgb(tmp_path):
@@ -90,10 +90,10 @@ def test_grey_palette_and_transparent_images_become_rgb(tmp_path):
     (tmp_path / "b").mkdir()
     Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "b/1.png")
     Image.fromarray(np.dstack([picture(1), grey])).save(tmp_path / "b" / "2.png")
-    found = folders.read(tmp_path).train.images
-    np.testing.assert_array_equal(found[0], np.stack([grey] * 3, -1))
-    np.testing.assert_array_equal(found[1], colours)
-    np.testing.assert_array_equal(found[2], picture(1))
+    images = folders.read(tmp_path).train.images
+    np.testing.assert_array_equal(images[0], np.stack([grey] * 3, -1))
+    np.testing.assert_array_equal(images[1], colours)
+    np.testing.assert_array_equal(images[2], picture(1))
 
 
 def test_sub_folders_belong_to_their_class_and_other_files_are_passed_over(tmp_path):
@@ -199,19 +199,19 @@ def test_a_folder_that_is_none(tmp_path):
 
 
 @pytest.mark.parametrize("size", [0, -1, (4,), (4, 0), (4, 4, 3), "large"])
-def test_a_wrong_image_size_is_refused(tmp_path, size):
+def test_an_invalid_image_size_is_refused(tmp_path, size):
     classes(tmp_path)
     with pytest.raises(ValueError, match="image_size must be a side"):
         load("folder", tmp_path, image_size=size)
 
 
-def test_a_wrong_choice_for_unreadable_files_is_refused(tmp_path):
+def test_an_unknown_choice_for_unreadable_files_is_refused(tmp_path):
     classes(tmp_path)
     with pytest.raises(ValueError, match="'error' or 'skip', got 'ignore'"):
         load("folder", tmp_path, on_unreadable="ignore")
 
 
-def test_what_does_not_fit_in_memory_is_lazy_and_the_same(tmp_path):
+def test_a_part_over_the_memory_limit_is_lazy_and_the_same(tmp_path):
     classes(tmp_path)
     lazy = load("folder", tmp_path, memory_limit=20 * 6 * 8 * 3 - 1)
     here = load("folder", tmp_path, memory_limit=20 * 6 * 8 * 3)
@@ -243,3 +243,11 @@ def test_a_lazy_file_that_is_damaged_later_is_named_on_access(tmp_path):
     with pytest.raises(ValueError, match="cannot be read") as caught:
         data.images[13]
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+@pytest.mark.parametrize("parts", [(".",), ("train", "val"), ("train", "val", "test")])
+def test_parts_are_marked(tmp_path, parts, memory_limit, check_marks):
+    for seed, part in enumerate(parts):
+        classes(tmp_path / part, seed=seed)
+    check_marks(load("folder", tmp_path, validation=0.25, memory_limit=memory_limit))

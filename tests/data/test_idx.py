@@ -78,7 +78,7 @@ def test_a_file_that_was_unpacked_but_kept_its_name_is_read(tmp_path):
     assert len(load("mnist", tmp_path, validation=None).train) == 40
 
 
-def test_a_missing_file_is_named_with_what_was_looked_for(tmp_path):
+def test_a_missing_file_is_named_with_the_names_that_were_tried(tmp_path):
     write(tmp_path)["train", "labels"].unlink()
     with pytest.raises(FileNotFoundError) as caught:
         load("mnist", tmp_path)
@@ -100,9 +100,9 @@ LABELS = arrays()["train", "labels"]
 
 
 @pytest.mark.parametrize(
-    ("key", "change", "said"),
+    ("key", "change", "message"),
     [
-        ("images", cut, "truncated: its header says 40 x 28 x 28"),
+        ("images", cut, "truncated: its header declares 40 x 28 x 28"),
         ("images", lambda d: d + b"x", "damaged.*got 31361"),
         ("images", lambda d: d[:9], "truncated: its header must be 16 bytes"),
         ("images", lambda d: b"", "empty file"),
@@ -118,10 +118,10 @@ LABELS = arrays()["train", "labels"]
         ("images", lambda d: gzip.compress(d)[:-8] + bytes(8), "damaged: CRC"),
     ],
 )
-def test_a_damaged_or_foreign_file_is_named(tmp_path, key, change, said):
+def test_a_damaged_file_or_one_of_another_data_set_is_named(tmp_path, key, change, message):
     path = write(tmp_path)["train", key]
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(ValueError, match=said) as caught:
+    with pytest.raises(ValueError, match=message) as caught:
         load("mnist", tmp_path)
     assert str(path) in str(caught.value)
 
@@ -141,3 +141,9 @@ def test_an_empty_class_is_named(tmp_path):
     path.write_bytes(idx(np.where(np.arange(20) % 10 == 4, 5, np.arange(20) % 10).astype(np.uint8)))
     with pytest.raises(ValueError, match=r"empty class.*the test part.*'4'"):
         load("mnist", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
+def test_parts_are_marked(tmp_path, name, check_marks):
+    write(tmp_path)
+    check_marks(load(name, tmp_path, validation=0.25))

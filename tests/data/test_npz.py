@@ -70,7 +70,7 @@ OBJECTS = np.array([{}], dtype=object)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"images": pictures() / 255}, r"images must be .* got float64.*0\.\.255"),
         ({"images": pictures().transpose(0, 3, 1, 2)}, "channels last"),
@@ -85,9 +85,9 @@ OBJECTS = np.array([{}], dtype=object)
         ({"class_names": OBJECTS}, "Python objects"),
     ],
 )
-def test_wrong_arrays_are_refused(tmp_path, change, said):
+def test_invalid_arrays_are_refused(tmp_path, change, message):
     path = save(tmp_path / "d.npz", **{"images": pictures(), "labels": labels(), **change})
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         load("npz", path)
 
 
@@ -100,7 +100,7 @@ def test_missing_arrays_are_named(tmp_path):
         load("npz", path)
 
 
-def test_damaged_and_foreign_files_are_named(tmp_path):
+def test_damaged_files_and_other_files_are_named(tmp_path):
     path = save(tmp_path / "d.npz", images=pictures(), labels=labels())
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -113,3 +113,14 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         load("npz", tmp_path / "one.npy")
     with pytest.raises(FileNotFoundError, match="no such file"):
         load("npz", tmp_path)
+
+
+def test_parts_are_marked(tmp_path, check_marks):
+    arrays = {"images": pictures(), "labels": labels()}
+    check_marks(load("npz", save(tmp_path / "one.npz", **arrays), validation=0.25))
+    arrays = {
+        f"{part}_{kind}": value
+        for part, n in (("train", 20), ("val", 8), ("test", 12))
+        for kind, value in (("images", pictures(n)), ("labels", labels(n)))
+    }
+    check_marks(load("npz", save(tmp_path / "three.npz", **arrays)))

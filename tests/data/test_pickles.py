@@ -30,26 +30,26 @@ def python2(array, fortran=False):
     return b"\x80\x02}(U\x04data" + python2_array(array, fortran) + b"U\x06labels](K\x01K\x00eu."
 
 
-def test_the_hand_made_file_is_what_numpy_reads():
-    found = pickle.load(io.BytesIO(python2(ROWS)), encoding="bytes")
-    np.testing.assert_array_equal(found[b"data"], ROWS)
+def test_numpy_reads_the_hand_made_file():
+    batch = pickle.load(io.BytesIO(python2(ROWS)), encoding="bytes")
+    np.testing.assert_array_equal(batch[b"data"], ROWS)
 
 
 @pytest.mark.parametrize("fortran", [False, True])
 def test_a_file_of_python_2_is_read(fortran):
-    found = pickles.load(python2(ROWS, fortran), "f")
-    np.testing.assert_array_equal(found[b"data"], ROWS)
-    assert found[b"data"].dtype == np.uint8
-    assert found[b"labels"] == [1, 0]
+    batch = pickles.load(python2(ROWS, fortran), "f")
+    np.testing.assert_array_equal(batch[b"data"], ROWS)
+    assert batch[b"data"].dtype == np.uint8
+    assert batch[b"labels"] == [1, 0]
 
 
 @pytest.mark.parametrize("protocol", range(5))
 @pytest.mark.parametrize("keys", [(b"data", b"labels"), ("data", "labels")])
 def test_a_file_of_python_3_is_read(protocol, keys):
     data = pickle.dumps({keys[0]: ROWS, keys[1]: [1, 0]}, protocol)
-    found = pickles.load(data, "f")
-    np.testing.assert_array_equal(found[keys[0]], ROWS)
-    assert found[keys[1]] == [1, 0]
+    batch = pickles.load(data, "f")
+    np.testing.assert_array_equal(batch[keys[0]], ROWS)
+    assert batch[keys[1]] == [1, 0]
 
 
 def test_the_older_name_of_numpy_is_read_too():
@@ -115,7 +115,7 @@ RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"c_codecs\nencode\n" + text("x") + text("rot13") + b"\x86R.", "only latin1"),
         (b"c_codecs\nencode\n" + text("x") + b"\x85R.", "only latin1"),
@@ -127,8 +127,8 @@ RECONSTRUCT = b"cnumpy.core.multiarray\n_reconstruct\n"
         (b"Pmodule\n.", "persistent"),
     ],
 )
-def test_the_permitted_names_do_only_what_arrays_need(data, said):
-    with pytest.raises(ValueError, match=said):
+def test_the_permitted_names_do_only_what_arrays_need(data, message):
+    with pytest.raises(ValueError, match=message):
         pickles.load(data, "f")
     np.testing.assert_array_equal(pickles.load(python2(ROWS), "f")[b"data"], ROWS)
 

@@ -1,4 +1,4 @@
-"""Scenes: what is drawn is where masks and boxes say it is, and parts stay apart."""
+"""Scenes: digits are where masks and boxes are, and parts share no digit or background."""
 
 import dataclasses
 
@@ -22,14 +22,14 @@ def digits():
     return load("digits").train
 
 
-def test_a_square_is_drawn_where_its_mask_and_box_say():
-    after = np.full((1, 40, 40, 1), 100, np.uint8)
+def test_a_square_is_drawn_where_its_mask_and_box_are():
+    grey = np.full((1, 40, 40, 1), 100, np.uint8)
     scenes = compose(
         squares(),
         count=8,
         size=40,
         digits=(1, 1),
-        backgrounds=after,
+        backgrounds=grey,
         contrast=(60, 60),
         resize="nearest",
         seed=0,
@@ -120,6 +120,13 @@ def test_scenes_become_data_sets_for_segmentation_and_for_a_classifier(digits):
         masked(scenes._replace(masks=scenes.masks + np.uint8(2 * 6)), digits)
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test", None])
+def test_scenes_are_of_the_part_of_their_digits(digits, part):
+    digits = dataclasses.replace(digits, part=part)
+    scenes = compose(digits, count=2, size=32, digits=(1, 1), seed=0)
+    assert masked(scenes, digits).part == labelled(scenes, digits).part == part
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -136,7 +143,7 @@ def test_scenes_become_data_sets_for_segmentation_and_for_a_classifier(digits):
         ({"backgrounds": np.zeros((1, 40, 40, 3))}, "uint8"),
     ],
 )
-def test_what_cannot_be_composed_is_refused(settings, message):
+def test_invalid_arguments_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         compose(squares(), **{"count": 2, "size": 32, **settings})
 

@@ -1,4 +1,4 @@
-"""Loading by name: digits, synthetic data, and how the parts come about."""
+"""Loading by name: digits, synthetic data, and how the parts are made."""
 
 import subprocess
 import sys
@@ -86,13 +86,13 @@ def test_classes_apply_to_every_part():
 
 
 @pytest.mark.parametrize("size", [0, 0.0, 0.0001, 1.0, 10**6, -1])
-def test_a_validation_part_of_no_sense_is_refused(size):
+def test_an_invalid_size_of_the_validation_part_is_refused(size):
     with pytest.raises(ValueError, match="the validation part must"):
         load("digits", validation=size)
 
 
 @pytest.mark.parametrize("size", [0, 0.0, 1.0, 1797])
-def test_a_test_part_of_no_sense_is_refused(size):
+def test_an_invalid_size_of_the_test_part_is_refused(size):
     with pytest.raises(ValueError, match="the test part must"):
         load("digits", test=size)
 
@@ -107,7 +107,7 @@ def test_a_negative_seed_is_refused():
         load("digits", split_seed=-1)
 
 
-def test_notes_say_how_the_parts_came_about():
+def test_notes_describe_how_the_parts_were_made():
     notes = load("digits", validation=100).notes
     assert "test: 20 % of all, stratified, seed 0" in notes
     assert "validation: 100 examples of training" in notes
@@ -156,7 +156,7 @@ def test_synthetic_data_are_the_same_every_time():
     assert one.train.image_shape == (16, 16, 3)
 
 
-def test_synthetic_data_of_a_given_size():
+def test_synthetic_data_have_the_size_of_their_name():
     parts = load("synthetic:21:5x7x2:4", validation=None)
     assert parts.train.images.shape == (21, 5, 7, 2)
     assert sorted(np.bincount(parts.train.labels).tolist()) == [5, 5, 5, 6]
@@ -164,7 +164,7 @@ def test_synthetic_data_of_a_given_size():
 
 
 @pytest.mark.parametrize("options", ["x", "100:8x8", "5", "100:0x8x1", "-3", "100:8x8x1:0"])
-def test_synthetic_options_of_no_sense_are_refused(options):
+def test_invalid_synthetic_options_are_refused(options):
     with pytest.raises(ValueError, match="synthetic data"):
         load(f"synthetic:{options}")
 
@@ -195,3 +195,13 @@ def test_importing_the_data_package_imports_no_slow_library():
 def test_a_split_of_a_loaded_part_needs_no_more():
     rest, part = split(load("digits").train, 0.5)
     assert rest.statistics == part.statistics == compute_statistics(rest)
+
+
+@pytest.mark.parametrize("validation", [0.1, None])
+@pytest.mark.parametrize("name", ["digits", "synthetic:60:6x6x1:3"])
+def test_parts_are_marked(name, validation, check_marks):
+    check_marks(load(name, validation=validation))
+
+
+def test_smaller_parts_are_marked_too(check_marks):
+    check_marks(load("digits", classes=["7", 1], per_class=20))

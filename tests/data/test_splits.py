@@ -1,6 +1,7 @@
 """Stratified splits, folds and subsets."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_the_rest_keeps_the_only_example_of_a_class():
 
 
 @pytest.mark.parametrize(
-    ("size", "said"),
+    ("size", "message"),
     [
         (0, "at least one example"),
         (0.0, "at least one example"),
@@ -82,8 +83,8 @@ def test_the_rest_keeps_the_only_example_of_a_class():
         (98, "leave a class without any; at most 97"),
     ],
 )
-def test_a_size_that_cannot_be_is_refused(size, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_size_is_refused(size, message):
+    with pytest.raises(ValueError, match=message):
         split(dataset(), size)
 
 
@@ -136,7 +137,7 @@ def test_a_fraction_keeps_the_shares():
     assert numbers(subset(dataset(), fraction=1.0)) == list(range(100))
 
 
-def test_classes_are_numbered_in_the_order_given():
+def test_classes_are_renumbered_in_the_order_of_the_argument():
     data = dataset()
     part = subset(data, classes=["c", 0])
     assert part.class_names == ("c", "a")
@@ -151,7 +152,7 @@ def test_a_number_as_text_is_a_name_before_it_is_an_index():
 
 
 @pytest.mark.parametrize(
-    ("classes", "said"),
+    ("classes", "message"),
     [
         (["airplan"], "Did you mean 'airplane'"),
         (["zzz"], "airplane, ship, dog"),
@@ -162,9 +163,9 @@ def test_a_number_as_text_is_a_name_before_it_is_an_index():
         ("dog", "sequence of names"),
     ],
 )
-def test_a_class_that_is_not_there_is_refused(classes, said):
+def test_invalid_classes_are_refused(classes, message):
     data = dataclasses.replace(dataset(), class_names=("airplane", "ship", "dog"))
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         subset(data, classes=classes)
 
 
@@ -172,7 +173,7 @@ def test_a_class_that_is_not_there_is_refused(classes, said):
     "sizes",
     [{"per_class": 1, "fraction": 0.5}, {"per_class": 0}, {"fraction": 0}, {"fraction": 1.1}],
 )
-def test_a_subset_of_no_sense_is_refused(sizes):
+def test_an_invalid_subset_is_refused(sizes):
     with pytest.raises(ValueError):
         subset(dataset(), **sizes)
 
@@ -189,12 +190,41 @@ def test_statistics_are_those_of_the_subset():
     assert part.statistics == compute_statistics(part)
 
 
-def test_parts_are_marked_and_what_is_taken_from_them_stays_so():
-    splits = load("synthetic:60:6x6x1:3")
+def test_splits_mark_copies_of_their_parts():
+    data = dataset()
+    splits = Splits(data, data, data)
     marks = [part.part for part in (splits.train, splits.validation, splits.test)]
     assert marks == ["train", "validation", "test"]
-    assert splits.test.take([1, 0]).part == "test"
-    assert subset(splits.test, per_class=1).part == "test"
-    unmarked = dataclasses.replace(splits.test, part=None)
-    assert fingerprint(unmarked) == fingerprint(splits.test)
+    assert data.part is None
+    assert splits.test.images is data.images
     assert Splits(splits.test, None, splits.train).train.part == "train"
+
+
+def test_examples_taken_from_a_part_are_of_that_part():
+    test = Splits(dataset(), None, dataset()).test
+    taken = [
+        test.take([1, 0]),
+        subset(test, per_class=1),
+        subset(test, fraction=0.1),
+        subset(test, classes=["c", "a"]),
+        *split(test, 0.5),
+        *itertools.chain(*folds(test, 2)),
+        dataclasses.replace(test, name="renamed"),
+    ]
+    assert {part.part for part in taken} == {"test"}
+
+
+def test_a_test_part_cannot_become_the_validation_part_unless_its_mark_is_removed():
+    splits = load("synthetic:60:6x6x1:3")
+    with pytest.raises(ValueError, match=r"test part must not be the validation part.*part=None"):
+        dataclasses.replace(splits, validation=splits.test)
+    with pytest.raises(ValueError, match="must not be the validation part"):
+        Splits(splits.train, splits.test.take([0, 1]), splits.validation)
+    unmarked = dataclasses.replace(splits.test, part=None)
+    assert Splits(splits.train, unmarked, splits.validation).validation.part == "validation"
+
+
+def test_the_part_does_not_enter_the_fingerprint():
+    data = dataset()
+    marked = [dataclasses.replace(data, part=part) for part in ("train", "validation", "test")]
+    assert {fingerprint(part) for part in marked} == {fingerprint(data)}

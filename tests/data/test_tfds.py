@@ -63,7 +63,7 @@ def prepared(tmp_path_factory):
 
 
 def in_order(data):
-    """The file's order is a hash's: each picture is found again among all of them."""
+    """The numbers of the pictures, which the file stores in the order of a hash."""
     known = {pixels(i).tobytes(): i for i in range(45)}
     return [known[image.tobytes()] for image in data.images[:]]
 
@@ -117,10 +117,10 @@ def test_files_of_another_format_say_how_to_prepare_them(prepared, tmp_path):
         load("tfds:shapes", tmp_path)
 
 
-def test_what_is_not_prepared_says_how_to(tmp_path):
+def test_a_data_set_that_is_not_prepared_is_refused_with_the_command(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         load("tfds:cifar10_corrupted:fog_1", tmp_path)
-    said = str(caught.value)
+    message = str(caught.value)
     for part in (
         "tfds.builder('cifar10_corrupted/fog_1'",
         str(tmp_path),
@@ -128,7 +128,7 @@ def test_what_is_not_prepared_says_how_to(tmp_path):
         "downloads the data from its publisher",
         "TensorFlow",
     ):
-        assert part in said
+        assert part in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -142,3 +142,8 @@ def test_the_name_must_be_there():
         load("tfds")
     with pytest.raises(ValueError, match="data_dir"):
         load("tfds:mnist")
+
+
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+def test_parts_are_marked(prepared, memory_limit, check_marks):
+    check_marks(load("tfds:shapes:small", prepared, memory_limit=memory_limit))

@@ -179,7 +179,7 @@ def test_without_targets_it_is_the_cross_entropy(loss):
 
 
 @pytest.mark.parametrize("make", [lambda w: distillation(4.0, w), logits_matching])
-def test_with_all_the_weight_on_the_teacher_labels_are_not_looked_at(make):
+def test_with_all_the_weight_on_the_teacher_labels_are_not_used(make):
     nonsense = np.full(6, -1000, np.int32)
     targets = LOGITS[::-1].copy()
     alone = make(1.0)
@@ -214,7 +214,7 @@ def test_a_weight_out_of_range_is_refused(make, weight):
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), np.ones((2, 2)), np.array([1.0, 0.0])])
-def test_a_scale_that_errors_cannot_be_divided_by_is_refused(scale):
+def test_a_scale_that_is_not_positive_is_refused(scale):
     with pytest.raises(ValueError, match="scale must be positive"):
         logits_matching(scale=scale)
 

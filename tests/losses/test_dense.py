@@ -40,10 +40,10 @@ def test_cross_entropy_equals_scikit_learn_s_with_weights_and_without(example):
 
 def test_dice_of_sure_predictions_is_scikit_learn_s_f1_score(example):
     logits, masks = example
-    found = logits.argmax(-1)
-    sure = dice_coefficient(jax.nn.one_hot(found, 3), jax.nn.one_hot(masks, 3))
+    predicted = logits.argmax(-1)
+    sure = dice_coefficient(jax.nn.one_hot(predicted, 3), jax.nn.one_hot(masks, 3))
     for n in range(2):
-        wanted = f1_score(np.ravel(masks[n]), np.ravel(found[n]), average=None)
+        wanted = f1_score(np.ravel(masks[n]), np.ravel(predicted[n]), average=None)
         np.testing.assert_allclose(sure[n, : len(wanted)], wanted, rtol=1e-6)
 
 
@@ -52,10 +52,10 @@ def test_the_gradient_of_dice_is_the_published_one():
     generator = np.random.Generator(np.random.PCG64(1))
     p = generator.random((1, 3, 4, 1)).astype(np.float32)
     g = (generator.random((1, 3, 4, 1)) < 0.4).astype(np.float32)
-    found = jax.grad(lambda p: dice_coefficient(p, jnp.asarray(g)).sum())(jnp.asarray(p))
+    gradient = jax.grad(lambda p: dice_coefficient(p, jnp.asarray(g)).sum())(jnp.asarray(p))
     below = (p**2).sum() + (g**2).sum()
     wanted = 2 * (g * below - 2 * p * (p * g).sum()) / below**2
-    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(gradient, wanted, rtol=1e-5, atol=1e-7)
 
 
 def test_dice_by_hand():
@@ -68,7 +68,7 @@ def test_dice_by_hand():
     np.testing.assert_allclose(soft_dice(logits, masks), [1 - smooth], rtol=1e-6)
 
 
-def test_a_class_that_is_not_there_costs_what_is_seen_of_it_unless_only_those_present_count():
+def test_an_absent_class_costs_its_probability_unless_only_present_classes_count():
     logits = jnp.array([[[[4.0, 0.0, -50.0], [0.0, 4.0, -50.0]]]])
     masks = jnp.array([[[0, 1]]])
     seen = logits.at[..., 2].set(0.0)
@@ -112,7 +112,7 @@ def test_masks_are_cropped_to_the_middle_where_logits_are_fewer(example):
         dense.centred(masks[:, :3], logits)
 
 
-def test_pixel_accuracy_is_the_part_that_is_right(example):
+def test_pixel_accuracy_is_the_fraction_of_correct_pixels(example):
     logits, masks = example
     wanted = (np.asarray(logits).argmax(-1) == np.asarray(masks)).mean((1, 2))
     np.testing.assert_allclose(dense.pixel_accuracy(logits, LABELS, masks), wanted)

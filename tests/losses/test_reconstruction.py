@@ -1,4 +1,4 @@
-"""Reconstruction losses: closed forms, what their best answer is, and what is refused."""
+"""Reconstruction losses: closed forms, their minima, and invalid arguments."""
 
 import jax
 import numpy as np
@@ -19,15 +19,15 @@ def test_losses_are_the_mean_over_an_image_s_numbers():
     p = 1 / (1 + np.exp(-np.asarray(outputs, np.float64)))
     t = np.asarray(targets)
     wanted = -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=(1, 2, 3))
-    found = reconstruction("bernoulli")(outputs, LABELS, targets)
-    np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    result = reconstruction("bernoulli")(outputs, LABELS, targets)
+    np.testing.assert_allclose(result, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("kind", "best"), [("squared", 0.4), ("bernoulli", 0.4), ("absolute", 0.2)]
 )
-def test_the_best_answer_to_several_truths_is_their_mean_or_median(kind, best):
-    """A denoiser gives the mean of what is possible: this is why its images are smooth."""
+def test_the_best_output_for_several_targets_is_their_mean_or_median(kind, best):
+    """A denoiser returns the mean of the possible images, which is why its images are smooth."""
     truths = jnp.asarray([0.1, 0.2, 0.9]).reshape(3, 1, 1, 1)
     loss = reconstruction(kind)
 
@@ -35,8 +35,8 @@ def test_the_best_answer_to_several_truths_is_their_mean_or_median(kind, best):
         outputs = jnp.full((3, 1, 1, 1), output)
         return float(loss(outputs, jnp.zeros(3, jnp.int32), truths).mean())
 
-    found = optimize.minimize_scalar(expected, bounds=(-4, 4), method="bounded").x
-    image = images_of(jnp.asarray(found), kind)
+    minimum = optimize.minimize_scalar(expected, bounds=(-4, 4), method="bounded").x
+    image = images_of(jnp.asarray(minimum), kind)
     assert float(image) == pytest.approx(best, abs=2e-3)
 
 
@@ -59,9 +59,12 @@ def test_images_lie_between_black_and_white():
         (lambda x: reconstruction("square"), "Did you mean 'squared'"),
         (lambda x: images_of(x, "bernouli"), "Did you mean 'bernoulli'"),
         (lambda x: reconstruction()(x, LABELS), "Set Recipe.corrupt"),
-        (lambda x: reconstruction()(x, LABELS, x[..., :1]), r"of the shape \(2, 4, 4, 1\)"),
+        (
+            lambda x: reconstruction()(x, LABELS, x[..., :1]),
+            r"shape of the target images, \(2, 4, 4, 1\)",
+        ),
     ],
 )
-def test_what_cannot_be_compared_is_refused(call, message):
+def test_unknown_kinds_and_other_shapes_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(jnp.zeros((2, 4, 4, 3)))

@@ -156,6 +156,11 @@ def test_copies_are_augmented_by_seed_copy_and_place_alone(plain):
     assert not np.array_equal(got.images[:21], got.images[21:])
 
 
+def test_features_of_a_test_part_are_a_test_part(plain):
+    test = dataclasses.replace(TRAIN, part="test")
+    assert cache.front_features(PLAIN, plain, test, "stem").part == "test"
+
+
 @pytest.mark.parametrize("memory_limit", [2**30, 0])
 def test_written_features_are_read_and_not_computed_again(
     monkeypatch, tmp_path, plain, memory_limit
