@@ -5,6 +5,7 @@ the front once and train only the rest. Parameters carry the same names:
 ``params["stage3"]["block0"]["conv1"]["kernel"]``.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,9 +21,9 @@ class Network(nn.Module):
     """Stages run one after the other.
 
     Attributes:
-      stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``. What
-        passes between them is an array or, where later stages need more (a U-Net's skips), a tuple
-        whose first entry it is.
+      stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``. Its
+        output is an array or, where later stages need more (a U-Net's skips), a tuple that begins
+        with it. A stage is a ``Part`` where modules in it can be frozen one by one.
     """
 
     stages: tuple[tuple[str, nn.Module], ...]
@@ -89,7 +90,8 @@ class Network(nn.Module):
           The output of the last stage: float32 logits ``[N, K]`` for the whole row of a classifier.
 
         Raises:
-          ValueError: for an unknown stage, or a ``stop`` before ``start``.
+          ValueError: for an unknown stage, a ``stop`` before ``start``, or a frozen module whose
+            stage cannot be told of it.
           TooSmallError: if a stage shrinks the images to nothing.
         """
         for name in frozen:
@@ -118,17 +120,18 @@ class Network(nn.Module):
         Raises:
           ValueError: if it cannot be told, and one of them might do something else in training.
         """
-        if not frozen:
-            return stage.copy(name=name)
+        if isinstance(stage, Network):
+            return functools.partial(stage.copy(name=name), frozen=frozen)
         if isinstance(stage, Part):
             return stage.copy(name=name, frozen=frozen)
-        variables = self.variables
         for path in frozen:
-            module = _at(variables["params"][name], path)
-            statistics = _at(variables.get("batch_stats", {}).get(name, {}), path)
-            composed = any(isinstance(value, Mapping) for value in module.values())
-            if statistics or composed:
-                why = "keeps batch statistics" if statistics else "holds modules that may drop"
+            params, statistics = (
+                _at(self.variables.get(kind, {}), f"{name}/{path}")
+                for kind in ("params", "batch_stats")
+            )
+            is_layer = params and not any(isinstance(value, Mapping) for value in params.values())
+            if statistics or not is_layer:
+                why = "keeps batch statistics" if statistics else "may drop units"
                 raise ValueError(
                     f"{name}/{path} is frozen and {why}, so its stage must be told: derive "
                     f"{type(stage).__name__} from cnnlab.models.Part, which has a field frozen, or "
@@ -143,7 +146,7 @@ class Network(nn.Module):
 
 
 def _at(tree: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    """The part of a tree of variables at "block0/norm1"; empty where there is none."""
+    """The part of a tree of variables at "stage1/block0"; empty where there is none."""
     for key in path.split("/"):
         tree = tree.get(key, {})
     return tree

@@ -180,7 +180,7 @@ class Stage(Part):
         return x
 
 
-class PooledClassifier(nn.Module):
+class PooledClassifier(Part):
     """Global average pooling and a dense layer: ``[N, H, W, C] -> float32 [N, num_classes]``."""
 
     num_classes: int
@@ -194,7 +194,8 @@ class PooledClassifier(nn.Module):
         x = global_average_pool(x)
         if self.scalar_bias:
             x = shift(self, x, "bias")
-        return Classifier(self.num_classes, self.dtype, name="classifier")(x, train=train)
+        classifier = Classifier(self.num_classes, self.dtype, name="classifier")
+        return classifier(x, train=self.trains("classifier", train))
 
 
 def resnet_cifar(
