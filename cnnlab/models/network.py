@@ -20,6 +20,11 @@ from cnnlab.spelling import unknown
 class Network(nn.Module):
     """Stages run one after the other.
 
+    A network with other outputs, such as those for several views of an image, is a class derived
+    from this one: it may have further fields, and overrides ``apply`` as ``nn.nowrap`` methods
+    ``(variables, *images, **options)`` which call ``Network(self.stages).apply``. Programs are
+    compiled once for equal ones.
+
     Attributes:
       stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``. Its
         output is an array or, where later stages need more (a U-Net's skips), a tuple that begins

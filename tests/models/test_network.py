@@ -1,5 +1,6 @@
 """The row of stages: any part of it runs, and the parts make the whole."""
 
+import functools
 import re
 from typing import Any
 
@@ -169,6 +170,59 @@ def test_an_unknown_stage_is_answered_with_the_nearest_and_all(use, name, said):
 def test_a_stop_before_the_start_is_refused():
     with pytest.raises(ValueError, match=r"stop='stem' lies before start='head'"):
         ROW.apply({}, jnp.zeros(()), start="head", stop="stem")
+
+
+# Networks with other outputs
+
+
+class Views(models.Network):
+    """A network that sees every image also mirrored: ``[N, ...] -> [N, 2, K]``."""
+
+    axis: int
+
+    @nn.nowrap
+    def apply(self, variables, *images, **options):
+        network, (x,) = models.Network(self.stages), images
+        if options.get("stop") is not None:
+            return network.apply(variables, x, **options)
+        views = jnp.stack([x, jnp.flip(x, self.axis)])
+        return jax.lax.map(lambda view: network.apply(variables, view, **options), views).swapaxes(
+            0, 1
+        )
+
+
+def test_a_derived_network_has_the_stages_and_variables_of_its_own_and_another_output(quick_jit):
+    network = FAMILIES["lenet5"]
+    views = Views(network.stages, axis=2)
+    variables = quick_jit(views.init)(jax.random.key(0), IMAGES)
+    same = quick_jit(network.init)(jax.random.key(0), IMAGES)
+    jax.tree.map(np.testing.assert_array_equal, variables, same)
+    assert isinstance(views, models.Network) and views.names == network.names
+
+    @quick_jit
+    def three_ways(variables, images):
+        mirrored = jnp.flip(images, 2)
+        return views.apply(variables, images), [
+            network.apply(variables, each) for each in (images, mirrored)
+        ]
+
+    found, wanted = three_ways(variables, IMAGES)
+    np.testing.assert_allclose(found, np.stack(wanted, 1), rtol=1e-5, atol=1e-6)
+    front = [each.apply(variables, IMAGES, stop="stem") for each in (views, network)]
+    np.testing.assert_array_equal(*front)
+
+
+def test_equal_derived_networks_share_a_program():
+    stages, traced = FAMILIES["mlp"].stages, []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(network, images):
+        traced.append(network)
+        return images
+
+    for axis in (1, 1, 2):
+        run(Views(stages, axis=axis), IMAGES)
+    assert len(traced) == 2
 
 
 # Frozen stages
