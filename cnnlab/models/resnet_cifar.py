@@ -186,7 +186,7 @@ class PooledClassifier(Part):
     num_classes: int
     dtype: jnp.dtype | None = None
     scalar_bias: bool = False
-    """Whether Fixup's scalar bias is added before the dense layer."""
+    """True adds Fixup's scalar bias before the dense layer."""
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:

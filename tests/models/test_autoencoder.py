@@ -93,8 +93,8 @@ def test_outputs_are_pytorchs_whole_and_in_parts(reference, quick_jit, kind):
     with jax.enable_x64(True):
         images = jnp.asarray(script.images())
         whole, cuts = run_whole_and_cut(network, tree_of(paths), images, quick_jit)
-    for found in (whole, *cuts):
-        np.testing.assert_allclose(found, numbers[kind], rtol=1e-9, atol=1e-9)
+    for outputs in (whole, *cuts):
+        np.testing.assert_allclose(outputs, numbers[kind], rtol=1e-9, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,8 @@ def tied(reference, quick_jit):
 
 def test_gradients_of_shared_kernels_are_pytorchs(tied):
     numbers, ((_, gradients), _) = tied
-    found = traverse_util.flatten_dict(gradients, sep="/")
-    assert {p: pytest.approx(np.linalg.norm(g)) for p, g in found.items()} == numbers[
+    outputs = traverse_util.flatten_dict(gradients, sep="/")
+    assert {p: pytest.approx(np.linalg.norm(g)) for p, g in outputs.items()} == numbers[
         "gradient norms"
     ]
 

@@ -1,4 +1,4 @@
-"""Initialisations by name: what their options may be, and that what cannot be is said at once."""
+"""Initialisations by name: valid options, and errors for invalid ones at creation."""
 
 import functools
 

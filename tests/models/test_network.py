@@ -155,15 +155,15 @@ def test_nothing_comes_after_the_last_stage():
     ],
 )
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("stag1", "Did you mean 'stage1'? Known: stem, stage1, head"),
         ("Head", "Did you mean 'head'? Known: stem, stage1, head"),
         ("conv", "Known: stem, stage1, head"),
     ],
 )
-def test_an_unknown_stage_is_answered_with_the_nearest_and_all(use, name, said):
-    with pytest.raises(ValueError, match=re.escape(f"unknown stage {name!r}. {said}")):
+def test_an_unknown_stage_is_answered_with_the_nearest_and_all(use, name, message):
+    with pytest.raises(ValueError, match=re.escape(f"unknown stage {name!r}. {message}")):
         use(name)
 
 
@@ -206,8 +206,8 @@ def test_a_derived_network_has_the_stages_and_variables_of_its_own_and_another_o
             network.apply(variables, each) for each in (images, mirrored)
         ]
 
-    found, wanted = three_ways(variables, IMAGES)
-    np.testing.assert_allclose(found, np.stack(wanted, 1), rtol=1e-5, atol=1e-6)
+    outputs, wanted = three_ways(variables, IMAGES)
+    np.testing.assert_allclose(outputs, np.stack(wanted, 1), rtol=1e-5, atol=1e-6)
     front = [each.apply(variables, IMAGES, stop="stem") for each in (views, network)]
     np.testing.assert_array_equal(*front)
 
@@ -253,15 +253,15 @@ def test_frozen_stages_use_and_keep_their_running_statistics_while_others_update
     (logits, state), (expected, rear), (others, trained) = both_ways(variables, IMAGES)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
     assert not np.allclose(logits, others, rtol=1e-3)
-    found, old = state["batch_stats"], variables["batch_stats"]
+    new, old = state["batch_stats"], variables["batch_stats"]
     for name in ("stem", "stage1"):
-        jax.tree.map(np.testing.assert_array_equal, found[name], old[name])
+        jax.tree.map(np.testing.assert_array_equal, new[name], old[name])
         assert all(jax.tree.leaves(jax.tree.map(differ, trained["batch_stats"][name], old[name])))
     for name in ("stage2", "stage3"):
-        assert all(jax.tree.leaves(jax.tree.map(differ, found[name], old[name])))
+        assert all(jax.tree.leaves(jax.tree.map(differ, new[name], old[name])))
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-            found[name],
+            new[name],
             rear["batch_stats"][name],
         )
 
@@ -409,8 +409,8 @@ def test_a_stage_that_shrinks_images_to_nothing_is_named_with_what_it_gets(layer
         return jax.eval_shape(row.init, jax.random.key(0), (images, 0) if beside else images)
 
     start(20)
-    said = r"too small: stage 'stage1' shrinks its input, 1 x 2 x 5, to nothing \(at 1 x 2 pixel"
-    with pytest.raises(models.TooSmallError, match=said):
+    message = r"too small: stage 'stage1' shrinks its input, 1 x 2 x 5, to nothing \(at 1 x 2 pixel"
+    with pytest.raises(models.TooSmallError, match=message):
         start(3)
 
 
@@ -418,12 +418,12 @@ def test_a_stage_that_shrinks_images_to_nothing_is_named_with_what_it_gets(layer
 def test_images_of_other_channels_than_at_the_start_are_refused_where_they_meet_a_kernel(name):
     network = models.create(name, 3)
     variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-    said = {
+    message = {
         "resnet8": "stem/conv was made for 3 channels.* got an input .1, 16, 16, 1.",
         "lenet5": "stem/conv was made for 3 channels",
         "mlp": "stage1/dense was made for 768 inputs.* got an input .1, 256.",
     }
-    with pytest.raises(ValueError, match=said[name]):
+    with pytest.raises(ValueError, match=message[name]):
         jax.eval_shape(network.apply, variables, jnp.zeros((1, 16, 16, 1)))
 
 

@@ -1,4 +1,4 @@
-"""The zoo: names, overrides, and what a wrong one is told."""
+"""The zoo: names, overrides, and the messages for wrong ones."""
 
 import pytest
 from jax import numpy as jnp
@@ -53,7 +53,7 @@ def test_a_name_like_no_other_is_answered_with_all():
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "said"),
+    ("name", "option", "message"),
     [
         ("resnet20", "widht", "Did you mean 'width'"),
         ("resnet20", "depth", "Known: shortcut, width, norm, activation, dtype"),
@@ -61,8 +61,10 @@ def test_a_name_like_no_other_is_answered_with_all():
         ("linear", "width", "Known: dtype"),
     ],
 )
-def test_an_unknown_option_is_answered_with_the_nearest_and_all(name, option, said):
-    with pytest.raises(ValueError, match=f"unknown option of model '{name}': '{option}'.*{said}"):
+def test_an_unknown_option_is_answered_with_the_nearest_and_all(name, option, message):
+    with pytest.raises(
+        ValueError, match=f"unknown option of model '{name}': '{option}'.*{message}"
+    ):
         models.create(name, **{option: 1})
 
 
