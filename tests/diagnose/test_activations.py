@@ -165,7 +165,7 @@ def test_dropout_drops_in_training_only(quick_jit):
     assert dropped > kept + 0.15
 
 
-def test_what_does_not_fit_is_said():
+def test_arguments_that_do_not_fit_are_refused():
     network = models.mlp(3, widths=(2,))
     with pytest.raises(ValueError, match="bins must be at least 1"):
         activations(network, {}, IMAGES, bins=0)

@@ -139,7 +139,7 @@ def test_16_bits_stay_inside():
         ({"groups": 0}, "groups must be at least 1"),
     ],
 )
-def test_what_is_no_alexnet_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     for make in (alexnet, alexnet_small):
         with pytest.raises(ValueError, match=message):
             make(**options)

@@ -99,7 +99,7 @@ def test_same_padding_keeps_the_size(kernel, dilation):
         (arithmetic.sharing, (5, 1, (4, 4, 1), 1, 0), "must fit at least once"),
     ],
 )
-def test_what_cannot_be_is_said(function, args, message):
+def test_invalid_arguments_are_refused(function, args, message):
     with pytest.raises(ValueError, match=message):
         function(*args)
 

@@ -185,7 +185,7 @@ def test_reduced_precision_computes_in_it_and_gives_float32(network):
         assert jax.tree.leaves(part)[0].dtype == jnp.bfloat16
 
 
-def test_normalisation_stands_behind_every_convolution_but_the_last():
+def test_normalisation_follows_every_convolution_but_the_last():
     _, variables = shapes_of(conv_autoencoder(widths=(2, 3), norm="batch"), (8, 8, 1))
     assert set(variables["batch_stats"]) == {"stem", "stage1", "up1"}
     assert "bias" not in variables["params"]["up1"]["conv"]
@@ -215,6 +215,6 @@ def test_other_channels_are_refused():
         (dense_autoencoder, {"output": "sigmod"}, "Did you mean 'sigmoid'"),
     ],
 )
-def test_options_that_cannot_be_are_said(make, options, message):
+def test_invalid_options_are_refused(make, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)

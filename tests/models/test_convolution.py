@@ -246,12 +246,14 @@ def test_over_a_mesh_only_gradients_of_weights_travel(run_on_devices: Callable[.
         ((1, 8, 8, 1), (3, 3, 1, 2), {"padding": -1}, "padding must be a number >= 0"),
     ],
 )
-def test_what_does_not_fit_is_said(shape: Any, window: Any, options: Any, message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(
+    shape: Any, window: Any, options: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         convolve(jnp.zeros(shape), jnp.zeros(window), **options)
 
 
-def test_another_dtype_is_said() -> None:
+def test_another_dtype_is_refused() -> None:
     with pytest.raises(ValueError, match="bfloat16"):
         convolve(jnp.zeros((1, 8, 8, 1)), jnp.zeros((3, 3, 1, 2), jnp.bfloat16))
 
@@ -414,7 +416,7 @@ def test_other_platforms_get_the_transposed_convolution_of_xla() -> None:
         ((1, 4, 4, 1), (3, 3, 1, 2), {"strides": (1, 2), "output_padding": 1}, r"in \[0, 1\)"),
     ],
 )
-def test_what_does_not_fit_a_transposed_convolution_is_said(
+def test_arguments_that_do_not_fit_a_transposed_convolution_are_refused(
     shape: Any, window: Any, options: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -170,7 +170,7 @@ def test_initial_weights_are_hes(quick_jit):
         ({"depth": 20, "width": 0}, "width must be at least 1"),
     ],
 )
-def test_what_is_no_residual_net_is_refused(arguments, message):
+def test_invalid_options_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         models.resnet_cifar(**arguments)
 

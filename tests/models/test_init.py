@@ -91,7 +91,7 @@ def test_orthogonal_kernels_are_orthonormal_up_to_the_gain(start):
             np.testing.assert_allclose(tall.T @ tall, 2.25 * np.eye(tall.shape[1]), atol=1e-4)
 
 
-def test_what_is_no_kernel_starts_as_the_layers_say_and_biases_at_zero(start):
+def test_other_parameters_start_as_the_layers_declare_and_biases_at_zero(start):
     network = models.mlp(3, widths=(5, 4), norm="batch")
     result = start(init.create("he"), network)
     fresh = start(init.create("default"), network)
@@ -286,7 +286,7 @@ def test_equal_weights_stay_equal(start, quick_jit):
     assert hidden_units(network, other) == {"stage1/dense": [6, 6], "stage2/dense": [5, 5]}
 
 
-def test_airbench_looks_at_as_many_images_as_it_is_told(start):
+def test_airbench_looks_at_the_number_of_images_asked_for(start):
     network = models.airbench(3)
     images = jax.random.normal(jax.random.key(3), (6, 32, 32, 3))
     assert init.create("airbench").examples == 5000

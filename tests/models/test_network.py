@@ -297,7 +297,7 @@ def test_moments_of_frozen_stages_are_not_taken():
     assert set(state[MOMENTS]) == {"head"}
 
 
-def test_a_frozen_module_that_cannot_be_told_to_keep_its_statistics_is_refused():
+def test_a_frozen_module_in_a_plain_stage_that_keeps_statistics_is_refused():
     class Norm(nn.Module):
         @nn.compact
         def __call__(self, x):
@@ -334,7 +334,7 @@ def test_a_frozen_norm_within_a_block_keeps_its_statistics_and_its_neighbours_up
     assert all(jax.tree.leaves(moved))
 
 
-def test_a_plain_stage_need_not_be_told_of_a_frozen_kernel_but_of_a_frozen_module_of_modules():
+def test_in_a_plain_stage_a_layer_can_be_frozen_but_not_a_module_of_modules():
     class Inner(nn.Module):
         @nn.compact
         def __call__(self, x):

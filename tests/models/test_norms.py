@@ -247,7 +247,7 @@ def test_no_norm_passes_its_input_and_has_no_parameters() -> None:
 
 @pytest.mark.parametrize("kind", ["batch", "layer", "group", "instance"])
 @pytest.mark.parametrize("left", ["use_scale", "use_bias"])
-def test_scale_and_bias_can_be_left_out_and_the_name_is_given(kind: str, left: str) -> None:
+def test_scale_and_bias_can_be_left_out_and_the_name_set(kind: str, left: str) -> None:
     class Parent(nn.Module):
         @nn.compact
         def __call__(self, x: jax.Array) -> jax.Array:

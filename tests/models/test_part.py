@@ -86,7 +86,7 @@ def test_a_network_within_a_network_is_frozen_by_its_own_names():
     assert set(np.asarray(half).flat) == {0, 2}
 
 
-def test_dropout_in_a_stage_that_cannot_be_told_is_refused():
+def test_frozen_dropout_in_a_plain_stage_is_refused():
     row = models.Network((("stem", Dropping()),))
     with pytest.raises(ValueError, match="stem/Dropout_0 is frozen and may drop units"):
         row.apply({}, jnp.ones((4, 50)), train=True, frozen=("stem/Dropout_0",))

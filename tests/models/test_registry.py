@@ -73,7 +73,7 @@ def test_an_autoencoder_is_asked_for_channels_not_classes():
         models.create("conv_autoencoder", 10)
 
 
-def test_options_are_told_with_their_defaults():
+def test_options_are_listed_with_their_defaults():
     assert models.options("plain20")["width"] == 16 and "shortcut" not in models.options("plain20")
     with pytest.raises(ValueError, match="Did you mean 'vgg19' or 'vgg16'"):
         models.options("vgg12")

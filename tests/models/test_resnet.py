@@ -129,6 +129,6 @@ def test_16_bits_stay_inside():
         ({"depth": 18, "width": 0}, "width must be at least 1 map, got 0"),
     ],
 )
-def test_what_is_no_residual_net_is_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         resnet(**options)

@@ -186,6 +186,6 @@ def test_images_that_vanish_are_refused_with_the_stage():
         ({"depth": 0}, "must be at least 1, got 64 and 0"),
     ],
 )
-def test_unknown_options_are_said(options, message):
+def test_unknown_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         unet(**options)

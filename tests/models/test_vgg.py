@@ -144,6 +144,6 @@ def test_16_bits_stay_inside():
         ({"depth": 11, "width": 0}, "width must be at least 1 map, got 0"),
     ],
 )
-def test_what_is_no_vgg_is_refused(make, options, message):
+def test_invalid_options_are_refused(make, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)

@@ -146,7 +146,7 @@ def test_no_damage_to_an_npz_goes_further_than_an_error(tmp_path):
             assert "weights.npz" in str(error)
 
 
-def test_an_unknown_extension_is_told_the_known(tmp_path):
+def test_an_unknown_extension_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match=r"unknown kind of weights '.pkl'.*\.safetensors, \.npz"):
         weights.read(tmp_path / "weights.pkl")
 

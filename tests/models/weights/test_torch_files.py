@@ -288,7 +288,7 @@ def test_a_zip_bomb_is_not_unpacked(read, torch_format):
         (lambda f: f.archive(b"}.", {}), "tensors by name, got nothing"),
     ],
 )
-def test_other_files_are_told_apart(make, message, read, torch_format):
+def test_other_kinds_of_files_are_refused_by_kind(make, message, read, torch_format):
     with pytest.raises(ValueError, match=message):
         read(make(torch_format))
 
