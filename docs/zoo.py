@@ -1,4 +1,4 @@
-"""Writes docs/zoo.md: every network of the zoo beside what its paper says of it.
+"""Writes docs/zoo.md: every network of the zoo beside its published size.
 
 python docs/zoo.py
 """
@@ -79,7 +79,7 @@ TAIL = """
 ## Other people's weights
 
 `models.weights.load(file, variables)` finds out by the names in it whose file it is, and refuses
-one that is not this network's. What the names cannot tell has to be said when the network is made,
+one that is not this network's. What the names do not show must be set when the network is made,
 in Python or by `--model` and `--model-options` of `experiments.evaluate` and `classify`:
 
 | file | network | normalisation |
@@ -118,12 +118,12 @@ def main() -> None:
         table = models.summary(models.create(name, **options), shape)  # type: ignore[arg-type]
         if published is not None and table.parameters != published:
             raise SystemExit(f"{name}: {table.parameters:,} parameters, published {published:,}.")
-        said = ", ".join(f"{key}={value!r}" for key, value in options.items())
+        settings = ", ".join(f"{key}={value!r}" for key, value in options.items())
         size = " x ".join(map(str, shape))
-        told = "" if published is None else f"{published:,}"
+        count = "" if published is None else f"{published:,}"
         rows.append(
-            f"| `{name}`{f', {said}' if said else ''} | {size} | {table.parameters:,} | "
-            f"{table.multiply_adds / 1e6:,.1f} | {': '.join(filter(None, (told, source)))} |"
+            f"| `{name}`{f', {settings}' if settings else ''} | {size} | {table.parameters:,} | "
+            f"{table.multiply_adds / 1e6:,.1f} | {': '.join(filter(None, (count, source)))} |"
         )
     pathlib.Path(__file__).with_suffix(".md").write_text(HEAD + "\n".join(rows) + "\n" + TAIL)
 

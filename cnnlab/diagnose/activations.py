@@ -30,7 +30,7 @@ class Values:
       std: of all numbers.
       zeros: the fraction that is exactly zero: what ReLU cuts off.
       dead: the fraction of the C units that is zero for every image and place.
-      saturated: the fraction with an absolute value over 0.95: where tanh is flat. It says nothing
+      saturated: the fraction with an absolute value over 0.95: where tanh is flat. It means nothing
         of values that are not bounded by 1.
       counts: int32 [B], the histogram: how many numbers lie in each of B equal bins.
       edges: float32 [B + 1], the edges of the bins, from the smallest number to the largest.
@@ -124,8 +124,8 @@ def activations(
             return output if offsets is None else output + offsets[len(calls) - 1]
 
         with nn.intercept_methods(watch):
-            given = {**variables, "params": params}
-            logits = network.apply(given, images, train=train, mutable=others, rngs=rngs)[0]
+            own = {**variables, "params": params}
+            logits = network.apply(own, images, train=train, mutable=others, rngs=rngs)[0]
         return logits, calls
 
     params = variables["params"]
@@ -160,7 +160,7 @@ def _statistics(
     }
     slopes = None if gradients is None else flatten_dict(gradients[0])
     seen: dict[tuple[str, ...], int] = {}
-    found = []
+    rows = []
     for index, call in enumerate(calls):
         seen[call.path] = seen.get(call.path, 0) + 1
         times = seen[call.path]
@@ -175,7 +175,7 @@ def _statistics(
                 "gradient_to_weight": _root_mean_square(slope)
                 / jnp.where(weight > 0, weight, jnp.nan),
             }
-        found.append(
+        rows.append(
             LayerStatistics(
                 name="/".join(call.path) + (f" ({times})" if times > 1 else ""),
                 reads=values(call.input, bins),
@@ -184,7 +184,7 @@ def _statistics(
                 **learning,
             )
         )
-    return found
+    return rows
 
 
 def values(x: jax.Array, bins: int = 50) -> Values:

@@ -1,4 +1,4 @@
-"""How many units of a layer are different: what symmetry leaves of a layer."""
+"""The number of units of a layer that differ from each other."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from cnnlab.models.network import Network
 
 
 def distinct_units(kernel: ArrayLike, tolerance: float = 1e-4) -> int:
-    """How many units of a layer have weights of their own.
+    """The number of units of a layer with different weights.
 
     Two units are one where no weight differs by more than ``tolerance`` times the largest weight of
     the layer.

@@ -222,5 +222,5 @@ def dirac(kernel: jax.Array) -> jax.Array:
 
 
 def _spatial(leaves: Any) -> bool:
-    """Whether a layer is a convolution."""
+    """True for a convolution."""
     return isinstance(leaves, Mapping) and "kernel" in leaves and leaves["kernel"].ndim == 4

@@ -63,7 +63,7 @@ def transposed_output_size(
     """Pixels that a transposed convolution gives: ``(size - 1) stride - 2 padding + extent + ...``.
 
     It is the size of an input from which the convolution with the same numbers makes ``size``
-    places. There are ``stride`` such sizes: ``output_padding`` says which one.
+    places. There are ``stride`` such sizes: ``output_padding`` chooses one.
 
     Args:
       size: pixels of the input, >= 1.

@@ -1,4 +1,4 @@
-"""How a network's weights start: a choice by name that fits every network.
+"""Initialisations by name, for every network.
 
     start = init.create("he", fan="fan_out")
     variables = start(network, key, images)
@@ -66,7 +66,7 @@ class Init:
     """One way to start a network. Made by ``create``; equal ones compare and hash as equal.
 
     Attributes:
-      name: one of ``names()``, also where ``create`` was given another name for it.
+      name: one of ``names()``, also where ``create`` got another name for it.
       options: ``(name, value)`` of all its options, in the order of their declaration.
     """
 
@@ -75,7 +75,7 @@ class Init:
 
     @property
     def examples(self) -> int:
-        """How many images it looks at; with 1, nothing but their shape matters."""
+        """The number of images it looks at; with 1, only their shape matters."""
         return dict(self.options).get("examples", 1)
 
     def __call__(self, network: Network, key: jax.Array, images: jax.Array) -> Variables:
@@ -136,7 +136,7 @@ def create(name: str, **options: Any) -> Init:
         if option not in known:
             raise ValueError(unknown(f"option of initialisation {name!r}:", option, known))
     chosen = {**known, **options}
-    _MAKERS[name](**chosen)  # says what is wrong with a value, if anything is
+    _MAKERS[name](**chosen)  # checks the values
     return Init(name, tuple(chosen.items()))
 
 

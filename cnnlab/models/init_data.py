@@ -1,13 +1,13 @@
 """Initialisations that look at some images: LSUV, the data-dependent one of Krähenbühl et al., and
 that of airbench.
 
-The first two run the network once and set one layer after the other right, in the order of the
-calls. That one run is enough: a layer is linear in its kernel and bias, so that the output which
-the new ones would give is computed from the old one, and handed on. Normalisations take the
+The first two run the network once and scale one layer after the other, in the order of the calls.
+That one run is enough: a layer is linear in its kernel and bias, so the output that the new ones
+would give is computed from the old one, and is what the next layer sees. Normalisations take the
 statistics of the images that are shown.
 
-A layer that is called more than once, or shares its kernel, is set right for its first call; later
-calls use the same kernel and get what they get.
+A layer that is called more than once, or shares its kernel, is scaled for its first call; later
+calls use the same kernel.
 """
 
 from collections.abc import Callable
@@ -133,7 +133,7 @@ def airbench(examples: int = 5000) -> Draw:
 def adjust(
     network: Network, variables: Variables, images: jax.Array, key: jax.Array, measure: Measure
 ) -> Variables:
-    """Sets every layer right, in the order of the calls, by what it gives for ``images``.
+    """Scales and shifts every layer, in the order of the calls, by what it gives for ``images``.
 
     Args:
       network: the row of stages.
@@ -146,23 +146,23 @@ def adjust(
     Returns:
       ``variables`` with new kernels and biases; batch statistics as they were.
     """
-    found: dict[Path, tuple[jax.Array, jax.Array]] = {}
+    adjustments: dict[Path, tuple[jax.Array, jax.Array]] = {}
 
     def watch(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         output = call(*args, **kwargs)
         layer = context.module
         if context.method_name != "__call__" or not layer.has_variable("params", "kernel"):
             return output
-        if layer.path not in found:
+        if layer.path not in adjustments:
             wide = output.astype(jnp.promote_types(output.dtype, jnp.float32))
-            found[layer.path] = measure(wide, layer.has_variable("params", "bias"))
-        scale, shift = found[layer.path]
+            adjustments[layer.path] = measure(wide, layer.has_variable("params", "bias"))
+        scale, shift = adjustments[layer.path]
         return (output * scale + shift).astype(output.dtype)
 
     with nn.intercept_methods(watch):
         _logits(network, variables, images, key)
     params = flatten_dict(variables["params"])
-    for path, (scale, shift) in found.items():
+    for path, (scale, shift) in adjustments.items():
         kernel, bias = (*path, "kernel"), (*path, "bias")
         params[kernel] = params[kernel] * scale
         if bias in params:
@@ -180,7 +180,7 @@ def _balanced(
     def logits(params: Any) -> jax.Array:
         return _logits(network, {**variables, "params": params}, images, key)
 
-    found, backward = jax.vjp(logits, variables["params"])
+    outputs, backward = jax.vjp(logits, variables["params"])
 
     def squared_norms(direction: jax.Array) -> jax.Array:
         gradients = flatten_dict(backward(direction)[0])
@@ -188,8 +188,8 @@ def _balanced(
 
     # With independent signs the squared gradient of the sum over images is, on average, the sum of
     # their squared gradients.
-    shape = (_DIRECTIONS, *found.shape)
-    directions = jax.random.normal(stream_key(key, "direction"), shape, found.dtype)
+    shape = (_DIRECTIONS, *outputs.shape)
+    directions = jax.random.normal(stream_key(key, "direction"), shape, outputs.dtype)
     weights = jnp.stack([jnp.sum(params[path] ** 2) for path in kernels])
     squares = jax.lax.map(squared_norms, directions).mean(0) / weights
     alive = jnp.isfinite(squares) & (squares > 0)

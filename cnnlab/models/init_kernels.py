@@ -39,7 +39,7 @@ def default() -> Draw:
 def constant(value: float = 0.01) -> Draw:
     """Every weight the same, so that all units of a layer compute the same and learn the same.
 
-    A hidden layer's units stay equal for ever, since each sees the same input and the same
+    A hidden layer's units stay equal, since each sees the same input and the same
     gradient; the network is one with a single unit a layer. Those of the last layer differ, as each
     has a class of its own, and so do the maps after a zero-padded shortcut.
 

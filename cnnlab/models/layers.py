@@ -52,7 +52,7 @@ class Conv(nn.Module):
 
         Raises:
           ValueError: if ``x`` has not four axes, its channels do not divide into ``groups``, or
-            they are not those of the kernel that was given.
+            they are not those of its kernel.
           TooSmallError: if the kernel does not fit into the images.
         """
         if x.ndim != 4 or x.shape[3] % self.groups:
@@ -81,7 +81,7 @@ class ConvTranspose(nn.Module):
       strides: how far apart neighbours of the input lie in the output.
       padding: rows and columns that are cut off on every side.
       output_padding: rows and columns added at the bottom and right, less than the stride: a
-        convolution with a stride maps several sizes to one, this says which is meant.
+        convolution with a stride maps several sizes to one, this chooses one.
       use_bias: whether a bias is added.
       kernel_init: He's normal initialiser.
       bias_init: zeros.
@@ -107,7 +107,7 @@ class ConvTranspose(nn.Module):
         """Spreads ``x`` [N, H, W, C].
 
         Raises:
-          ValueError: if ``x`` has not four axes, or not the channels of the kernel that was given.
+          ValueError: if ``x`` has not four axes, or not the channels of its kernel.
           TooSmallError: if the padding cuts everything off.
         """
         if x.ndim != 4:
@@ -144,7 +144,7 @@ class Dense(nn.Module):
         """Multiplies ``x`` [..., D] by the kernel.
 
         Raises:
-          ValueError: if D is not that of the kernel that was given.
+          ValueError: if D is not that of its kernel.
         """
         shape = (x.shape[-1], self.features)
         x, kernel, bias = _with_weights(self, x, shape, 0)
@@ -169,9 +169,9 @@ def _with_weights(
 
 
 def _check_kernel(
-    layer: nn.Module, shape: tuple[int, ...], axis: int, given: tuple[int, ...]
+    layer: nn.Module, shape: tuple[int, ...], axis: int, input_shape: tuple[int, ...]
 ) -> None:
-    """Says in plain words that the kernel was made for other inputs."""
+    """Raises a ValueError where the kernel was made for other inputs."""
     if not layer.has_variable("params", "kernel"):
         return
     kernel: jax.Array = layer.get_variable("params", "kernel")
@@ -181,6 +181,6 @@ def _check_kernel(
         what = "channels" if len(shape) == 4 else "inputs"
         raise ValueError(
             f"{path} was made for {made} {what}, with a kernel {kernel.shape}; got "
-            f"an input {given}, which needs a kernel {shape}. Give images of the size and channels "
-            "that the network was made with, or initialise it anew."
+            f"an input {input_shape}, which needs a kernel {shape}. Give images of the size and "
+            "channels that the network was made with, or initialise it anew."
         )

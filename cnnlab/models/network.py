@@ -1,10 +1,11 @@
 """A network as an ordered row of named stages: ``stem``, ``stage1`` … ``stageN``, ``head``.
 
-Everything else is said in terms of the row: freeze up to a stage, read features at a stage, run
-the front once and train only the rest. Parameters carry the same names:
+Everything else refers to stages by name: freeze up to a stage, read features at a stage, run the
+front once and train only the tail. Parameters carry the same names:
 ``params["stage3"]["block0"]["conv1"]["kernel"]``.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,10 +20,14 @@ from cnnlab.spelling import unknown
 class Network(nn.Module):
     """Stages run one after the other.
 
+    A network with other outputs, such as those for several views of an image, is a class derived
+    from this one. It may have further fields and, under ``nn.nowrap``, has an ``apply(variables,
+    *images, **options)`` that calls ``Network(self.stages).apply``. Equal ones share programs.
+
     Attributes:
-      stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``. What
-        passes between them is an array or, where later stages need more (a U-Net's skips), a tuple
-        whose first entry it is.
+      stages: ``(name, module)`` in order; each module is called as ``module(x, train=...)``. Its
+        output is an array or, where later stages need more (a U-Net's skips), a tuple that begins
+        with it. A stage is a ``Part`` where modules in it can be frozen one by one.
     """
 
     stages: tuple[tuple[str, nn.Module], ...]
@@ -82,14 +87,15 @@ class Network(nn.Module):
           start: the first stage to run; the first of the row by default.
           stop: the last stage to run; the last of the row by default.
           frozen: stages, or modules in them ("stage2/block0"), that run as in evaluation, whatever
-            ``train`` says: their normalisation uses and keeps its running statistics, and nothing
-            is dropped. Which parameters have gradients is the training's affair: ``rates``.
+            ``train`` is: their normalisation uses and keeps its running statistics, and nothing
+            is dropped. Which parameters have gradients: ``cnnlab.rates``.
 
         Returns:
           The output of the last stage: float32 logits ``[N, K]`` for the whole row of a classifier.
 
         Raises:
-          ValueError: for an unknown stage, or a ``stop`` before ``start``.
+          ValueError: for an unknown stage, a ``stop`` before ``start``, or a frozen module whose
+            stage does not take ``frozen``.
           TooSmallError: if a stage shrinks the images to nothing.
         """
         for name in frozen:
@@ -113,24 +119,25 @@ class Network(nn.Module):
         return x
 
     def _named(self, stage: nn.Module, name: str, frozen: tuple[str, ...]) -> Any:
-        """The stage under its name, told which modules in it are frozen.
+        """The stage under its name, with the frozen modules in it.
 
         Raises:
-          ValueError: if it cannot be told, and one of them might do something else in training.
+          ValueError: if it takes none, and one of them might do something else in training.
         """
-        if not frozen:
-            return stage.copy(name=name)
+        if isinstance(stage, Network):
+            return functools.partial(stage.copy(name=name), frozen=frozen)
         if isinstance(stage, Part):
             return stage.copy(name=name, frozen=frozen)
-        variables = self.variables
         for path in frozen:
-            module = _at(variables["params"][name], path)
-            statistics = _at(variables.get("batch_stats", {}).get(name, {}), path)
-            composed = any(isinstance(value, Mapping) for value in module.values())
-            if statistics or composed:
-                why = "keeps batch statistics" if statistics else "holds modules that may drop"
+            params, statistics = (
+                _at(self.variables.get(kind, {}), f"{name}/{path}")
+                for kind in ("params", "batch_stats")
+            )
+            is_layer = params and not any(isinstance(value, Mapping) for value in params.values())
+            if statistics or not is_layer:
+                why = "keeps batch statistics" if statistics else "may drop units"
                 raise ValueError(
-                    f"{name}/{path} is frozen and {why}, so its stage must be told: derive "
+                    f"{name}/{path} is frozen and {why}, so its stage must know of it: derive "
                     f"{type(stage).__name__} from cnnlab.models.Part, which has a field frozen, or "
                     "freeze whole stages."
                 )
@@ -143,7 +150,7 @@ class Network(nn.Module):
 
 
 def _at(tree: Mapping[str, Any], path: str) -> Mapping[str, Any]:
-    """The part of a tree of variables at "block0/norm1"; empty where there is none."""
+    """The part of a tree of variables at "stage1/block0"; empty where there is none."""
     for key in path.split("/"):
         tree = tree.get(key, {})
     return tree

@@ -41,7 +41,7 @@ class Hidden(Part):
         x = Dense(self.width, kernel_init=init, dtype=self.dtype, name="dense")(x)
         x = norm(self.norm, dtype=self.dtype, name="norm")(x, self.trains("norm", train))
         x = activation(self.activation)(x)
-        return Dropout(self.dropout, name="dropout")(x, train)
+        return Dropout(self.dropout, name="dropout")(x, self.trains("dropout", train))
 
 
 class Classifier(nn.Module):

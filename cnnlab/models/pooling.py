@@ -100,7 +100,7 @@ def _rounded_up(
 
 
 def _tiles(window: tuple[int, int], strides: tuple[int, int], pads: Pads) -> bool:
-    """Whether the windows lie side by side: no overlap, no gap, no padding."""
+    """True where the windows lie side by side: no overlap, no gap, no padding."""
     return window == strides and pads == ((0, 0), (0, 0))
 
 

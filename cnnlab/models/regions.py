@@ -128,7 +128,7 @@ def sliding_windows(
         raise ValueError("there must be at least one shape of windows, got none.")
     if not step > 0:
         raise ValueError(f"the step must be a positive fraction of a window's side, got {step}.")
-    found: list[Window] = []
+    windows: list[Window] = []
     for shape in shapes:
         sides = [round(side) for side in shape]
         if any(not 1 <= side <= whole for side, whole in zip(sides, image_size, strict=True)):
@@ -139,8 +139,8 @@ def sliding_windows(
         tops, lefts = (
             _places(whole, side, step) for whole, side in zip(image_size, sides, strict=True)
         )
-        found += [(y, x, y + sides[0], x + sides[1]) for y in tops for x in lefts]
-    return tuple(dict.fromkeys(found))
+        windows += [(y, x, y + sides[0], x + sides[1]) for y in tops for x in lefts]
+    return tuple(dict.fromkeys(windows))
 
 
 class Regions(nn.Module):
@@ -278,14 +278,14 @@ def _pool_windows(
         pooled = jnp.einsum("uh,vw,nhwc->nuvc", *weights, x)
     cells = row_of[:, :, None] * len(columns) + column_of[:, None, :]  # [R, size, size]
     flat = pooled.reshape(x.shape[0], -1, x.shape[3])
-    found = jnp.take(flat, cells.reshape(-1), axis=1)
-    return found.reshape(x.shape[0], *cells.shape, x.shape[3])
+    features = jnp.take(flat, cells.reshape(-1), axis=1)
+    return features.reshape(x.shape[0], *cells.shape, x.shape[3])
 
 
 def _distinct(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Different bins ``[U, B]`` of ``[R, size, B]``, and which one each is: ``[R, size]``."""
-    found, which = np.unique(bins.reshape(-1, bins.shape[2]), axis=0, return_inverse=True)
-    return found, which.reshape(bins.shape[:2])
+    distinct, which = np.unique(bins.reshape(-1, bins.shape[2]), axis=0, return_inverse=True)
+    return distinct, which.reshape(bins.shape[:2])
 
 
 def _bins(low: Any, high: Any, size: int, scale: float, length: int, xp: Any) -> Any:
@@ -346,7 +346,7 @@ def _interpolation(
     aligned: bool,
     xp: Any,
 ) -> Any:
-    """How much each cell counts in each bin of each box, on one axis: ``[R, size, length]``."""
+    """The weight of each cell in each bin of each box, on one axis: ``[R, size, length]``."""
     start = low * scale - 0.5 * aligned
     extent = high * scale - low * scale
     if not aligned:
@@ -360,7 +360,7 @@ def _interpolation(
 
 
 def _places(whole: int, side: int, step: float) -> list[int]:
-    """Where windows of one side begin, evenly from one end of the image to the other."""
+    """The first pixels of windows of one side, evenly from one end of the image to the other."""
     count = 1 + int(np.ceil((whole - side) / (step * side)))
     return [int(place) for place in np.rint(np.linspace(0, whole - side, count))]
 

@@ -143,7 +143,7 @@ def resnet(
       shortcut: "A" (zero-padded), "B" (projections where the shape changes; published for
         bottlenecks and usual for all) or "none" (plain).
       stride_on: which convolution of a bottleneck has the stride: "conv2", as in nearly all
-        weights that are handed round (also called version 1.5), or "conv1", as published.
+        weights that are published (also called version 1.5), or "conv1", as published.
       small: whether the stem is 3 x 3 without stride or pooling, for images such as 32 x 32.
       width: maps of the stem; 64 in the paper.
       norm: a kind of ``norms.norm``; "none" puts Fixup's scalars in its place.

@@ -180,13 +180,13 @@ class Stage(Part):
         return x
 
 
-class PooledClassifier(nn.Module):
+class PooledClassifier(Part):
     """Global average pooling and a dense layer: ``[N, H, W, C] -> float32 [N, num_classes]``."""
 
     num_classes: int
     dtype: jnp.dtype | None = None
     scalar_bias: bool = False
-    """Whether Fixup's scalar bias is added before the dense layer."""
+    """True adds Fixup's scalar bias before the dense layer."""
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -194,7 +194,8 @@ class PooledClassifier(nn.Module):
         x = global_average_pool(x)
         if self.scalar_bias:
             x = shift(self, x, "bias")
-        return Classifier(self.num_classes, self.dtype, name="classifier")(x, train=train)
+        classifier = Classifier(self.num_classes, self.dtype, name="classifier")
+        return classifier(x, train=self.trains("classifier", train))
 
 
 def resnet_cifar(

@@ -100,7 +100,7 @@ class Fires(Part):
         return max_pool(x, 3, 2, ceil=True) if self.pool else x
 
 
-class ConvClassifier(nn.Module):
+class ConvClassifier(Part):
     """Dropout, 1 x 1 convolution, activation and mean: ``-> float32 [N, num_classes]``."""
 
     num_classes: int
@@ -112,7 +112,7 @@ class ConvClassifier(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         """See the class."""
-        x = Dropout(self.dropout)(x, train=train)
+        x = Dropout(self.dropout)(x, self.trains("Dropout_0", train))
         conv = Conv(self.num_classes, 1, padding=self.padding, dtype=self.dtype, name="conv")
         x = activation_of(self.activation)(conv(x))
         return global_average_pool(x.astype(jnp.promote_types(jnp.float32, x.dtype)))

@@ -89,18 +89,17 @@ def summary(network: Network, image_shape: tuple[int, int, int]) -> Summary:
     """
     x: Any = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), x)
-    lines = [[receptive_field.image_lines(image_shape, axis)] for axis in (0, 1)]
+    labels: list[Any] = [[each] for each in receptive_field.pixel_labels(image_shape)]
     stages = []
     for name in network.names:
         jaxpr, x = _traced(network, name, variables, x)
-        lines = [_follow_stage(jaxpr, each) for each in lines]
-        shape = activations(x).shape
-        height, width = (receptive_field.middle_extent(each[0], shape) for each in lines)
+        labels = [_follow_stage(jaxpr, each) for each in labels]
+        field = receptive_field.middle_field([each[0] for each in labels])
         parameters = sum(
             math.prod(p.shape) for p in jax.tree.leaves(variables["params"].get(name, {}))
         )
         adds = multiply_adds_of(jaxpr.jaxpr)
-        stages.append(StageSummary(name, shape[1:], parameters, adds, (height, width)))
+        stages.append(StageSummary(name, activations(x).shape[1:], parameters, adds, field))
     return Summary(tuple(image_shape), tuple(stages))
 
 
@@ -124,12 +123,11 @@ def _traced(network: Network, name: str, variables: Any, x: Any) -> tuple[core.C
 
 
 def _follow_stage(
-    jaxpr: core.ClosedJaxpr, inputs: list[receptive_field.Lines]
-) -> list[receptive_field.Lines]:
-    """The lines that the outputs of a stage depend on; its variables depend on none."""
-    variables = jaxpr.jaxpr.invars[: len(jaxpr.jaxpr.invars) - len(inputs)]
-    constant = [receptive_field.nothing(len(each.aval.shape)) for each in variables]
-    return receptive_field.follow(jaxpr.jaxpr, [*constant, *inputs])
+    jaxpr: core.ClosedJaxpr, inputs: list[receptive_field.Labels]
+) -> list[receptive_field.Labels]:
+    """The labels of the outputs of a stage; its variables do not depend on the image."""
+    variables = [None] * (len(jaxpr.jaxpr.invars) - len(inputs))
+    return receptive_field.follow(jaxpr.jaxpr, [*variables, *inputs])
 
 
 def _of_stage(variables: Any, name: str) -> Any:
@@ -152,7 +150,9 @@ def multiply_adds_of(jaxpr: core.Jaxpr) -> int:
         else:
             # A platform may reach the same result by a longer way; of other choices, the longest.
             choose = min if eqn.params.get("branches_platforms") else max
-            total += choose((multiply_adds_of(inner) for inner in _inner(eqn)), default=0)
+            total += choose(
+                (multiply_adds_of(inner) for inner in receptive_field.inner_jaxprs(eqn)), default=0
+            )
     return total
 
 
@@ -168,18 +168,6 @@ def _of_convolution(eqn: core.JaxprEqn) -> int:
 
 def _shape(variable: Any) -> tuple[int, ...]:
     return tuple(variable.aval.shape)
-
-
-def _inner(eqn: core.JaxprEqn) -> list[core.Jaxpr]:
-    """The jaxprs that an equation holds: one for a call, one a branch for a choice."""
-    found = []
-    for value in eqn.params.values():
-        for each in value if isinstance(value, tuple | list) else (value,):
-            if isinstance(each, core.ClosedJaxpr):
-                found.append(each.jaxpr)
-            elif isinstance(each, core.Jaxpr):
-                found.append(each)
-    return found
 
 
 def _times(shape: tuple[int, ...]) -> str:

@@ -97,7 +97,7 @@ class Down(TwoConvs):
         """See the class."""
         x, skips = inputs
         y = self.two_convs(max_pool(x, 2), train)
-        return Dropout(self.dropout)(y, train=train), (*skips, x)
+        return Dropout(self.dropout)(y, self.trains("Dropout_0", train)), (*skips, x)
 
 
 class Up(TwoConvs):

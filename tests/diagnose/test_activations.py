@@ -40,8 +40,8 @@ def test_the_lectures_ten_tanh_layers(quick_jit, name):
     stds = lecture_stds(quick_jit, init.create(name), "tanh")
     published = LECTURE[name]
     # Its digits end at 1e-6; a layer of 500 wanders by a per cent or two, and more with depth.
-    found = stds.mean(0)[: len(published)]
-    np.testing.assert_allclose(found, published, rtol=0.03, atol=6e-7)
+    measured = stds.mean(0)[: len(published)]
+    np.testing.assert_allclose(measured, published, rtol=0.03, atol=6e-7)
     if name == "gaussian":
         assert (stds[:, -1] < 5e-7).all()  # printed as 0.000000
 
@@ -59,15 +59,15 @@ def test_he_keeps_the_activations_of_relu_layers(quick_jit):
 
 def test_statistics_of_numbers():
     x = jnp.asarray([[0.0, 1.0, 0.0], [0.0, -3.0, 0.96]])
-    found = values(x, bins=4)
-    assert found.mean == pytest.approx(float(x.mean()))
-    assert found.std == pytest.approx(float(x.std()))
-    assert found.zeros == pytest.approx(3 / 6)
-    assert found.dead == pytest.approx(1 / 3)
-    assert found.saturated == pytest.approx(3 / 6)
+    statistics = values(x, bins=4)
+    assert statistics.mean == pytest.approx(float(x.mean()))
+    assert statistics.std == pytest.approx(float(x.std()))
+    assert statistics.zeros == pytest.approx(3 / 6)
+    assert statistics.dead == pytest.approx(1 / 3)
+    assert statistics.saturated == pytest.approx(3 / 6)
     counts, edges = np.histogram(np.asarray(x), bins=4)
-    np.testing.assert_array_equal(found.counts, counts)
-    np.testing.assert_allclose(found.edges, edges)
+    np.testing.assert_array_equal(statistics.counts, counts)
+    np.testing.assert_allclose(statistics.edges, edges)
     same = values(jnp.full((3, 2), 5.0), bins=4)
     assert same.std == 0 and same.counts.sum() == 6
 
@@ -165,7 +165,7 @@ def test_dropout_drops_in_training_only(quick_jit):
     assert dropped > kept + 0.15
 
 
-def test_what_does_not_fit_is_said():
+def test_arguments_that_do_not_fit_are_refused():
     network = models.mlp(3, widths=(2,))
     with pytest.raises(ValueError, match="bins must be at least 1"):
         activations(network, {}, IMAGES, bins=0)

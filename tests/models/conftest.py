@@ -22,23 +22,23 @@ def assert_as_pytorch(reference: Any, quick_jit: Any) -> Callable[..., None]:
         assert set(cases) == set(numbers[kind])
 
         def run(inputs: dict[str, Any]) -> dict[str, Any]:
-            found = {}
+            results = {}
             for case, (layer, *_) in cases.items():
                 y, pull = jax.vjp(layer, *inputs[case])
-                found[case] = y, pull(jnp.asarray(script.weights(*y.shape)))
-            return found
+                results[case] = y, pull(jnp.asarray(script.weights(*y.shape)))
+            return results
 
         with jax.enable_x64(True):
-            found = quick_jit(run)({case: inputs for case, (_, *inputs) in cases.items()})
-        for case, (y, gradients) in found.items():
+            results = quick_jit(run)({case: inputs for case, (_, *inputs) in cases.items()})
+        for case, (y, gradients) in results.items():
             expected = numbers[kind][case]
             assert list(y.shape) == expected["shape"], case
             pairs = zip([y, *gradients], [expected["y"], *expected["gradients"]], strict=True)
             for index, (got, want) in enumerate(pairs):
                 assert got.dtype == jnp.float64
-                said = f"{kind}, {case}: " + ("gradient " * (index > 0)) + str(index)
+                message = f"{kind}, {case}: " + ("gradient " * (index > 0)) + str(index)
                 np.testing.assert_allclose(
-                    got, np.reshape(want, got.shape), rtol=1e-9, atol=1e-11, err_msg=said
+                    got, np.reshape(want, got.shape), rtol=1e-9, atol=1e-11, err_msg=message
                 )
 
     return check

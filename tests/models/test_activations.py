@@ -39,6 +39,6 @@ def test_far_from_zero_no_value_or_gradient_is_lost(kind: str) -> None:
 
 
 def test_an_unknown_activation_is_answered_with_the_nearest() -> None:
-    said = "unknown activation 'leakyrelu'. Did you mean 'leaky_relu' or 'relu'? Known: sigmoid"
-    with pytest.raises(ValueError, match=re.escape(said)):
+    message = "unknown activation 'leakyrelu'. Did you mean 'leaky_relu' or 'relu'? Known: sigmoid"
+    with pytest.raises(ValueError, match=re.escape(message)):
         activation("leakyrelu")

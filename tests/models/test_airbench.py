@@ -27,16 +27,16 @@ def test_it_has_the_published_size(channels, stem):
     """Jordan, 2024: 1.97 M; a stem of 24 maps for colour images."""
     logits, variables = shapes_of(airbench(), (32, 32, channels))
     sizes = jax.tree.map(lambda leaf: leaf.size, variables["params"])
-    found = {name: sum(jax.tree.leaves(stage)) for name, stage in sizes.items()}
+    counts = {name: sum(jax.tree.leaves(stage)) for name, stage in sizes.items()}
     assert logits.shape == (2, 10)
-    assert found == {
+    assert counts == {
         "stem": stem,
         "stage1": 9 * 8 * channels * 64 + 9 * 64 * 64 + 2 * 64,
         "stage2": 9 * 64 * 256 + 9 * 256 * 256 + 2 * 256,
         "stage3": 9 * 256 * 256 * 2 + 2 * 256,
         "head": 2560,
     }
-    assert sum(found.values()) == (1_971_640 if channels == 3 else 1_962_152)
+    assert sum(counts.values()) == (1_971_640 if channels == 3 else 1_962_152)
 
 
 def test_the_stages_have_the_published_shapes():

@@ -131,7 +131,7 @@ def test_16_bits_stay_inside():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"widths": (8, 8)}, "must have 5 widths"),
         ({"hidden": (8,)}, r"2 hidden ones.*hidden=\(8,\)"),
@@ -139,9 +139,9 @@ def test_16_bits_stay_inside():
         ({"groups": 0}, "groups must be at least 1"),
     ],
 )
-def test_what_is_no_alexnet_is_refused(options, said):
+def test_invalid_options_are_refused(options, message):
     for make in (alexnet, alexnet_small):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(ValueError, match=message):
             make(**options)
 
 

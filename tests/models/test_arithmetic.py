@@ -43,8 +43,8 @@ def test_rounding_up_is_pytorchs(reference):
     """PyTorch's pooling refuses more padding than half a window; sizes have no such limit."""
     script, numbers = reference("arithmetic_torch")
     for ceil, name in ((False, "pooling"), (True, "ceil")):
-        found = sizes(script, arithmetic.output_size, ceil=ceil)
-        for ours, theirs in zip(found, numbers[name], strict=True):
+        computed = sizes(script, arithmetic.output_size, ceil=ceil)
+        for ours, theirs in zip(computed, numbers[name], strict=True):
             assert all(b in (None, a) for a, b in zip(ours, theirs, strict=True))
     assert arithmetic.output_size(6, 3, 2) == 2
     assert arithmetic.output_size(6, 3, 2, ceil=True) == 3
@@ -58,18 +58,18 @@ def test_transposed_sizes_are_pytorchs(reference):
             size, stride=stride, output_padding=stride - 1, **window
         )
 
-    found = sizes(script, with_remainder)
-    for ours, theirs in zip(found, numbers["transposed"], strict=True):
+    computed = sizes(script, with_remainder)
+    for ours, theirs in zip(computed, numbers["transposed"], strict=True):
         assert all(b in (None, a) for a, b in zip(ours, theirs, strict=True))
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_transposed_sizes_are_all_those_that_a_convolution_maps_to_one(stride):
-    found = {
+    computed = {
         arithmetic.transposed_output_size(4, 3, stride, 1, output_padding=more)
         for more in range(stride)
     }
-    assert found == {
+    assert computed == {
         size for size in range(1, 40) if arithmetic.output_size(size, 3, stride, 1) == 4
     }
 
@@ -99,7 +99,7 @@ def test_same_padding_keeps_the_size(kernel, dilation):
         (arithmetic.sharing, (5, 1, (4, 4, 1), 1, 0), "must fit at least once"),
     ],
 )
-def test_what_cannot_be_is_said(function, args, message):
+def test_invalid_arguments_are_refused(function, args, message):
     with pytest.raises(ValueError, match=message):
         function(*args)
 
@@ -238,9 +238,9 @@ def test_the_layer_is_the_adjoint_with_the_channels_swapped(quick_jit, stride, p
         adjoint = arithmetic.adjoint(x, kernel, (*sizes, 2), stride, padding)
         return layer.apply(swapped, x), adjoint
 
-    found, expected = quick_jit(run)(x, kernel)
-    assert found.shape == (2, *sizes, 2)
-    np.testing.assert_array_equal(found, expected)
+    computed, expected = quick_jit(run)(x, kernel)
+    assert computed.shape == (2, *sizes, 2)
+    np.testing.assert_array_equal(computed, expected)
 
 
 # Examples
@@ -249,8 +249,8 @@ def test_the_layer_is_the_adjoint_with_the_channels_swapped(quick_jit, stride, p
 @pytest.mark.parametrize("where", ["docstrings", "docs/convolution.md"])
 def test_examples_give_what_they_say(where):
     if where == "docstrings":
-        found = doctest.testmod(arithmetic)
+        computed = doctest.testmod(arithmetic)
     else:
         page = pathlib.Path(__file__).parents[2] / where
-        found = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
-    assert found.attempted > 1 and found.failed == 0
+        computed = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
+    assert computed.attempted > 1 and computed.failed == 0

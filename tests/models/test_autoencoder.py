@@ -93,8 +93,8 @@ def test_outputs_are_pytorchs_whole_and_in_parts(reference, quick_jit, kind):
     with jax.enable_x64(True):
         images = jnp.asarray(script.images())
         whole, cuts = run_whole_and_cut(network, tree_of(paths), images, quick_jit)
-    for found in (whole, *cuts):
-        np.testing.assert_allclose(found, numbers[kind], rtol=1e-9, atol=1e-9)
+    for outputs in (whole, *cuts):
+        np.testing.assert_allclose(outputs, numbers[kind], rtol=1e-9, atol=1e-9)
 
 
 @pytest.fixture(scope="module")
@@ -126,8 +126,8 @@ def tied(reference, quick_jit):
 
 def test_gradients_of_shared_kernels_are_pytorchs(tied):
     numbers, ((_, gradients), _) = tied
-    found = traverse_util.flatten_dict(gradients, sep="/")
-    assert {p: pytest.approx(np.linalg.norm(g)) for p, g in found.items()} == numbers[
+    outputs = traverse_util.flatten_dict(gradients, sep="/")
+    assert {p: pytest.approx(np.linalg.norm(g)) for p, g in outputs.items()} == numbers[
         "gradient norms"
     ]
 
@@ -185,7 +185,7 @@ def test_reduced_precision_computes_in_it_and_gives_float32(network):
         assert jax.tree.leaves(part)[0].dtype == jnp.bfloat16
 
 
-def test_normalisation_stands_behind_every_convolution_but_the_last():
+def test_normalisation_follows_every_convolution_but_the_last():
     _, variables = shapes_of(conv_autoencoder(widths=(2, 3), norm="batch"), (8, 8, 1))
     assert set(variables["batch_stats"]) == {"stem", "stage1", "up1"}
     assert "bias" not in variables["params"]["up1"]["conv"]
@@ -215,6 +215,6 @@ def test_other_channels_are_refused():
         (dense_autoencoder, {"output": "sigmod"}, "Did you mean 'sigmoid'"),
     ],
 )
-def test_options_that_cannot_be_are_said(make, options, message):
+def test_invalid_options_are_refused(make, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options)

@@ -51,8 +51,8 @@ def test_value_and_gradients_are_those_of_the_standard_convolution(
 
         return quick_jit(lambda: [one(*case) for case in cases])()
 
-    found, expected = all_of(convolve), all_of(standard)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    computed, expected = all_of(convolve), all_of(standard)
+    jax.tree.map(np.testing.assert_array_equal, computed, expected)
 
 
 @pytest.mark.parametrize(
@@ -63,18 +63,18 @@ def test_wide_and_narrow_images_give_the_same_numbers_as_the_standard(
     shape: Any, window: Any
 ) -> None:
     x, kernel = whole_numbers(0, *shape), whole_numbers(1, *window, shape[3], 6)
-    found = value_and_gradients(lambda x, k: convolve(x, k, padding=2), x, kernel)
+    computed = value_and_gradients(lambda x, k: convolve(x, k, padding=2), x, kernel)
     expected = value_and_gradients(lambda x, k: standard(x, k, padding=2), x, kernel)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    jax.tree.map(np.testing.assert_array_equal, computed, expected)
 
 
 def test_groups_keep_channels_apart() -> None:
     x, kernel = whole_numbers(0, 2, 6, 6, 4), whole_numbers(1, 3, 3, 2, 6)
-    found = value_and_gradients(lambda x, k: convolve(x, k, (2, 2), 1, groups=2), x, kernel)
+    computed = value_and_gradients(lambda x, k: convolve(x, k, (2, 2), 1, groups=2), x, kernel)
     expected = value_and_gradients(lambda x, k: standard(x, k, (2, 2), 1, groups=2), x, kernel)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    jax.tree.map(np.testing.assert_array_equal, computed, expected)
     halves = [convolve(x[..., i : i + 2], kernel[..., i // 2 * 3 :][..., :3], 2, 1) for i in (0, 2)]
-    np.testing.assert_array_equal(found[0], jnp.concatenate(halves, -1))
+    np.testing.assert_array_equal(computed[0], jnp.concatenate(halves, -1))
 
 
 def test_vmap_over_images_and_kernels_equals_one_after_the_other() -> None:
@@ -105,8 +105,8 @@ def test_gradient_of_the_gradient_is_that_of_the_standard_convolution(strides: i
 
         return jax.jit(jax.grad(norm, (0, 1)))(x, kernel)
 
-    for found, expected in zip(second(convolve), second(standard), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
+    for computed, expected in zip(second(convolve), second(standard), strict=True):
+        np.testing.assert_allclose(computed, expected, rtol=1e-4)
 
 
 def test_float64_gradients_agree_with_finite_differences() -> None:
@@ -137,11 +137,11 @@ def test_bfloat16_stays_bfloat16() -> None:
         whole_numbers(seed, *shape).astype(jnp.bfloat16)
         for seed, shape in ((0, (1, 6, 6, 1)), (1, (3, 3, 1, 2)))
     )
-    found = value_and_gradients(lambda x, k: convolve(x, k, 1, 1), x, kernel)
+    computed = value_and_gradients(lambda x, k: convolve(x, k, 1, 1), x, kernel)
     expected = value_and_gradients(
         lambda x, k: standard(x, k, padding=1), x.astype(jnp.float32), kernel.astype(jnp.float32)
     )
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(computed, expected, strict=True):
         assert one.dtype == jnp.bfloat16
         np.testing.assert_allclose(one.astype(jnp.float32), other, rtol=1e-2)
 
@@ -230,9 +230,9 @@ print(json.dumps({
 
 
 def test_over_a_mesh_only_gradients_of_weights_travel(run_on_devices: Callable[..., Any]) -> None:
-    found = run_on_devices(8, SHARDED)
-    assert found["difference"] < 1e-4
-    assert found["collectives"] == ["all-reduce"]
+    computed = run_on_devices(8, SHARDED)
+    assert computed["difference"] < 1e-4
+    assert computed["collectives"] == ["all-reduce"]
 
 
 @pytest.mark.parametrize(
@@ -246,12 +246,14 @@ def test_over_a_mesh_only_gradients_of_weights_travel(run_on_devices: Callable[.
         ((1, 8, 8, 1), (3, 3, 1, 2), {"padding": -1}, "padding must be a number >= 0"),
     ],
 )
-def test_what_does_not_fit_is_said(shape: Any, window: Any, options: Any, message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(
+    shape: Any, window: Any, options: Any, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         convolve(jnp.zeros(shape), jnp.zeros(window), **options)
 
 
-def test_another_dtype_is_said() -> None:
+def test_another_dtype_is_refused() -> None:
     with pytest.raises(ValueError, match="bfloat16"):
         convolve(jnp.zeros((1, 8, 8, 1)), jnp.zeros((3, 3, 1, 2), jnp.bfloat16))
 
@@ -288,7 +290,7 @@ def test_the_transposed_convolution_is_the_adjoint_of_the_convolution(
 
     @quick_jit
     def products() -> Any:
-        found = []
+        computed = []
         for size, window, stride, padding in cases:
             x = whole_numbers(0, 2, size, size, 2)
             kernel = whole_numbers(1, window, window, 2, 3)
@@ -297,8 +299,8 @@ def test_the_transposed_convolution_is_the_adjoint_of_the_convolution(
             rest = (size + 2 * padding - window) % stride
             back = convolve_transposed(other, kernel.swapaxes(2, 3), stride, padding, rest)
             assert back.shape == x.shape
-            found.append((jnp.vdot(y, other), jnp.vdot(x, back)))
-        return found
+            computed.append((jnp.vdot(y, other), jnp.vdot(x, back)))
+        return computed
 
     forward, backward = np.asarray(products()).T
     np.testing.assert_array_equal(forward, backward)
@@ -323,10 +325,10 @@ def test_gradient_of_the_gradient_of_the_transposed_convolution_is_the_standard_
 
         return jax.grad(norm, (0, 1))(x, kernel)
 
-    found, expected = quick_jit(
+    computed, expected = quick_jit(
         lambda: (second(convolve_transposed), second(standard_transposed))
     )()
-    for one, other in zip(found, expected, strict=True):
+    for one, other in zip(computed, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4)
 
 
@@ -351,8 +353,8 @@ def test_the_transposed_convolution_is_the_same_in_loops_and_under_vmap(
         return expected, jax.vmap(one)(x, kernels), mapped, scanned
 
     expected, *others = all_ways(x, kernels)
-    for found in others:
-        jax.tree.map(np.testing.assert_array_equal, found, expected)
+    for computed in others:
+        jax.tree.map(np.testing.assert_array_equal, computed, expected)
 
 
 def test_the_transposed_convolution_of_bfloat16_stays_bfloat16(
@@ -414,7 +416,7 @@ def test_other_platforms_get_the_transposed_convolution_of_xla() -> None:
         ((1, 4, 4, 1), (3, 3, 1, 2), {"strides": (1, 2), "output_padding": 1}, r"in \[0, 1\)"),
     ],
 )
-def test_what_does_not_fit_a_transposed_convolution_is_said(
+def test_arguments_that_do_not_fit_a_transposed_convolution_are_refused(
     shape: Any, window: Any, options: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

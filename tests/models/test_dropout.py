@@ -43,7 +43,7 @@ def test_training_has_the_mean_of_evaluation(form: Any, rate: float) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("spatial", [False, True])
-def test_behind_a_linear_layer_training_has_the_mean_of_evaluation(
+def test_after_a_linear_layer_training_has_the_mean_of_evaluation(
     form: Any, spatial: bool, quick_jit: Callable[..., Any]
 ) -> None:
     class Linear(nn.Module):

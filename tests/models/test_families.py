@@ -161,7 +161,7 @@ def test_initial_weights_are_hes(quick_jit):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ({"depth": 18}, r"depth must be 6n \+ 2 .*got 18"),
         ({"depth": 2}, r"depth must be 6n \+ 2"),
@@ -170,8 +170,8 @@ def test_initial_weights_are_hes(quick_jit):
         ({"depth": 20, "width": 0}, "width must be at least 1"),
     ],
 )
-def test_what_is_no_residual_net_is_refused(arguments, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
         models.resnet_cifar(**arguments)
 
 

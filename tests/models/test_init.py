@@ -76,9 +76,9 @@ def test_constant_and_the_default(start, quick_jit, wide):
     network, images = wide
     params = start(init.create("constant", value=0.3), network, images=images)["params"]
     assert np.unique(params["head"]["dense"]["kernel"]).tolist() == [np.float32(0.3)]
-    found = start(init.create("default"), network, 2, images)
+    result = start(init.create("default"), network, 2, images)
     wanted = quick_jit(network.init)(jax.random.key(2), images)
-    jax.tree.map(np.testing.assert_array_equal, found, dict(wanted))
+    jax.tree.map(np.testing.assert_array_equal, result, dict(wanted))
 
 
 def test_orthogonal_kernels_are_orthonormal_up_to_the_gain(start):
@@ -91,18 +91,18 @@ def test_orthogonal_kernels_are_orthonormal_up_to_the_gain(start):
             np.testing.assert_allclose(tall.T @ tall, 2.25 * np.eye(tall.shape[1]), atol=1e-4)
 
 
-def test_what_is_no_kernel_starts_as_the_layers_say_and_biases_at_zero(start):
+def test_other_parameters_start_as_the_layers_declare_and_biases_at_zero(start):
     network = models.mlp(3, widths=(5, 4), norm="batch")
-    found = start(init.create("he"), network)
+    result = start(init.create("he"), network)
     fresh = start(init.create("default"), network)
-    assert jax.tree.structure(found) == jax.tree.structure(fresh)
+    assert jax.tree.structure(result) == jax.tree.structure(fresh)
     wanted = flatten_dict(fresh)
-    for path, leaf in flatten_dict(found).items():
+    for path, leaf in flatten_dict(result).items():
         if path[-1] == "kernel":
             assert not np.array_equal(leaf, wanted[path])
         else:
             np.testing.assert_array_equal(leaf, wanted[path])
-    assert not np.any(found["params"]["head"]["dense"]["bias"])
+    assert not np.any(result["params"]["head"]["dense"]["bias"])
 
 
 def test_a_layers_draw_does_not_depend_on_the_other_layers(start):
@@ -151,32 +151,32 @@ def test_lsuv_ends_with_unit_variance_in_every_layer(start, measure, norm):
 
 def test_lsuv_scales_orthonormal_kernels_as_the_papers_algorithm_does(start):
     network = models.mlp(3, widths=(12, 10))
-    found = start(init.create("lsuv", examples=96), network)["params"]
+    result = start(init.create("lsuv", examples=96), network)["params"]
     params = flatten_dict(start(init.create("orthogonal"), network)["params"])
     x = np.asarray(IMAGES, np.float64).reshape(96, -1)
     for stage in ("stage1", "stage2", "head"):  # algorithm 1, with as many rounds as it takes
         kernel = np.asarray(params[stage, "dense", "kernel"], np.float64)
         while abs((x @ kernel).var() - 1) > 1e-9:
             kernel = kernel / (x @ kernel).std()
-        np.testing.assert_allclose(found[stage]["dense"]["kernel"], kernel, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(result[stage]["dense"]["kernel"], kernel, rtol=1e-4, atol=1e-6)
         x = np.maximum(x @ kernel, 0)
 
 
 def test_lsuv_leaves_a_layer_alone_whose_output_does_not_vary(start):
     network = models.mlp(3, widths=(4,))
     images = jnp.zeros((8, 2, 2, 1))
-    found = start(init.create("lsuv"), network, images=images)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    result = start(init.create("lsuv"), network, images=images)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result))
 
 
 def outputs(network, variables):
     """What each dense layer of a perceptron gives: [N, C] each."""
-    x, found = IMAGES.reshape(96, -1), []
+    x, result = IMAGES.reshape(96, -1), []
     for name in network.names[1:]:
         layer = variables["params"][name]["dense"]
-        found.append(np.asarray(x @ layer["kernel"] + layer["bias"]))
-        x = jnp.maximum(found[-1], 0)
-    return found
+        result.append(np.asarray(x @ layer["kernel"] + layer["bias"]))
+        x = jnp.maximum(result[-1], 0)
+    return result
 
 
 def test_data_dependent_channels_have_the_mean_that_is_asked_for_and_unit_variance(start):
@@ -212,10 +212,10 @@ def test_balanced_layers_change_at_equal_rates_and_stay_centred(start, quick_jit
     network = models.mlp(3, widths=(40, 6, 20))
     before = start(init.create("data", examples=96, balance=0), network)
     after = start(init.create("data", examples=96), network)
-    found = [rates(network, variables["params"], quick_jit) for variables in (before, after)]
-    assert found[0].max() > 1.7 * found[0].min()
+    result = [rates(network, variables["params"], quick_jit) for variables in (before, after)]
+    assert result[0].max() > 1.7 * result[0].min()
     # The initialisation averages over its own directions, so the rates agree up to their noise.
-    assert found[1].max() < 1.3 * found[1].min()
+    assert result[1].max() < 1.3 * result[1].min()
     for output in outputs(network, after):
         np.testing.assert_allclose(output.mean(0), 0, atol=1e-4)
         np.testing.assert_allclose(output.std(0), output.std(0).mean(), rtol=1e-3)
@@ -286,16 +286,16 @@ def test_equal_weights_stay_equal(start, quick_jit):
     assert hidden_units(network, other) == {"stage1/dense": [6, 6], "stage2/dense": [5, 5]}
 
 
-def test_airbench_looks_at_as_many_images_as_it_is_told(start):
+def test_airbench_looks_at_the_number_of_images_asked_for(start):
     network = models.airbench(3)
     images = jax.random.normal(jax.random.key(3), (6, 32, 32, 3))
     assert init.create("airbench").examples == 5000
     chosen = init.create("airbench", examples=4)
     assert chosen.examples == 4
-    found = start(chosen, network, images=images)["params"]["stem"]["conv"]["kernel"]
+    result = start(chosen, network, images=images)["params"]["stem"]["conv"]["kernel"]
     for other, same in ((images[:4], True), (images, False)):
-        wanted = whitening(other).astype(found.dtype)
-        assert np.allclose(found, wanted, rtol=1e-3, atol=1e-4) == same
+        wanted = whitening(other).astype(result.dtype)
+        assert np.allclose(result, wanted, rtol=1e-3, atol=1e-4) == same
 
 
 def test_one_image_is_not_enough_to_measure_a_variance():

@@ -1,4 +1,4 @@
-"""Initialisations by name: what their options may be, and that what cannot be is said at once."""
+"""Initialisations by name: valid options, and errors for invalid ones at creation."""
 
 import functools
 
@@ -44,7 +44,7 @@ def test_names_options_and_equality():
         ("airbench", {"examples": 1}, "examples must be an integer >= 2"),
     ],
 )
-def test_what_cannot_be_is_said_at_once(name, options, message):
+def test_invalid_options_are_refused_at_creation(name, options, message):
     with pytest.raises(ValueError, match=message):
         init.create(name, **options)
 

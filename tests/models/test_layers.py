@@ -14,10 +14,10 @@ def normals(seed: int, *shape: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
+def close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
-        found,
+        actual,
         expected,
     )
 
@@ -40,11 +40,11 @@ def test_conv_has_flax_parameters_and_numbers(
 ) -> None:
     ours = layers.Conv(5, 3, **options)
     theirs = nn.Conv(5, (3, 3), kernel_init=nn.initializers.he_normal(), **options)
-    found, expected = quick_jit(start_and_filled, static_argnums=0)(
+    actual, expected = quick_jit(start_and_filled, static_argnums=0)(
         (ours, theirs), normals(0, 2, 9, 9, 3)
     )
-    close(found[0], expected[0], 0)
-    close(found[1], expected[1])
+    close(actual[0], expected[0], 0)
+    close(actual[1], expected[1])
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -52,9 +52,9 @@ def test_dense_has_flax_parameters_and_numbers(
     use_bias: bool, quick_jit: Callable[..., Any]
 ) -> None:
     both = layers.Dense(5, use_bias=use_bias), nn.Dense(5, use_bias=use_bias)
-    found, expected = quick_jit(start_and_filled, static_argnums=0)(both, normals(0, 2, 4, 3))
-    close(found[0], expected[0], 0)
-    close(found[1], expected[1])
+    actual, expected = quick_jit(start_and_filled, static_argnums=0)(both, normals(0, 2, 4, 3))
+    close(actual[0], expected[0], 0)
+    close(actual[1], expected[1])
 
 
 def test_conv_transpose_and_its_gradients_are_pytorchs(
@@ -133,7 +133,7 @@ def test_conv_says_what_images_it_wants() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "made", "given", "said"),
+    ("layer", "made", "shape", "message"),
     [
         (layers.Conv(2), (1, 4, 4, 3), (1, 4, 4, 1), "Conv was made for 3 channels"),
         (layers.Conv(2, groups=2), (1, 4, 4, 4), (1, 4, 4, 6), "Conv was made for 4 channels"),
@@ -142,11 +142,11 @@ def test_conv_says_what_images_it_wants() -> None:
     ],
 )
 def test_inputs_other_than_those_of_the_kernel_are_refused(
-    layer: nn.Module, made: Any, given: Any, said: str
+    layer: nn.Module, made: Any, shape: Any, message: str
 ) -> None:
     variables = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros(made))
-    with pytest.raises(ValueError, match=said):
-        jax.eval_shape(layer.apply, variables, jnp.zeros(given))
+    with pytest.raises(ValueError, match=message):
+        jax.eval_shape(layer.apply, variables, jnp.zeros(shape))
 
 
 def test_a_padding_that_cuts_everything_off_is_refused() -> None:

@@ -138,11 +138,11 @@ def test_every_activation_of_the_modern_form_is_the_one_that_was_chosen(quick_ji
 
     @quick_jit
     def extremes(x):
-        found = []
+        ranges = []
         for _, stage in network.stages[:-1]:
             x, _ = stage.init_with_output(KEY, 100 * x)
-            found.append((jnp.abs(x).max(), x.min()))
-        return found
+            ranges.append((jnp.abs(x).max(), x.min()))
+        return ranges
 
     for top, least in extremes(images.astype(np.float32)):
         assert 0.9 < top <= 1 and least < 0

@@ -1,5 +1,6 @@
 """The row of stages: any part of it runs, and the parts make the whole."""
 
+import functools
 import re
 from typing import Any
 
@@ -154,21 +155,74 @@ def test_nothing_comes_after_the_last_stage():
     ],
 )
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("stag1", "Did you mean 'stage1'? Known: stem, stage1, head"),
         ("Head", "Did you mean 'head'? Known: stem, stage1, head"),
         ("conv", "Known: stem, stage1, head"),
     ],
 )
-def test_an_unknown_stage_is_answered_with_the_nearest_and_all(use, name, said):
-    with pytest.raises(ValueError, match=re.escape(f"unknown stage {name!r}. {said}")):
+def test_an_unknown_stage_is_answered_with_the_nearest_and_all(use, name, message):
+    with pytest.raises(ValueError, match=re.escape(f"unknown stage {name!r}. {message}")):
         use(name)
 
 
 def test_a_stop_before_the_start_is_refused():
     with pytest.raises(ValueError, match=r"stop='stem' lies before start='head'"):
         ROW.apply({}, jnp.zeros(()), start="head", stop="stem")
+
+
+# Networks with other outputs
+
+
+class Views(models.Network):
+    """A network that sees every image also mirrored: ``[N, ...] -> [N, 2, K]``."""
+
+    axis: int
+
+    @nn.nowrap
+    def apply(self, variables, *images, **options):
+        network, (x,) = models.Network(self.stages), images
+        if options.get("stop") is not None:
+            return network.apply(variables, x, **options)
+        views = jnp.stack([x, jnp.flip(x, self.axis)])
+        return jax.lax.map(lambda view: network.apply(variables, view, **options), views).swapaxes(
+            0, 1
+        )
+
+
+def test_a_derived_network_has_the_stages_and_variables_of_its_own_and_another_output(quick_jit):
+    network = FAMILIES["lenet5"]
+    views = Views(network.stages, axis=2)
+    variables = quick_jit(views.init)(jax.random.key(0), IMAGES)
+    same = quick_jit(network.init)(jax.random.key(0), IMAGES)
+    jax.tree.map(np.testing.assert_array_equal, variables, same)
+    assert isinstance(views, models.Network) and views.names == network.names
+
+    @quick_jit
+    def three_ways(variables, images):
+        mirrored = jnp.flip(images, 2)
+        return views.apply(variables, images), [
+            network.apply(variables, each) for each in (images, mirrored)
+        ]
+
+    outputs, wanted = three_ways(variables, IMAGES)
+    np.testing.assert_allclose(outputs, np.stack(wanted, 1), rtol=1e-5, atol=1e-6)
+    front = [each.apply(variables, IMAGES, stop="stem") for each in (views, network)]
+    np.testing.assert_array_equal(*front)
+
+
+def test_equal_derived_networks_share_a_program():
+    stages, traced = FAMILIES["mlp"].stages, []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def run(network, images):
+        traced.append(network)
+        return images
+
+    for axis in (1, 1, 2):
+        run(Views(stages, axis=axis), IMAGES)
+    assert len(traced) == 2
 
 
 # Frozen stages
@@ -199,15 +253,15 @@ def test_frozen_stages_use_and_keep_their_running_statistics_while_others_update
     (logits, state), (expected, rear), (others, trained) = both_ways(variables, IMAGES)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
     assert not np.allclose(logits, others, rtol=1e-3)
-    found, old = state["batch_stats"], variables["batch_stats"]
+    new, old = state["batch_stats"], variables["batch_stats"]
     for name in ("stem", "stage1"):
-        jax.tree.map(np.testing.assert_array_equal, found[name], old[name])
+        jax.tree.map(np.testing.assert_array_equal, new[name], old[name])
         assert all(jax.tree.leaves(jax.tree.map(differ, trained["batch_stats"][name], old[name])))
     for name in ("stage2", "stage3"):
-        assert all(jax.tree.leaves(jax.tree.map(differ, found[name], old[name])))
+        assert all(jax.tree.leaves(jax.tree.map(differ, new[name], old[name])))
         jax.tree.map(
             lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-            found[name],
+            new[name],
             rear["batch_stats"][name],
         )
 
@@ -243,7 +297,7 @@ def test_moments_of_frozen_stages_are_not_taken():
     assert set(state[MOMENTS]) == {"head"}
 
 
-def test_a_frozen_module_that_cannot_be_told_to_keep_its_statistics_is_refused():
+def test_a_frozen_module_in_a_plain_stage_that_keeps_statistics_is_refused():
     class Norm(nn.Module):
         @nn.compact
         def __call__(self, x):
@@ -280,7 +334,7 @@ def test_a_frozen_norm_within_a_block_keeps_its_statistics_and_its_neighbours_up
     assert all(jax.tree.leaves(moved))
 
 
-def test_a_plain_stage_need_not_be_told_of_a_frozen_kernel_but_of_a_frozen_module_of_modules():
+def test_in_a_plain_stage_a_layer_can_be_frozen_but_not_a_module_of_modules():
     class Inner(nn.Module):
         @nn.compact
         def __call__(self, x):
@@ -355,8 +409,8 @@ def test_a_stage_that_shrinks_images_to_nothing_is_named_with_what_it_gets(layer
         return jax.eval_shape(row.init, jax.random.key(0), (images, 0) if beside else images)
 
     start(20)
-    said = r"too small: stage 'stage1' shrinks its input, 1 x 2 x 5, to nothing \(at 1 x 2 pixel"
-    with pytest.raises(models.TooSmallError, match=said):
+    message = r"too small: stage 'stage1' shrinks its input, 1 x 2 x 5, to nothing \(at 1 x 2 pixel"
+    with pytest.raises(models.TooSmallError, match=message):
         start(3)
 
 
@@ -364,12 +418,12 @@ def test_a_stage_that_shrinks_images_to_nothing_is_named_with_what_it_gets(layer
 def test_images_of_other_channels_than_at_the_start_are_refused_where_they_meet_a_kernel(name):
     network = models.create(name, 3)
     variables = jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
-    said = {
+    message = {
         "resnet8": "stem/conv was made for 3 channels.* got an input .1, 16, 16, 1.",
         "lenet5": "stem/conv was made for 3 channels",
         "mlp": "stage1/dense was made for 768 inputs.* got an input .1, 256.",
     }
-    with pytest.raises(ValueError, match=said[name]):
+    with pytest.raises(ValueError, match=message[name]):
         jax.eval_shape(network.apply, variables, jnp.zeros((1, 16, 16, 1)))
 
 

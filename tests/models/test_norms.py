@@ -21,10 +21,10 @@ def normals(seed: int, *shape: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
+def close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
-        found,
+        actual,
         expected,
     )
 
@@ -82,9 +82,9 @@ def test_batch_norm_trains_as_flax(step: Callable[..., Any]) -> None:
     ours = BatchNorm(momentum=0.8, epsilon=1e-3)
     theirs = nn.BatchNorm(momentum=0.8, epsilon=1e-3)
     variables = variables_of(ours, x, train=True)
-    found = step(ours, variables, x, train=True)
-    close(found, step(theirs, variables, x, use_running_average=False))
-    scaled = (found[0] - variables["params"]["bias"]) / variables["params"]["scale"]
+    actual = step(ours, variables, x, train=True)
+    close(actual, step(theirs, variables, x, use_running_average=False))
+    scaled = (actual[0] - variables["params"]["bias"]) / variables["params"]["scale"]
     close(scaled.mean((0, 1, 2)), jnp.zeros(3), 1e-5)
     close(scaled.std((0, 1, 2)), jnp.ones(3), 1e-3)
 
@@ -92,8 +92,8 @@ def test_batch_norm_trains_as_flax(step: Callable[..., Any]) -> None:
 def test_batch_norm_evaluates_by_the_running_statistics() -> None:
     x = normals(0, 2, 3, 3, 4)
     variables = variables_of(BatchNorm(), x, train=True)
-    found = BatchNorm().apply(variables, x, train=False)
-    close(found, nn.BatchNorm(use_running_average=True).apply(variables, x))
+    actual = BatchNorm().apply(variables, x, train=False)
+    close(actual, nn.BatchNorm(use_running_average=True).apply(variables, x))
 
 
 def test_batch_norm_starts_at_mean_zero_and_variance_one_whatever_it_is_shown() -> None:
@@ -221,7 +221,7 @@ def test_an_empty_batch_stays_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "shape", "said"),
+    ("module", "shape", "message"),
     [
         (norm("group"), (1, 4, 4, 48), "48 channels .* must divide into 32 groups"),
         (norm("group", groups=0), (1, 4, 4, 48), "48 channels .* must divide into 0 groups"),
@@ -230,8 +230,8 @@ def test_an_empty_batch_stays_empty() -> None:
         (norm("layer"), (5, 1), "1 groups of more than one number"),
     ],
 )
-def test_groups_that_do_not_fit_are_refused(module: Any, shape: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_groups_that_do_not_fit_are_refused(module: Any, shape: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         module.init(jax.random.key(0), jnp.zeros(shape), True)
 
 
@@ -247,7 +247,7 @@ def test_no_norm_passes_its_input_and_has_no_parameters() -> None:
 
 @pytest.mark.parametrize("kind", ["batch", "layer", "group", "instance"])
 @pytest.mark.parametrize("left", ["use_scale", "use_bias"])
-def test_scale_and_bias_can_be_left_out_and_the_name_is_given(kind: str, left: str) -> None:
+def test_scale_and_bias_can_be_left_out_and_the_name_set(kind: str, left: str) -> None:
     class Parent(nn.Module):
         @nn.compact
         def __call__(self, x: jax.Array) -> jax.Array:
@@ -260,11 +260,13 @@ def test_scale_and_bias_can_be_left_out_and_the_name_is_given(kind: str, left: s
 
 
 def test_an_unknown_norm_is_answered_with_the_nearest() -> None:
-    said = "unknown norm 'bach'. Did you mean 'batch'? Known: batch, layer, group, instance, none."
-    with pytest.raises(ValueError, match=re.escape(said)):
+    message = (
+        "unknown norm 'bach'. Did you mean 'batch'? Known: batch, layer, group, instance, none."
+    )
+    with pytest.raises(ValueError, match=re.escape(message)):
         norm("bach")
     for network in (models.resnet_cifar(depth=8, norm="bach"), models.mlp(norm="bach")):
-        with pytest.raises(ValueError, match=re.escape(said)):
+        with pytest.raises(ValueError, match=re.escape(message)):
             jax.eval_shape(network.init, jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
 
 
@@ -314,8 +316,8 @@ def fixup_block(strides: int = 1, shortcut: Any = "A", **scalars: float) -> Any:
         "bias2b",
         "scale",
     }
-    given = {name: jnp.asarray(value) for name, value in scalars.items()}
-    return block, {"params": {**params, **given}}
+    scalars = {name: jnp.asarray(value) for name, value in scalars.items()}
+    return block, {"params": {**params, **scalars}}
 
 
 def test_a_fixup_block_of_scale_zero_is_the_identity_on_positive_input(
@@ -365,12 +367,12 @@ def test_a_net_without_norm_has_five_scalars_a_block_and_two_more(
         images = jnp.zeros((1, 32, 32, 3))
         return flatten_dict(jax.eval_shape(network.init, jax.random.key(0), images)["params"])
 
-    found = parameters("none")
+    actual = parameters("none")
     blocks = 3 * (depth - 2) // 6
-    scalars = [path for path, leaf in found.items() if leaf.shape == ()]
+    scalars = [path for path, leaf in actual.items() if leaf.shape == ()]
     assert len(scalars) == 5 * blocks + 2
     assert {("stem", "bias"), ("head", "bias")} < set(scalars)
-    others = {path: leaf.shape for path, leaf in found.items() if leaf.shape != ()}
+    others = {path: leaf.shape for path, leaf in actual.items() if leaf.shape != ()}
     norms = [path for path in parameters("batch") if path not in others]
     assert all("norm" in path[-2] for path in norms)
     assert len(norms) == 2 * (depth - 1 + 2 * (shortcut == "B"))

@@ -17,10 +17,10 @@ def normals(seed: int, *shape: int) -> jax.Array:
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def close(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
+def close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance),
-        found,
+        actual,
         expected,
     )
 
@@ -81,8 +81,8 @@ def test_of_equal_values_the_first_gets_the_whole_gradient(strides: Any, padding
     x = jnp.asarray([[1, 5, 0, 0], [5, 5, 0, 0], [2, 2, 3, 1], [2, 7, 3, 7]], jnp.float32)
     expected = jnp.asarray([[0, 1, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 1, 0, 1]], jnp.float32)
     x = x[None, :, :, None]
-    found = jax.grad(lambda x: jnp.sum(pooling.max_pool(x, 2, strides, padding)))(x)
-    np.testing.assert_array_equal(found[0, :, :, 0], expected)
+    actual = jax.grad(lambda x: jnp.sum(pooling.max_pool(x, 2, strides, padding)))(x)
+    np.testing.assert_array_equal(actual[0, :, :, 0], expected)
 
 
 def test_a_window_over_the_edge_takes_what_lies_within() -> None:
@@ -134,8 +134,8 @@ def test_max_pool_is_the_same_in_loops_and_under_vmap_and_twice_differentiable(
 @pytest.mark.parametrize(("window", "strides", "padding"), POOLS)
 def test_average_pool_is_flax(window: Any, strides: Any, padding: Any) -> None:
     x = normals(0, 2, 7, 9, 3)
-    found = pooling.average_pool(x, window, strides, padding)
-    close(found, nn.avg_pool(x, *sides(window, strides, padding)), 1e-6)
+    actual = pooling.average_pool(x, window, strides, padding)
+    close(actual, nn.avg_pool(x, *sides(window, strides, padding)), 1e-6)
 
 
 def test_global_average_pool_is_the_mean_of_every_channel() -> None:

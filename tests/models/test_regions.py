@@ -80,7 +80,7 @@ def data(reference: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def found(data: Any, quick_jit: Any) -> Any:
+def computed(data: Any, quick_jit: Any) -> Any:
     """Both poolings and what small changes in features and boxes do to a sum of them, float64."""
     features, boxes, _ = data
 
@@ -103,10 +103,10 @@ def found(data: Any, quick_jit: Any) -> Any:
     ("name", "by_loops"), [("pool", pooled_by_loops), ("align", aligned_by_loops)]
 )
 def test_regions_are_pooled_as_by_loops_and_as_by_pytorch(
-    data: Any, found: Any, name: str, by_loops: Any
+    data: Any, computed: Any, name: str, by_loops: Any
 ) -> None:
     features, boxes, numbers = data
-    pooled = found[1][name][0]
+    pooled = computed[1][name][0]
     np.testing.assert_allclose(pooled, by_loops(features, boxes), rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(pooled, numbers[name], rtol=1e-9, atol=1e-12)
 
@@ -114,9 +114,11 @@ def test_regions_are_pooled_as_by_loops_and_as_by_pytorch(
 @pytest.mark.parametrize(
     ("name", "by_loops"), [("pool", pooled_by_loops), ("align", aligned_by_loops)]
 )
-def test_gradients_are_finite_differences(data: Any, found: Any, name: str, by_loops: Any) -> None:
+def test_gradients_are_finite_differences(
+    data: Any, computed: Any, name: str, by_loops: Any
+) -> None:
     features, boxes, _ = data
-    weights, results = found
+    weights, results = computed
     by_features, by_boxes = results[name][1]
     generator = np.random.default_rng(1)
 
@@ -176,15 +178,15 @@ def test_the_stage_pools_each_image_as_the_function_does(
             out = pool(x)
             return jnp.sum(out.reshape(2, -1) * weights), out
 
-        found = jax.value_and_grad(
+        computed = jax.value_and_grad(
             functools.partial(total, pool=lambda x: stage.apply({}, x)), has_aux=True
         )
         one = jax.vmap(lambda image: pool(image, boxes, SIZE, SCALE))
-        return found(x), jax.value_and_grad(functools.partial(total, pool=one), has_aux=True)(x)
+        return computed(x), jax.value_and_grad(functools.partial(total, pool=one), has_aux=True)(x)
 
-    found, expected = quick_jit(both)(x)
+    computed, expected = quick_jit(both)(x)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), computed, expected
     )
 
 

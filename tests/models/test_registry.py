@@ -1,4 +1,4 @@
-"""The zoo: names, overrides, and what a wrong one is told."""
+"""The zoo: names, overrides, and the messages for wrong ones."""
 
 import pytest
 from jax import numpy as jnp
@@ -53,7 +53,7 @@ def test_a_name_like_no_other_is_answered_with_all():
 
 
 @pytest.mark.parametrize(
-    ("name", "option", "said"),
+    ("name", "option", "message"),
     [
         ("resnet20", "widht", "Did you mean 'width'"),
         ("resnet20", "depth", "Known: shortcut, width, norm, activation, dtype"),
@@ -61,8 +61,10 @@ def test_a_name_like_no_other_is_answered_with_all():
         ("linear", "width", "Known: dtype"),
     ],
 )
-def test_an_unknown_option_is_answered_with_the_nearest_and_all(name, option, said):
-    with pytest.raises(ValueError, match=f"unknown option of model '{name}': '{option}'.*{said}"):
+def test_an_unknown_option_is_answered_with_the_nearest_and_all(name, option, message):
+    with pytest.raises(
+        ValueError, match=f"unknown option of model '{name}': '{option}'.*{message}"
+    ):
         models.create(name, **{option: 1})
 
 
@@ -71,7 +73,7 @@ def test_an_autoencoder_is_asked_for_channels_not_classes():
         models.create("conv_autoencoder", 10)
 
 
-def test_options_are_told_with_their_defaults():
+def test_options_are_listed_with_their_defaults():
     assert models.options("plain20")["width"] == 16 and "shortcut" not in models.options("plain20")
     with pytest.raises(ValueError, match="Did you mean 'vgg19' or 'vgg16'"):
         models.options("vgg12")

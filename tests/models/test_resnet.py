@@ -119,7 +119,7 @@ def test_16_bits_stay_inside():
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"depth": 20}, "depth must be one of 18, 34, 50, 101, 152, got 20"),
         ({"depth": 18, "blocks": (1, 1)}, r"blocks must be four numbers >= 1, got \(1, 1\)"),
@@ -129,6 +129,6 @@ def test_16_bits_stay_inside():
         ({"depth": 18, "width": 0}, "width must be at least 1 map, got 0"),
     ],
 )
-def test_what_is_no_residual_net_is_refused(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
         resnet(**options)

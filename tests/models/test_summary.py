@@ -98,28 +98,28 @@ def fields(network, image_shape):
 
 def test_the_receptive_field_of_vgg16_is_the_published_one():
     """212 before the dense layers: Araujo, Norris and Sim, Distill 2019, table of networks."""
-    found = fields(models.create("vgg16", 1000), (224, 224, 3))
-    assert list(found.values()) == [6, 16, 44, 100, 212, 224, 224, 224]
+    sides = fields(models.create("vgg16", 1000), (224, 224, 3))
+    assert list(sides.values()) == [6, 16, 44, 100, 212, 224, 224, 224]
 
 
 def test_the_receptive_field_of_alexnet_is_the_published_one():
     """195 after the last pooling (Distill 2019)."""
-    found = fields(models.create("alexnet", 1000), (227, 227, 3))
-    assert list(found.values()) == [11, 51, 99, 131, 163, 195, 227, 227, 227]
+    sides = fields(models.create("alexnet", 1000), (227, 227, 3))
+    assert list(sides.values()) == [11, 51, 99, 131, 163, 195, 227, 227, 227]
 
 
 def test_the_receptive_field_of_resnet50_is_the_published_one():
     """483 before the head with the stride on the 1 x 1 convolution, as published (Distill 2019)."""
-    found = fields(models.create("resnet50", 1000, stride_on="conv1"), (544, 544, 3))
-    assert list(found.values()) == [11, 35, 99, 291, 483, 544]
+    sides = fields(models.create("resnet50", 1000, stride_on="conv1"), (544, 544, 3))
+    assert list(sides.values()) == [11, 35, 99, 291, 483, 544]
 
 
 def test_the_receptive_field_of_a_u_net_at_full_size_is_that_of_the_closed_form():
     """140 at the bottom; every level up adds two convolutions, and lands between its neighbours."""
     network = models.create("unet", padding="VALID")
-    found = fields(network, (572, 572, 1))
-    assert [found[f"stage{i}"] for i in range(1, 5)] == [14, 32, 68, 140]
-    assert [found[f"up{i}"] for i in range(1, 5)] == [172, 188, 188, 188]
+    sides = fields(network, (572, 572, 1))
+    assert [sides[f"stage{i}"] for i in range(1, 5)] == [14, 32, 68, 140]
+    assert [sides[f"up{i}"] for i in range(1, 5)] == [172, 188, 188, 188]
 
 
 @pytest.mark.parametrize("shortcut", ["A", "B"])

@@ -54,8 +54,8 @@ def test_the_published_network_has_the_published_shapes():
 def test_it_has_as_many_parameters_as_pytorchs_layers(reference):
     _, numbers = reference("unet_torch")
     for classes in (1, 2):
-        found = count(shapes_of(unet(classes), (64, 64, 1))[0])
-        assert found == numbers["published"][f"1 to {classes}"]
+        parameters = count(shapes_of(unet(classes), (64, 64, 1))[0])
+        assert parameters == numbers["published"][f"1 to {classes}"]
     assert numbers["published"] == {"1 to 2": 31_030_658, "1 to 1": 31_030_593}
 
 
@@ -186,6 +186,6 @@ def test_images_that_vanish_are_refused_with_the_stage():
         ({"depth": 0}, "must be at least 1, got 64 and 0"),
     ],
 )
-def test_unknown_options_are_said(options, message):
+def test_unknown_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         unet(**options)

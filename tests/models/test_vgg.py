@@ -138,12 +138,12 @@ def test_16_bits_stay_inside():
 
 @pytest.mark.parametrize("make", [vgg, vgg_small])
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"depth": 12}, "depth must be one of 11, 13, 16, 19, got 12"),
         ({"depth": 11, "width": 0}, "width must be at least 1 map, got 0"),
     ],
 )
-def test_what_is_no_vgg_is_refused(make, options, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_options_are_refused(make, options, message):
+    with pytest.raises(ValueError, match=message):
         make(**options)

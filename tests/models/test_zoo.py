@@ -115,23 +115,25 @@ def test_a_network_of_the_zoo_trains_runs_in_parts_and_as_members(name, quick_ji
             "step": step(network, state, images),
         }
 
-    found = everything(pixels(name))
-    whole, other = found["members"]
+    results = everything(pixels(name))
+    whole, other = results["members"]
     assert whole.shape == ((BATCH, 3) if classifies else (BATCH, *image_shape(name)))
-    assert whole.dtype == found["bfloat16"].dtype == jnp.float32
-    np.testing.assert_allclose(found["parts"], whole, rtol=1e-4, atol=1e-4)
+    assert whole.dtype == results["bfloat16"].dtype == jnp.float32
+    np.testing.assert_allclose(results["parts"], whole, rtol=1e-4, atol=1e-4)
     # A linear network starts at zero, whatever it is multiplied by.
     assert finite(other) and (name == "linear" or not np.array_equal(other, whole))
     scale = np.abs(whole).max() + 1e-3
-    np.testing.assert_allclose(found["bfloat16"], whole, atol=0.2 * scale)  # eight bits, 50 layers
+    np.testing.assert_allclose(
+        results["bfloat16"], whole, atol=0.2 * scale
+    )  # eight bits, 50 layers
 
-    params, model_state, loss = found["step"]
+    params, model_state, loss = results["step"]
     assert finite((params, model_state, loss))
     # Behind a dead ReLU of so narrow a network, some layers may get no gradient.
-    assert moved(found["state"].params, params) >= 0.5
+    assert moved(results["state"].params, params) >= 0.5
     assert "params" not in model_state
     if model_state and classifies:
-        assert moved(found["state"].model_state, model_state) == 1
+        assert moved(results["state"].model_state, model_state) == 1
 
 
 @pytest.mark.parametrize("name", models.names())

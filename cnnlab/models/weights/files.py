@@ -63,14 +63,14 @@ def _read_safetensors(path: Path) -> Contents:
     import safetensors  # noqa: PLC0415 for files of this kind only
 
     try:
-        found = safetensors.deserialize(path.read_bytes())
+        entries = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
         raise ValueError(
             f"{path} is truncated, damaged or no safetensors file: {error}. "
             "Fetch the file again from its publisher."
         ) from error
     tensors = {}
-    for name, item in found:
+    for name, item in entries:
         if item["dtype"] not in _SAFETENSORS:
             raise ValueError(f"{path}, {name}: {unknown('dtype', item['dtype'], _SAFETENSORS)}")
         dtype = np.dtype(_SAFETENSORS[item["dtype"]])
@@ -94,8 +94,8 @@ def _read_npz(path: Path) -> Contents:
                 raise ValueError(
                     f"it would unpack to {size} bytes, more than {_RATIO} times its own"
                 )
-            found = {m.filename.removesuffix(".npy"): _member(archive, m) for m in members}
-            return Contents(found, {})
+            arrays = {m.filename.removesuffix(".npy"): _member(archive, m) for m in members}
+            return Contents(arrays, {})
     except Exception as error:  # a damaged archive or header can fail in any of its parts
         reason = str(error) or type(error).__name__
         raise ValueError(

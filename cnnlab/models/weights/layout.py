@@ -66,21 +66,21 @@ def leaves(
       ``(name there, value)`` by names here, such as ``params/stage1/block0/conv1/kernel``. Tensors
       of other names are left out.
     """
-    found = {
+    variables = {
         _LEAVES[name].format(path): (name, value)
         for name, value in tensors.items()
         if name in _LEAVES
     }
     weight = tensors.get("weight")
     if weight is None:
-        return found
+        return variables
     if weight.ndim == 4:
         turned = path.rpartition("/")[2].startswith(("up", "transposed"))
         kernel = transposed_convolution(weight) if turned else convolution(weight)
     elif weight.ndim == 2:
         kernel = dense(weight, channels)
     else:
-        found[f"params/{path}/scale"] = ("weight", weight)
-        return found
-    found[f"params/{path}/kernel"] = ("weight", kernel)
-    return found
+        variables[f"params/{path}/scale"] = ("weight", weight)
+        return variables
+    variables[f"params/{path}/kernel"] = ("weight", kernel)
+    return variables

@@ -1,4 +1,4 @@
-"""Puts the weights of a file into the variables of a network, and says what became of each."""
+"""Puts the weights of a file into the variables of a network, and reports what became of each."""
 
 from __future__ import annotations
 
@@ -115,8 +115,8 @@ def load(
 
     values = {name: _value(path, name, leaf, tried, fresh) for name, leaf in ours.items()}
     head = "the head here is another one, and keeps its values"
-    skipped = [*contents.dropped.items(), *problems.needless]
-    skipped += [(tried.found[name][0], head) for name in tried.found if name in fresh]
+    skipped = [*contents.dropped.items(), *problems.unneeded]
+    skipped += [(tried.placed[name][0], head) for name in tried.placed if name in fresh]
     report = Report(
         path=str(path),
         mapping=tried.name,
@@ -136,7 +136,7 @@ def input_channels(
     *,
     mapping: str | None = None,
 ) -> int:
-    """How many channels the images had that a file's network was trained on.
+    """The channels of the images that a file's network was trained on.
 
     Args:
       path: the file, of a kind that ``read`` knows.
@@ -145,7 +145,7 @@ def input_channels(
       mapping: as of ``load``.
 
     Returns:
-      What the file's first convolution takes in; C where none is found in it.
+      The input channels of the file's first convolution; C where it has none.
 
     Raises:
       FileNotFoundError: if there is no file.
@@ -155,8 +155,8 @@ def input_channels(
     ours, others = (_shapes(network, (height, width, count)) for count in (channels, channels + 1))
     tried = fit(files.read_contents(path).tensors, ours, mapping)
     for name, leaf in ours.items():  # the kernel that is another one for other channels
-        if leaf.shape != others[name].shape and len(leaf.shape) == 4 and name in tried.found:
-            return int(tried.found[name][1].shape[2])
+        if leaf.shape != others[name].shape and len(leaf.shape) == 4 and name in tried.placed:
+            return int(tried.placed[name][1].shape[2])
     return channels
 
 
@@ -172,37 +172,37 @@ class _Problems:
 
     missing: dict[str, str]  # here
     shapes: dict[str, str]  # here
-    homeless: list[str]  # there: their place is not in this network
+    absent: list[str]  # there: their place is not in this network
     unplaced: list[str]  # there: the mapping knows no place
-    foreign: list[str]  # there: those of the unplaced that can be no part of a head
-    needless: list[tuple[str, str]]  # there: not a problem, with the reason
+    body: list[str]  # there: those of the unplaced that can be no part of a head
+    unneeded: list[tuple[str, str]]  # there: not a problem, with the reason
 
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray], ours: Mapping[str, Any], tried: Fit) -> _Problems:
-        missing, shapes, homeless, needless = {}, {}, [], []
+        missing, shapes, absent, unneeded = {}, {}, [], []
         for name, leaf in ours.items():
-            if name not in tried.found:
+            if name not in tried.placed:
                 missing[name] = "not in the file"
                 continue
-            key, value = tried.found[name]
+            key, value = tried.placed[name]
             if value.shape != tuple(leaf.shape):
                 shapes[name] = f"{key} {value.shape} -> {tuple(leaf.shape)}"
             elif not jnp.issubdtype(value.dtype, jnp.floating):
                 shapes[name] = f"{key} {value.dtype} -> {leaf.dtype}"
-        for name, (key, value) in tried.found.items():
+        for name, (key, value) in tried.placed.items():
             if name not in ours:
                 reason = _harmless(name, value)
                 if reason:
-                    needless.append((key, reason))
+                    unneeded.append((key, reason))
                 else:
-                    homeless.append(key)
-        used = {key for key, _ in tried.found.values()}
+                    absent.append(key)
+        used = {key for key, _ in tried.placed.values()}
         rest = [key for key in arrays if key not in used]
         counters = [key for key in rest if key.endswith("num_batches_tracked")]
-        needless += [(key, "a counter that nothing here uses") for key in counters]
+        unneeded += [(key, "a counter that nothing here uses") for key in counters]
         unplaced = [key for key in rest if key not in counters]
-        foreign = _no_head(unplaced, arrays, tried)
-        return _Problems(missing, shapes, homeless, unplaced, foreign, needless)
+        body = _no_head(unplaced, arrays, tried)
+        return _Problems(missing, shapes, absent, unplaced, body, unneeded)
 
     @property
     def head(self) -> dict[str, str]:
@@ -211,7 +211,7 @@ class _Problems:
 
     def left_over(self, fresh: Iterable[str]) -> list[str]:
         """Names there that nothing here takes when the leaves ``fresh`` need not be found."""
-        return [*self.homeless, *(self.foreign if fresh else self.unplaced)]
+        return [*self.absent, *(self.body if fresh else self.unplaced)]
 
     def remain(self, fresh: Iterable[str]) -> bool:
         """Whether anything is left when the leaves ``fresh`` need not be found."""
@@ -235,7 +235,7 @@ class _Problems:
             if names:
                 lines.append(f"  {what} ({len(names)}): {some(names, 10)}")
         if not self.remain(self.head):
-            outputs = {tried.found[name][1].shape[-1:] for name in self.shapes}
+            outputs = {tried.placed[name][1].shape[-1:] for name in self.shapes}
             outputs -= {ours[name].shape[-1:] for name in self.shapes}
             return HeadError("\n".join(lines), outputs.pop()[0] if len(outputs) == 1 else None)
         known = ", ".join(mappings())
@@ -246,13 +246,13 @@ class _Problems:
 def _no_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str]:
     """Those of the unplaced names that cannot be of the head there."""
     kin = kinship(arrays)
-    body = {kin[key] for name, (key, _) in tried.found.items() if not _in_head(name)}
-    head = {kin[key] for name, (key, _) in tried.found.items() if _in_head(name)}
+    body = {kin[key] for name, (key, _) in tried.placed.items() if not _in_head(name)}
+    head = {kin[key] for name, (key, _) in tried.placed.items() if _in_head(name)}
     return [key for key in unplaced if kin[key] in body or (head and kin[key] not in head)]
 
 
 def _harmless(name: str, value: np.ndarray) -> str | None:
-    """Why a layer can do without this tensor, if it can."""
+    """The reason why a layer can do without this tensor, if it can."""
     if name.endswith("/scale") and np.all(value == 1):
         return "all ones, and the norm here has no scale"
     if name.endswith("/bias") and not np.any(value):
@@ -266,7 +266,7 @@ def _in_head(name: str) -> bool:
 
 def _value(path: Any, name: str, leaf: Any, tried: Fit, fresh: set[str]) -> jax.Array:
     if name not in fresh:
-        return jnp.array(tried.found[name][1], leaf.dtype)
+        return jnp.array(tried.placed[name][1], leaf.dtype)
     if isinstance(leaf, jax.ShapeDtypeStruct):
         raise ValueError(
             f"{path} has no value for {name}, and the variables are shapes alone. Give fresh "

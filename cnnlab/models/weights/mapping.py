@@ -50,12 +50,12 @@ class Fit(NamedTuple):
 
     Attributes:
       name: of the mapping.
-      found: ``(name there, value as here)`` by the names here, also names that are not here.
+      placed: ``(name there, value as here)`` by the names here, also names that are not here.
       matched: how many leaves of the network were found, with the right shape.
     """
 
     name: str
-    found: dict[str, tuple[str, np.ndarray]]
+    placed: dict[str, tuple[str, np.ndarray]]
     matched: int
 
 
@@ -80,10 +80,10 @@ def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit
         raise ValueError(unknown("mapping", name, _MAPPINGS))
     fits = []
     for candidate in _MAPPINGS if name is None else (name,):
-        found = _MAPPINGS[candidate](arrays, ours)
-        matched = sum(k in found and found[k][1].shape == tuple(v.shape) for k, v in ours.items())
-        fits.append(Fit(candidate, found, matched))
-    return max(fits, key=lambda tried: (tried.matched, len(tried.found)))
+        placed = _MAPPINGS[candidate](arrays, ours)
+        matched = sum(k in placed and placed[k][1].shape == tuple(v.shape) for k, v in ours.items())
+        fits.append(Fit(candidate, placed, matched))
+    return max(fits, key=lambda tried: (tried.matched, len(tried.placed)))
 
 
 def kinship(keys: Iterable[str]) -> dict[str, str]:
@@ -159,9 +159,9 @@ def airbench(theirs: Modules, ours: Modules) -> dict[str, str]:
     del ours
     places = {}
     inside = r"((?:layers\.)?\d+)\.((?:conv|norm)\d)"
-    found = [match for name in theirs if (match := re.fullmatch(inside, name))]
-    groups = _ordered({match[1] for match in found})
-    for match in found:
+    matches = [match for name in theirs if (match := re.fullmatch(inside, name))]
+    groups = _ordered({match[1] for match in matches})
+    for match in matches:
         places[match[0]] = f"stage{groups.index(match[1]) + 1}/{match[2]}"
     for name, tensors in theirs.items():
         if re.fullmatch(r"whiten|head|(layers\.)?\d+", name) and "weight" in tensors:
@@ -228,17 +228,17 @@ def _by_modules(
         theirs, keys = _modules(arrays)
         places = family(theirs, _our_modules(ours))
         names = {path: name for name, path in places.items()}
-        found: dict[str, tuple[str, np.ndarray]] = {}
+        placed: dict[str, tuple[str, np.ndarray]] = {}
         channels = None  # of the maps that the next dense layer sees flattened
         for path in _ordered(names):
             tensors = theirs[names[path]]
             for leaf, (tensor, value) in layout.leaves(path, tensors, channels).items():
                 if bgr and leaf == "params/stem/conv/kernel":
                     value = value[:, :, ::-1]
-                found[leaf] = keys[names[path], tensor], value
+                placed[leaf] = keys[names[path], tensor], value
                 if leaf.endswith("/kernel"):
                     channels = value.shape[3] if value.ndim == 4 else None
-        return found
+        return placed
 
     return mapping
 

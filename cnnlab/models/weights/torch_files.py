@@ -139,13 +139,13 @@ def _read_stream(data: bytes) -> Any:
             raise RefusedError("views of storages, of PyTorch before 0.4, are not read.")
         return _same(storages.setdefault(key, Storage(dtype, count)), dtype, key, count)
 
-    found = unpickler.load(stream, storage)
+    content = unpickler.load(stream, storage)
     keys = unpickler.load(stream)
     if not all(isinstance(key, str) for key in keys) or sorted(keys) != sorted(storages):
         raise ValueError(f"{len(storages)} storages are referred to, {len(keys)} announced")
     for key in keys:
         _fill(storages[key], key, data, stream)
-    return found
+    return content
 
 
 def _fill(storage: Storage, key: str, data: bytes, stream: io.BytesIO) -> None:
@@ -160,7 +160,7 @@ def _fill(storage: Storage, key: str, data: bytes, stream: io.BytesIO) -> None:
 
 def _same(storage: Storage, dtype: np.dtype, key: str, count: int) -> Storage:
     if (storage.dtype, storage.count) != (dtype, count):
-        raise RefusedError(f"storage {key!r} is said to be of two dtypes or sizes.")
+        raise RefusedError(f"storage {key!r} is used with two dtypes or sizes.")
     return storage
 
 
@@ -169,17 +169,17 @@ def _wrong_size(key: str, storage: Storage, size: int) -> str:
     return f"storage {key!r} must have {wanted}, but there are {size}"
 
 
-def _contents(found: Any) -> Contents:
+def _contents(content: Any) -> Contents:
     tensors: dict[str, np.ndarray] = {}
     dropped: dict[str, str] = {}
-    if not isinstance(found, dict):
-        raise RefusedError(f"it must hold tensors by name, got a {type(found).__name__}.")
-    wrapper = next((w for w in _WRAPPERS if _has_tensors(found.get(w))), None)
+    if not isinstance(content, dict):
+        raise RefusedError(f"it must hold tensors by name, got a {type(content).__name__}.")
+    wrapper = next((w for w in _WRAPPERS if _has_tensors(content.get(w))), None)
     if wrapper is not None:
         beside = f"beside {wrapper!r}, which was read"
-        dropped = {str(k): beside for k in found if k != wrapper and isinstance(k, str)}
-        found = found[wrapper]
-    _flatten("", found, tensors, dropped, set())
+        dropped = {str(k): beside for k in content if k != wrapper and isinstance(k, str)}
+        content = content[wrapper]
+    _flatten("", content, tensors, dropped, set())
     if not tensors:
         raise RefusedError(f"it must hold tensors by name, got {', '.join(dropped) or 'nothing'}.")
     return Contents(tensors, dropped)
@@ -190,10 +190,10 @@ def _has_tensors(value: Any) -> bool:
 
 
 def _flatten(
-    prefix: str, found: dict, tensors: dict[str, np.ndarray], dropped: dict[str, str], seen: set
+    prefix: str, content: dict, tensors: dict[str, np.ndarray], dropped: dict[str, str], seen: set
 ) -> None:
-    seen.add(id(found))
-    for key, value in found.items():
+    seen.add(id(content))
+    for key, value in content.items():
         name = f"{prefix}{key if isinstance(key, (str, int)) else type(key).__name__}"
         if len(name) > _LONGEST:  # of long names within long names a few bytes make gigabytes
             raise RefusedError(f"a name must have at most {_LONGEST} letters, got {name[:40]!r}….")

@@ -85,7 +85,7 @@ class Storage:
 
     @property
     def nbytes(self) -> int:
-        """How many bytes ``data`` must have."""
+        """The number of bytes that ``data`` must have."""
         return self.count * self.dtype.itemsize
 
 
@@ -114,7 +114,7 @@ class Tensor:
         self._storage, self._offset, self._strides = storage, offset, strides
 
     def __setstate__(self, state: Any) -> None:
-        """Whether it requires a gradient, and hooks, which numbers have no use for."""
+        """Ignores what PyTorch saves here: whether it requires a gradient, and hooks."""
 
     def numpy(self) -> np.ndarray:
         """The values, read-only, without a copy."""

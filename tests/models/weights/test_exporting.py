@@ -70,8 +70,8 @@ def test_a_fixed_batch_and_platform_can_be_asked_for(tmp_path):
 
 @pytest.mark.parametrize("platforms", [("cpuu",), ("cpu", "cpuu"), (), "cpu"])
 def test_an_unknown_platform_is_refused(platforms):
-    said = "Did you mean 'cpu'" if "cpuu" in platforms else "must be one or more of"
-    with pytest.raises(ValueError, match=said):
+    message = "Did you mean 'cpu'" if "cpuu" in platforms else "must be one or more of"
+    with pytest.raises(ValueError, match=message):
         weights.export_function(lambda images: images, (2, 2, 1), platforms=platforms)
 
 

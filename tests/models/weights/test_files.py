@@ -29,11 +29,11 @@ def test_pytorch_files_have_several_extensions(suffix, tmp_path, torch_format):
 def test_safetensors_are_read_with_bfloat16(tmp_path):
     path = tmp_path / "weights.safetensors"
     path.write_bytes(safetensors.numpy.save(ARRAYS))
-    found = weights.read(str(path))
-    assert sorted(found) == sorted(ARRAYS)
+    result = weights.read(str(path))
+    assert sorted(result) == sorted(ARRAYS)
     for name, array in ARRAYS.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
+        assert result[name].dtype == array.dtype
+        np.testing.assert_array_equal(result[name], array)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="weights.safetensors is truncated"):
         weights.read(path)
@@ -93,8 +93,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_an_npz_holds_numbers_and_as_many_as_it_says(name, npz):
-    content, said = REFUSED[name]
-    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+    content, message = REFUSED[name]
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         weights.read(npz([("good.npy", npy(ROW)), ("w.npy", content)]))
     assert "weights.npz" in str(caught.value)
 
@@ -124,11 +124,11 @@ def test_an_npz_of_any_order_is_read(tmp_path):
         "one": np.array(7, np.uint8),
     }
     np.savez_compressed(tmp_path / "w.npz", **arrays)
-    found = weights.read(tmp_path / "w.npz")
-    assert list(found) == list(arrays)
+    result = weights.read(tmp_path / "w.npz")
+    assert list(result) == list(arrays)
     for name, array in arrays.items():
-        np.testing.assert_array_equal(found[name], array)
-        assert found[name].dtype == array.dtype.newbyteorder("=")
+        np.testing.assert_array_equal(result[name], array)
+        assert result[name].dtype == array.dtype.newbyteorder("=")
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy's, about odd headers
@@ -146,7 +146,7 @@ def test_no_damage_to_an_npz_goes_further_than_an_error(tmp_path):
             assert "weights.npz" in str(error)
 
 
-def test_an_unknown_extension_is_told_the_known(tmp_path):
+def test_an_unknown_extension_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(ValueError, match=r"unknown kind of weights '.pkl'.*\.safetensors, \.npz"):
         weights.read(tmp_path / "weights.pkl")
 

@@ -72,7 +72,7 @@ def test_the_report_counts_and_names_what_was_skipped(save):
     np.testing.assert_array_equal(kernel, theirs["layer1.0.conv1.weight"].transpose(2, 3, 1, 0))
 
 
-def test_what_is_no_tensor_is_reported(tmp_path, torch_format):
+def test_values_that_are_no_tensors_are_reported(tmp_path, torch_format):
     arrays = {k: v for k, v in state_dict().items() if v.dtype == np.float32}
     path = tmp_path / "weights.pth"
     path.write_bytes(torch_format.checkpoint(arrays, "stream", wrapper="state_dict"))
@@ -177,7 +177,7 @@ def test_a_missing_head_and_a_foreign_one_may_be_replaced(save):
 
 @pytest.mark.parametrize("classes", [4, 9])
 @pytest.mark.parametrize("extra", ["layer1.0.se.fc1.weight", "layer1.0.conv2b.weight", "gate.bias"])
-def test_what_is_no_part_of_a_head_is_never_left_out(extra, classes, save):
+def test_parts_outside_the_head_are_never_left_out(extra, classes, save):
     path = save(state_dict(classes) | {extra: np.ones((2, 2), np.float32)})
     with pytest.raises(ValueError, match=rf"unexpected in the file \(1\): {extra}"):
         weights.load(path, network_variables(), replace_head=True)

@@ -34,10 +34,10 @@ def test_a_file_of_pytorch_itself_is_read(form, read, reference):
     expected = module.tensors()
     assert list(contents.tensors) == list(expected)
     for name, array in expected.items():
-        found = contents.tensors[name]
-        assert found.dtype == ("bfloat16" if name == "bfloat16" else array.dtype)
-        np.testing.assert_array_equal(found.astype(array.dtype), array, err_msg=name)
-        assert not (found.size and found.flags.writeable)
+        tensor = contents.tensors[name]
+        assert tensor.dtype == ("bfloat16" if name == "bfloat16" else array.dtype)
+        np.testing.assert_array_equal(tensor.astype(array.dtype), array, err_msg=name)
+        assert not (tensor.size and tensor.flags.writeable)
     assert contents.dropped == dict.fromkeys(
         ("epoch", "device"), "beside 'state_dict', which was read"
     )
@@ -120,12 +120,12 @@ MALICIOUS = (
 @pytest.mark.parametrize("name", MALICIOUS)
 def test_a_malicious_pickle_is_refused_and_nothing_runs(name, form, tmp_path, read, torch_format):
     target = tmp_path / "ran"
-    [(said, opcodes)] = [m[1:] for m in malicious(target, torch_format) if m[0] == name]
+    [(message, opcodes)] = [m[1:] for m in malicious(target, torch_format) if m[0] == name]
     data = torch_format.checkpoint(ARRAYS, form, extra=torch_format.text("x") + opcodes)
     with pytest.raises(ValueError) as caught:
         read(data)
     assert "weights.pth" in str(caught.value)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert not target.exists()
     read(torch_format.checkpoint(ARRAYS, form))  # and nothing was altered for the next file
 
@@ -191,10 +191,10 @@ DEAR = ("setitem", "setitems", "dict", "subclass", "pairs", "set", "frozenset", 
 
 @pytest.mark.parametrize("name", DEAR)
 def test_the_work_grows_with_the_bytes(name, read, torch_format):
-    [(said, opcodes)] = [d[1:] for d in dear(torch_format) if d[0] == name]
+    [(message, opcodes)] = [d[1:] for d in dear(torch_format) if d[0] == name]
     extra = torch_format.text("x") + opcodes
     data = torch_format.checkpoint({"w": np.ones(1, np.float32)}, "zip", extra=extra)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         read(data)
 
 
@@ -273,7 +273,7 @@ def test_a_zip_bomb_is_not_unpacked(read, torch_format):
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda f: b"hello, world", "begins with b'hello, w'"),
         (lambda f: pickle.dumps({"a": 1}), "begins with another pickle"),
@@ -288,8 +288,8 @@ def test_a_zip_bomb_is_not_unpacked(read, torch_format):
         (lambda f: f.archive(b"}.", {}), "tensors by name, got nothing"),
     ],
 )
-def test_other_files_are_told_apart(make, said, read, torch_format):
-    with pytest.raises(ValueError, match=said):
+def test_other_kinds_of_files_are_refused_by_kind(make, message, read, torch_format):
+    with pytest.raises(ValueError, match=message):
         read(make(torch_format))
 
 
