@@ -18,10 +18,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from cnnlab.report.statistics import over_both
+
 REPRODUCED, CONTRADICTED, UNDECIDED = "reproduced", "contradicted", "undecided"
 NOT_COMPARABLE = "not comparable"
 
-_UNITS = {"points": (100, "points"), "dB": (1, "dB"), "log ratio": (1, "log ratio")}
+_SCORES = {
+    "psnr": ("PSNR", "dB"),
+    "ssim": ("SSIM", "SSIM"),
+    "error": ("squared error", "squared error"),
+    "saturation": ("saturation", "saturation"),
+}
+"""Of the ``score`` of rows that were written before they had units -> its name and unit."""
+_SCALES = {"points": 100, "dB": 1}
 _OVER = {
     "seeds": "",
     "images": "over images by bootstrap",
@@ -42,7 +51,7 @@ class Claim:
       published: the published difference, in the unit of ``mean``; None where there is none.
       source: the published figures and where they are from, as text.
       over: what the interval is over: "seeds", "images", "seeds and images", or other words.
-      unit: "points" for differences of fractions, "dB", "log ratio".
+      unit: "points" for differences of fractions, "dB", "log ratio", or another one's name.
       note: a condition of the verdict, such as unequal budgets.
       comparable: False where the two sides cannot be compared at all; ``note`` says why.
       extra: further fields of the row.
@@ -137,7 +146,7 @@ def explain(row: Mapping[str, Any]) -> str:
         if interval is None:
             parts.append("one seed gives no interval")
         elif isinstance(published, float | int):
-            effect = _number(published, row)
+            effect = _with_unit(published, row)
             if interval[0] <= published <= interval[1]:
                 needed = repetitions_needed(row, published)
                 more = "" if needed is None else f", about {needed} repetitions would tell"
@@ -151,13 +160,12 @@ def explain(row: Mapping[str, Any]) -> str:
 
 def difference(row: Mapping[str, Any]) -> str:
     """The difference of a row as text: ``+1.20 points (95 % interval +0.35 to +2.05)``."""
-    scale, unit = _UNITS.get(row.get("unit", "points"), (1, row.get("unit", "")))
     if row["mean"] is None:
         return "not measured"
-    text = f"{scale * row['mean']:+.2f} {unit}"
+    text = _with_unit(row["mean"], row)
     if row["interval"] is None:
         return text
-    low, high = (f"{scale * end:+.2f}" for end in row["interval"])
+    low, high = (_number(end, row) for end in row["interval"])
     over = row.get("over", "seeds")
     named = " ".join(
         filter(None, [f"{100 * row.get('confidence', 0.95):g} % interval", _OVER.get(over, over)])
@@ -220,16 +228,32 @@ def _read(text: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         places = ("amount", "similarity", "cut", "at")
         row["at"] = ", ".join(str(fields[name]) for name in places if fields.get(name))
     row["over"] = fields.get("over", fields.get("interval_over", "seeds"))
-    if "unit" not in fields and "ratio" in fields:
-        row["unit"] = "log ratio"
+    if "unit" not in fields:
+        row |= _older_fields(fields)
     if str(fields["verdict"]).startswith(NOT_COMPARABLE):
         row["verdict"] = NOT_COMPARABLE
         row["note"] = row["note"] or fields["verdict"].partition(": ")[2]
     else:
-        row["verdict"] = verdict(fields["interval"])
+        row["verdict"] = verdict(row["interval"])
         if not row["note"] and "(" in fields["verdict"]:
             row["note"] = fields["verdict"].partition("(")[2].rstrip(")")
     yield row
+
+
+def _older_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The difference, unit and interval of a row that was written before rows had units."""
+    row: dict[str, Any] = {}
+    ours, theirs = fields.get("ours"), fields.get("theirs")
+    if "score" in fields:  # the interval was over seeds alone, the verdict was not
+        name, row["unit"] = _SCORES[fields["score"]]
+        left, right = (theirs, ours) if fields["score"] == "error" else (ours, theirs)
+        row |= {"difference": f"{name}: {left} - {right}", "over": "seeds and images"}
+        row |= {"over_seeds": fields["interval"], "interval": over_both(fields)}
+    elif "ratio" in fields:
+        row |= {"difference": f"standard deviation: {theirs} / {ours}", "unit": "log ratio"}
+    elif theirs is not None and "difference" not in fields:
+        row["difference"] = f"{ours} - {theirs}"
+    return row
 
 
 def _where(row: Mapping[str, Any]) -> str:
@@ -237,9 +261,16 @@ def _where(row: Mapping[str, Any]) -> str:
 
 
 def _published(row: Mapping[str, Any]) -> str:
-    return "" if row.get("published") is None else _number(row["published"], row)
+    return "" if row.get("published") is None else _with_unit(row["published"], row)
+
+
+def _with_unit(value: float, row: Mapping[str, Any]) -> str:
+    unit = row.get("unit", "points")
+    return f"{_number(value, row)} {'times' if unit == 'log ratio' else unit}"
 
 
 def _number(value: float, row: Mapping[str, Any]) -> str:
-    scale, unit = _UNITS.get(row.get("unit", "points"), (1, row.get("unit", "")))
-    return f"{scale * value:+.2f} {unit}"
+    unit = row.get("unit", "points")
+    if unit == "log ratio":
+        return f"{math.exp(value):.2f}"
+    return f"{_SCALES[unit] * value:+.2f}" if unit in _SCALES else f"{value:+.4g}"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from cnnlab.report.statistics import paired
+from cnnlab.report.statistics import paired, paired_over_both
 from cnnlab.studies import claims
 from cnnlab.studies.claims import Claim
 
@@ -92,6 +92,39 @@ def test_a_line_has_the_difference_its_interval_and_the_verdict():
 def test_decibels_are_not_multiplied():
     row = claim(1.5, 0.1, unit="dB").to_row()
     assert claims.difference(row).startswith("+1.50 dB (95 % interval +")
+
+
+def test_a_ratio_is_shown_as_such_and_other_units_with_four_digits():
+    figure = {"mean": np.log(5), "interval": [np.log(2), np.log(12.5)], "confidence": 0.95}
+    row = Claim("a", "b", figure, unit="log ratio", over="by Pitman and Morgan").to_row()
+    assert claims.difference(row) == (
+        "5.00 times (95 % interval by Pitman and Morgan 2.00 to 12.50)"
+    )
+    error = {"mean": 0.004173, "interval": [0.003696, 0.004632], "confidence": 0.95}
+    row = Claim("a", "b", error, unit="squared error", over="seeds and images").to_row()
+    assert claims.difference(row) == (
+        "+0.004173 squared error (95 % interval over seeds and images +0.003696 to +0.004632)"
+    )
+
+
+def test_rows_of_before_with_scores_are_judged_over_seeds_and_images():
+    figure = paired_over_both(*np.random.default_rng(0).normal(20, 1, (2, 3, 9)), resamples=50)
+    old = {"claim": "a beats b", "ours": "a", "theirs": "b", **figure, "verdict": "reproduced"}
+    del old["both"]  # older files do not even have it
+    psnr, error = claims.read_rows({"claims": [{**old, "score": s} for s in ("psnr", "error")]})
+    assert psnr["interval"] == figure["both"] and psnr["over_seeds"] == figure["interval"]
+    assert (psnr["over"], psnr["verdict"]) == ("seeds and images", "undecided")
+    assert (psnr["difference"], psnr["unit"]) == ("PSNR: a - b", "dB")
+    assert (error["difference"], error["unit"]) == ("squared error: b - a", "squared error")
+
+
+def test_rows_of_before_that_name_both_sides_have_a_difference():
+    sides = {"ours": "rbm", "theirs": "none", "confidence": 0.95, "verdict": "reproduced"}
+    gain = {"claim": "helps", **sides, "mean": 0.1, "interval": [0.05, 0.15]}
+    ratio = {"claim": "varies less", **sides, "ratio": 2.0, "mean": 0.7, "interval": [0.1, 1.3]}
+    rows = claims.read_rows({"claims": [gain, ratio]})
+    assert [row["difference"] for row in rows] == ["rbm - none", "standard deviation: none / rbm"]
+    assert [row["unit"] for row in rows] == ["points", "log ratio"]
 
 
 def test_rows_of_before_are_read_and_judged_anew():
