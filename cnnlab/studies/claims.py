@@ -212,6 +212,11 @@ def read_rows(result: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read(text: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    if "overlaps" in fields:  # a difference for each IoU from which on a box is right
+        for overlap, figure in fields["overlaps"].items():
+            own = {**fields, "at": f"IoU {overlap}", **figure}
+            yield from _read(text, {name: own[name] for name in own if name != "overlaps"})
+        return
     if "interval" not in fields:  # a difference for each part of the data
         for part, figure in fields.items():
             if isinstance(figure, Mapping):

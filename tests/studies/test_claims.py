@@ -152,6 +152,9 @@ def test_rows_of_before_are_read_and_judged_anew():
         "train error: d",
         "test error: d",
     ]
+    overlaps = {"0.5": {**figure, **old}, "0.75": {**figure, **old}}
+    boxes = {"claims": {"boxes matter": {"difference": "d", "overlaps": overlaps}}}
+    assert [each["at"] for each in claims.read_rows(boxes)] == ["IoU 0.5", "IoU 0.75"]
     budget = {"claim": "c", **figure, "verdict": "not comparable: scratch had less"}
     (row,) = claims.read_rows({"claims": [budget]})
     assert claims.explain(row) == "not comparable; scratch had less"
