@@ -55,9 +55,11 @@ def _counts(kept: Sequence[Kept]) -> str:
     listed = ", ".join(f"{number} {verdict}" for verdict, number in total.items() if number)
     index, benchmarks = (f"{PAGES}/{name}.md" for name in ("README", "benchmarks"))
     return (
-        f"Of {sum(total.values())} claims that were tested: {listed or 'none'}. "
+        f"Of {sum(total.values())} claims that were tested: {listed or 'none'}.\n"
         f"{link('The index', index)} has a page for each result, "
-        f"{link('benchmarks.md', benchmarks)} the times; some of the claims:"
+        f"{link('benchmarks.md', benchmarks)} the times and the memory.\n"
+        "A claim is reproduced where the whole interval of its difference lies above zero,\n"
+        "contradicted where it lies below, undecided where it holds zero. Some of the claims:"
     )
 
 
