@@ -242,13 +242,33 @@ def _read(text: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         row["verdict"] = verdict(row["interval"])
         if not row["note"] and "(" in fields["verdict"]:
             row["note"] = fields["verdict"].partition("(")[2].rstrip(")")
+    notes = [row["note"], *(each for each in _conditions(fields) if each not in row["note"])]
+    row["note"] = "; ".join(filter(None, notes))
     yield row
+
+
+def _conditions(fields: Mapping[str, Any]) -> Iterator[str]:
+    """What else a reader of the verdict should know, from the row's further fields."""
+    if fields.get("third"):
+        yield fields["third"]
+    if fields.get("won"):
+        yield f"best mean: {fields['won']}"
+    if "scratch_epochs" in fields:
+        ours, scratch = (
+            f"{fields[f'{side}epochs']} epochs in {fields[f'{side}seconds']:.0f} s"
+            for side in ("", "scratch_")
+        )
+        yield f"{ours}, from scratch {scratch}"
 
 
 def _older_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The difference, unit and interval of a row that was written before rows had units."""
     row: dict[str, Any] = {}
     ours, theirs = fields.get("ours"), fields.get("theirs")
+    if "method" in fields:  # a probe at a stage, perhaps against another stage
+        place, _, other = str(fields.get("at", "")).partition(" against ")
+        row["at"] = f"{place}, {fields['method']}"
+        row["difference"] = f"accuracy: {place} - {other}" if other else "accuracy: ours - theirs"
     if "score" in fields:  # the interval was over seeds alone, the verdict was not
         name, row["unit"] = _SCORES[fields["score"]]
         left, right = (theirs, ours) if fields["score"] == "error" else (ours, theirs)

@@ -22,9 +22,17 @@ def _figures(
     values: Mapping[str, Any], keys: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     for key, value in values.items():
-        if not isinstance(value, Mapping):
-            continue
-        if {"mean", "standard_error", "values"} <= value.keys():
-            yield (*keys, key), dict(value)
-        else:
-            yield from _figures(value, (*keys, key))
+        if isinstance(value, list):
+            for item in value:
+                if isinstance(item, Mapping):
+                    yield from _figures(item, (*keys, key, *_labels(item)))
+        elif isinstance(value, Mapping):
+            if {"mean", "standard_error", "values"} <= value.keys():
+                yield (*keys, key), dict(value)
+            else:
+                yield from _figures(value, (*keys, key))
+
+
+def _labels(item: Mapping[str, Any]) -> Iterator[str]:
+    """Which item of a list it is: its texts and whole numbers."""
+    return (str(value) for value in item.values() if isinstance(value, str | int))

@@ -6,7 +6,7 @@ corrected.
 Published: Hinton, Vinyals & Dean, arXiv 1503.02531, 2015, section 3, MNIST: teacher 67 errors,
 student alone 146, distilled (T = 20) 74. Without 3s: 206 errors, 133 of them on the 1,010 3s; with
 the bias of class 3 raised by 3.5: 109, 14 on 3s.
-Measured: see results/distill-*.json (written by this module) and docs/ensembles.md.
+Measured: see docs/results/ and results/distill-*.json (written by this module).
 
     python -m experiments.distill
     python -m experiments.distill --without 3 --temperatures 1 4 20

@@ -4,7 +4,7 @@ Claim: the ensemble beats one of its members, and one network that was trained f
 as all members together.
 Published: CIFAR-10, WRN-28-10, four networks against one of them: accuracy 96.0 -> 96.6, NLL 0.159
 -> 0.114; ImageNet top-5 error 18.2 -> 16.4 with five AlexNets (Krizhevsky et al., NIPS 2012).
-Measured: see result.json and figures/ in the run directory, and docs/ensembles.md.
+Measured: see result.json and figures/ in the run directory, and docs/results/.
 
     python -m experiments.ensemble                                 # five, from different seeds
     python -m experiments.ensemble --differ bootstrap              # bagging

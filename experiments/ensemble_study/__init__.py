@@ -5,7 +5,7 @@ and M short trainings; averaged weights beat one network; M whole budgets beat t
 Published: Huang et al. 2017, CIFAR-10 / CIFAR-100, ResNet-110, error: single 5.52 / 28.02, no cycle
 5.49 / 26.97, one cycle 7.35 / 26.30, snapshots 5.32 / 24.19; Izmailov et al. 2018, CIFAR-10 /
 CIFAR-100, VGG-16, accuracy: 93.25 -> 93.59 / 72.55 -> 73.91 by SWA.
-Measured: docs/ensembles.md, written from results/ensemble_study-*.json.
+Measured: docs/results/, written from results/ensemble_study-*.json.
 
     python -m experiments.ensemble_study                               # digits, under two minutes
     python -m experiments.ensemble_study --size hour --dataset fashion_mnist --data-dir DIR

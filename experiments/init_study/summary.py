@@ -31,3 +31,26 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"learning, {result['model']} on {result['dataset']}:")
     lines += [f"  {learning_line(label, each)}" for label, each in result["learning"].items()]
     return lines
+
+
+def shorten(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The result to be kept: of each layer means and standard errors, of four digits.
+
+    The values of each seed fill a megabyte.
+    """
+    layers = {
+        setting: {
+            label: [_shorten_layer(each) for each in layers] for label, layers in starts.items()
+        }
+        for setting, starts in result["layers"].items()
+    }
+    return {**result, "layers": layers}
+
+
+def _shorten_layer(layer: Mapping[str, Any]) -> dict[str, Any]:
+    short = {"layer": layer["layer"]}
+    for name in ("reads_std", "gradient_std", "gradient_to_weight"):
+        if name in layer:
+            figure = {key: layer[name][key] for key in ("mean", "standard_error")}
+            short[name] = {k: float(f"{v:.4g}") for k, v in figure.items() if v is not None}
+    return short

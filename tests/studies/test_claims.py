@@ -118,6 +118,35 @@ def test_rows_of_before_with_scores_are_judged_over_seeds_and_images():
     assert (error["difference"], error["unit"]) == ("squared error: b - a", "squared error")
 
 
+def test_rows_of_before_name_the_probe_and_both_stages():
+    figure = {"mean": 0.1, "interval": [0.05, 0.15], "confidence": 0.95, "verdict": "reproduced"}
+    old = {"claim": "c", "at": "stage1 against stem", "method": "logistic", **figure}
+    (row,) = claims.read_rows({"claims": [{**old, "interval_over": "images"}]})
+    assert (row["at"], row["difference"]) == ("stage1, logistic", "accuracy: stage1 - stem")
+    assert "over images by bootstrap" in claims.difference(row)
+    (alone,) = claims.read_rows({"claims": [{**old, "at": "stem"}]})
+    assert (alone["at"], alone["difference"]) == ("stem, logistic", "accuracy: ours - theirs")
+    new = {**old, "at": "stage1, logistic probe", "difference": "d", "unit": "points"}
+    (row,) = claims.read_rows({"claims": [new]})
+    assert (row["at"], row["difference"]) == ("stage1, logistic probe", "d")
+
+
+def test_conditions_of_a_verdict_are_its_note_once():
+    figure = {"mean": 0.1, "interval": [0.05, 0.15], "confidence": 0.95, "verdict": "reproduced"}
+    budget = {"epochs": 20, "seconds": 127.2, "scratch_epochs": 4, "scratch_seconds": 1804.4}
+    result = {"claims": [{"claim": "c", "note": "one teacher", "third": "a third", **figure}]}
+    result["claims"] += [{"claim": "c", "won": "linear", **figure}, {"claim": "c", **figure}]
+    result["claims"] += [{"claim": "c", **budget, **figure}]
+    rows = claims.read_rows(result)
+    assert [row["note"] for row in rows] == [
+        "one teacher; a third",
+        "best mean: linear",
+        "",
+        "20 epochs in 127 s, from scratch 4 epochs in 1804 s",
+    ]
+    assert claims.read_rows({"claims": rows}) == rows
+
+
 def test_rows_of_before_that_name_both_sides_have_a_difference():
     sides = {"ours": "rbm", "theirs": "none", "confidence": 0.95, "verdict": "reproduced"}
     gain = {"claim": "helps", **sides, "mean": 0.1, "interval": [0.05, 0.15]}

@@ -1,0 +1,5 @@
+"""The command line."""
+
+from .. import cli
+
+cli.main(__package__)
