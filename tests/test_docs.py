@@ -9,10 +9,19 @@ DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["transferring.md"])
+@pytest.mark.parametrize("page", ["design.md", "transferring.md"])
 def test_the_blocks_of_a_page_run_one_after_the_other(page):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     assert blocks
     names = {}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
+
+
+PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("results/*.md"), DOCS.parent / "README.md"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page):
+    links = re.findall(r"\]\((?!https:)([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if not (page.parent / link).exists()] == []
