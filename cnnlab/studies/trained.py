@@ -1,9 +1,9 @@
 """Trained networks, of a finished run or of a file of weights, with all that is known of them.
 
-networks = trained.load_run("runs/digits-resnet8-1")
-logits = predict(networks.recipe, networks.states, networks.splits.test)
+    networks = trained.load_run("runs/digits-resnet8-1")
+    logits = predict(networks.recipe, networks.states, networks.splits.test)
 
-networks = trained.load_weights(WeightsFile(weights="resnet20.th", model="resnet20"), 10, shape)
+    networks = trained.load_weights(WeightsFile(weights="resnet20.th", model="resnet20"), 10, shape)
 """
 
 import dataclasses
