@@ -70,7 +70,7 @@ def make_recipe(
             config.schedule,
             config.learning_rate,
             config.epochs * per_epoch,
-            warmup_steps=round(config.warmup_epochs * per_epoch),
+            warmup_steps=round(warmup_epochs(config) * per_epoch),
             milestones=config.milestones,
         )
     optimizer = optim.create(
@@ -92,6 +92,24 @@ def make_recipe(
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
         init=models.init.create(config.init, **parse_options(config.init_options)),
+    )
+
+
+def warmup_epochs(config: Training) -> float:
+    """The warm-up; where it has its default and is no shorter than the training, half of that.
+
+    Raises:
+      ValueError: if another one is no shorter than the training, or that has no epoch.
+    """
+    if config.epochs < 1:
+        raise ValueError(f"--epochs must be at least 1, got {config.epochs}.")
+    if config.warmup_epochs < config.epochs:
+        return config.warmup_epochs
+    if config.warmup_epochs == type(config).warmup_epochs:
+        return config.epochs / 2
+    raise ValueError(
+        f"--warmup-epochs {config.warmup_epochs:g} must be less than --epochs {config.epochs}, of "
+        "which it is a part: take more epochs or a shorter warm-up."
     )
 
 

@@ -68,7 +68,7 @@ class Training:
     milestones: tuple[float, ...] = (0.5, 0.75)
     """For the step schedule: when the rate falls tenfold, as fractions of the training."""
     warmup_epochs: float = 1.0
-    """A linear rise in front, part of the epochs."""
+    """A linear rise at the start, part of the epochs; by default half of a single epoch."""
     momentum: float = 0.9
     """Of SGD; b1 of Adam."""
     weight_decay: float = 5e-4

@@ -4,6 +4,8 @@
     logits = predict(networks.recipe, networks.states, networks.splits.test)
 
     networks = trained.load_weights(WeightsFile(weights="resnet20.th", model="resnet20"), 10, shape)
+
+Both are ``TrainedNetworks``.
 """
 
 import dataclasses
