@@ -6,12 +6,12 @@ from jax.experimental import multihost_utils
 
 
 def first_process() -> bool:
-    """Whether this process is the one that writes files."""
+    """True where this process is the one that writes files."""
     return jax.process_index() == 0
 
 
 def any_process(flag: bool) -> bool:
-    """Whether ``flag`` is set on any process: the same answer on all."""
+    """True where ``flag`` is set on any process: the same answer on all."""
     if jax.process_count() == 1:
         return flag
     return bool(np.any(multihost_utils.process_allgather(np.int32(flag))))

@@ -188,7 +188,7 @@ def cache_folder() -> pathlib.Path | None:
 
 
 def _knows_flag(cache: pathlib.Path | None) -> bool:
-    """Whether this jaxlib has the flag: an unknown one would abort the process."""
+    """True where this jaxlib has the flag: an unknown one would abort the process."""
     try:
         version = importlib.metadata.version("jaxlib")
     except importlib.metadata.PackageNotFoundError:

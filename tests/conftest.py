@@ -31,7 +31,7 @@ QUICK = ("--xla_backend_optimization_level=0", "--xla_cpu_use_fusion_emitters=fa
 
 
 def known(flag: str) -> bool:
-    """Whether this jaxlib has the flag: an unknown one would abort the process."""
+    """True where this jaxlib has the flag: an unknown one would abort the process."""
     parse = "from jaxlib import xla_client; xla_client.CompileOptions()"
     environment = {**os.environ, "XLA_FLAGS": flag}
     done = subprocess.run([sys.executable, "-c", parse], env=environment, capture_output=True)

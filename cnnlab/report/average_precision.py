@@ -1,8 +1,8 @@
 """Average precision of detections, as PASCAL VOC counts it.
 
-    found = detections(boxes, scores)
-    right = correct(found, true_boxes, true_classes, overlap=0.5)
-    precision, recall = precision_recall(found.scores, right, objects)
+    detected = detections(boxes, scores)
+    right = correct(detected, true_boxes, true_classes, overlap=0.5)
+    precision, recall = precision_recall(detected.scores, right, objects)
 
 Source: Everingham et al., The PASCAL visual object classes challenge, IJCV 2010, section 4.2, with
 the area under all points of the curve, which VOC has taken since 2010 in place of eleven of them.
@@ -40,7 +40,7 @@ def detections(boxes: np.ndarray, scores: np.ndarray) -> Detections:
 
 
 def correct(
-    found: Detections, boxes: np.ndarray, classes: np.ndarray, overlap: float = 0.5
+    detected: Detections, boxes: np.ndarray, classes: np.ndarray, overlap: float = 0.5
 ) -> np.ndarray:
     """Which detections are right, bool ``[T]``.
 
@@ -49,7 +49,7 @@ def correct(
     no earlier one) is for the same object: every further one is wrong.
 
     Args:
-      found: the detections.
+      detected: the detections.
       boxes: float ``[N, D, 4]`` of the objects.
       classes: int ``[N, D]``, -1 where there is no object.
       overlap: in (0, 1].
@@ -59,16 +59,16 @@ def correct(
     """
     if not 0 < overlap <= 1:
         raise ValueError(f"the overlap must be in (0, 1], got {overlap}.")
-    if not len(found.scores):
+    if not len(detected.scores):
         return np.zeros(0, bool)
-    same = classes[found.images] == found.classes[:, None]
-    overlaps = np.where(same, iou(found.boxes[:, None], boxes[found.images]), 0)
+    same = classes[detected.images] == detected.classes[:, None]
+    overlaps = np.where(same, iou(detected.boxes[:, None], boxes[detected.images]), 0)
     best = overlaps.argmax(axis=1)
-    order = np.argsort(-found.scores, kind="stable")
+    order = np.argsort(-detected.scores, kind="stable")
     order = order[overlaps[order, best[order]] >= overlap]
-    objects = found.images[order] * boxes.shape[1] + best[order]
+    objects = detected.images[order] * boxes.shape[1] + best[order]
     _, first = np.unique(objects, return_index=True)
-    right = np.zeros(len(found.scores), bool)
+    right = np.zeros(len(detected.scores), bool)
     right[order[first]] = True
     return right
 
@@ -98,8 +98,8 @@ def precision_recall(
     order = np.argsort(-ranks, kind="stable")
     # Detections of one score are let in together: their order would be chance.
     last = np.flatnonzero(np.diff(ranks[order], append=-np.inf))
-    found = np.cumsum(hits[order])[last]
-    return found / (last + 1), found / objects
+    right = np.cumsum(hits[order])[last]
+    return right / (last + 1), right / objects
 
 
 def average_precision(
@@ -124,7 +124,7 @@ def average_precision(
 
 
 def average_precisions(
-    found: Detections,
+    detected: Detections,
     boxes: np.ndarray,
     classes: np.ndarray,
     num_classes: int,
@@ -134,7 +134,7 @@ def average_precisions(
     """The average precision of every class, and their mean.
 
     Args:
-      found: the detections in all images.
+      detected: the detections in all images.
       boxes: float ``[N, D, 4]`` of the objects.
       classes: int ``[N, D]`` in [0, K), -1 where there is no object.
       num_classes: K.
@@ -147,11 +147,11 @@ def average_precisions(
     Raises:
       ValueError: if there is no object, or an overlap out of range.
     """
-    right = correct(found, boxes, classes, overlap)
+    right = correct(detected, boxes, classes, overlap)
     values: list[float | None] = []
     for kind in range(num_classes):
-        objects, own = int((classes == kind).sum()), found.classes == kind
-        known = average_precision(found.scores[own], right[own], objects) if objects else None
+        objects, own = int((classes == kind).sum()), detected.classes == kind
+        known = average_precision(detected.scores[own], right[own], objects) if objects else None
         values.append(known)
     there = [value for value in values if value is not None]
     if not there:

@@ -53,7 +53,7 @@ def curves(
         raise ValueError(f"band must be one of {', '.join(map(repr, _BANDS))}, got {band!r}.")
     rows = sorted((r for r in records if r.get("epoch") is not None), key=lambda r: r["epoch"])
     loss, accuracy = (
-        {part: found for part in _PARTS if (found := _series(rows, f"{part}/{name}")) is not None}
+        {part: series for part in _PARTS if (series := _series(rows, f"{part}/{name}")) is not None}
         for name in ("loss", "accuracy")
     )
     rate = _series(rows, "learning_rate")

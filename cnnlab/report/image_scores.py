@@ -116,8 +116,8 @@ def ssim(
         squares = mean_x**2 + mean_y**2
         variances = local(x * x + y * y) - squares
         covariance = local(x * y) - product
-        found = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
-        result: np.ndarray = np.mean(found, axis=(1, 2, 3))
+        ratio = (2 * product + c1) * (2 * covariance + c2) / ((squares + c1) * (variances + c2))
+        result: np.ndarray = np.mean(ratio, axis=(1, 2, 3))
         return result
 
     return _by_chunks(similarity, images, references)
@@ -155,8 +155,8 @@ def _by_chunks(
         for start in range(0, len(x), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             rows.append(score(x[chunk].astype(np.float64), y[chunk].astype(np.float64)))
-    found: np.ndarray = np.concatenate(rows)
-    return found.reshape(images.shape[:-3])
+    scores: np.ndarray = np.concatenate(rows)
+    return scores.reshape(images.shape[:-3])
 
 
 def _pair(images: ArrayLike, references: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

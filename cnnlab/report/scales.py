@@ -47,7 +47,7 @@ def errors(axes: Axes, *, label: str = "error (%), square-root scale") -> None:
 
 
 def spans(values: np.ndarray, factor: float) -> bool:
-    """Whether the finite values are positive and span so large a factor."""
+    """True where the finite values are positive and span so large a factor."""
     known = values[np.isfinite(values)]
     return bool(known.size and known.min() > 0 and known.max() / known.min() > factor)
 

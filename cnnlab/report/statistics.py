@@ -1,6 +1,6 @@
 """Figures over seeds: never a number without its uncertainty."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -235,9 +235,9 @@ def varies_less(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) ->
     from scipy import stats  # noqa: PLC0415 scipy.stats is slow to import
 
     left, right = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    found: dict[str, Any] = {"ratio": None, "mean": None, "confidence": confidence}
+    row: dict[str, Any] = {"ratio": None, "mean": None, "confidence": confidence}
     if left.size < 3 or not left.std() or not right.std():
-        return {**found, "interval": None}
+        return {**row, "interval": None}
     ratio = right.std() / left.std()
     correlation = np.corrcoef(left, right)[0, 1]
     t = stats.t.ppf((1 + confidence) / 2, left.size - 2)
@@ -245,24 +245,10 @@ def varies_less(ours: ArrayLike, theirs: ArrayLike, confidence: float = 0.95) ->
     reach = np.log(k + np.sqrt(max(k**2 - 1, 0))) / 2
     center = float(np.log(ratio))
     interval = [center - float(reach), center + float(reach)]
-    return {**found, "ratio": float(ratio), "mean": center, "interval": interval}
+    return {**row, "ratio": float(ratio), "mean": center, "interval": interval}
 
 
-# What is said --------------------------------------------------------------------------------
-
-
-def verdict(interval: Sequence[float] | None) -> str:
-    """What an interval of a difference says about the claim that the difference is positive.
-
-    Args:
-      interval: its ends, as ``paired`` gives them; None where there was one seed only.
-    """
-    if interval is None:
-        return "one seed cannot tell"
-    if interval[0] > 0:
-        return "reproduced"
-    found = "the opposite was found" if interval[1] < 0 else "no difference was found"
-    return f"not reproduced at this size: {found}"
+# Figures as text --------------------------------------------------------------------------------
 
 
 def points(figure: Mapping[str, Any], digits: int = 2, *, of: str = "") -> str:

@@ -195,10 +195,10 @@ class Checkpoints:
         record = dict(restored["record"])
         if record.pop("digest", None) != _digest(record):
             raise CheckpointError("the record of checksums does not fit its own digest")
-        found = checksums(restored["tree"])
+        actual = checksums(restored["tree"])
         expected = record["checksums"]
-        damaged = [name for name in found if found[name] != expected.get(name)]
-        if damaged or len(found) != len(expected):
+        damaged = [name for name in actual if actual[name] != expected.get(name)]
+        if damaged or len(actual) != len(expected):
             names = ", ".join(damaged[:3]) or "the list of arrays"
             raise CheckpointError(f"the checksum does not fit in {len(damaged)} arrays: {names}")
         return restored["tree"], record["meta"]

@@ -333,7 +333,7 @@ def check_finite(sums: Sums, seeds: Sequence[int], recipe: Recipe) -> None:
 
 
 def _ready(sums: Sums) -> bool:
-    """Whether the sums have arrived; asking does not wait."""
+    """True where the sums have arrived; asking does not wait."""
     loss: Any = sums.loss
     return bool(loss.is_ready())
 

@@ -98,7 +98,7 @@ def means(sums: Sums, *, scored: bool = True) -> dict[str, np.ndarray]:
     loss, correct, examples, _ = jax.device_get(sums)
     if not np.all(examples > 0):
         raise ValueError("metrics need at least one example, got none.")
-    found = {"loss": np.asarray(loss, np.float64) / examples}
+    values = {"loss": np.asarray(loss, np.float64) / examples}
     if scored:
-        found["accuracy"] = np.asarray(correct, np.float64) / examples
-    return found
+        values["accuracy"] = np.asarray(correct, np.float64) / examples
+    return values

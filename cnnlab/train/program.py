@@ -208,12 +208,12 @@ def check_fits(recipe: Recipe, train: Dataset) -> None:
         state = init_state(recipe, key, train.image_shape, examples)
         return predict_step(recipe, state, images)
 
-    found = jax.eval_shape(logits, run_key(0), examples, images)
-    if getattr(found, "shape", None) != (2, train.num_classes):
+    outputs = jax.eval_shape(logits, run_key(0), examples, images)
+    if getattr(outputs, "shape", None) != (2, train.num_classes):
         raise ValueError(
             f"the network must give logits [N, {train.num_classes}] for the classes of "
-            f"{train.name}, got {jax.tree.map(lambda x: x.shape, found)} for two images. It is no "
-            "classifier: choose another model."
+            f"{train.name}, got {jax.tree.map(lambda x: x.shape, outputs)} for two images. It is "
+            "no classifier: choose another model."
         )
 
 

@@ -127,7 +127,7 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
 
 
 def _within(path: tuple[str, ...], modules: Sequence[str]) -> bool:
-    """Whether a path leads into one of the modules, which are named as ``stage1/block0``."""
+    """True where a path leads into one of the modules, which are named as ``stage1/block0``."""
     return any("/".join(path).startswith(f"{name}/") for name in modules)
 
 

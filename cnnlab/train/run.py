@@ -93,7 +93,7 @@ class Run:
             # A run that was killed before it had a config has left nothing else.
             files = (ENVIRONMENT, KEEP_STEPS, CONFIG)
             leavings = (*files[:-1], *(f"{name}.tmp" for name in files))
-            if any(found.name not in leavings for found in directory.iterdir()):
+            if any(path.name not in leavings for path in directory.iterdir()):
                 raise FileExistsError(
                     f"the run directory {directory} exists already: choose another one, or go on "
                     "with the run in it by --resume."

@@ -112,7 +112,7 @@ class Recipe:
 
     @property
     def augments(self) -> bool:
-        """Whether training sees images other than evaluation does."""
+        """True where training sees images other than evaluation does."""
         return self.augment is not identity
 
     def trainable(self, params: Any) -> Any:

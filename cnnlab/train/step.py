@@ -218,15 +218,15 @@ def frozen_modules(recipe: Recipe, params: Any) -> tuple[str, ...]:
     """
     if recipe.rates is None:
         return ()
-    found = recipe.rates.frozen_modules(params)
+    frozen = recipe.rates.frozen_modules(params)
     front: list[str] = []
     for name in recipe.network.names:
-        if name in params and name not in found:
+        if name in params and name not in frozen:
             break
         front.append(name)
     while front and front[-1] not in params:
         front.pop()
-    return (*found, *(name for name in front if name not in found))
+    return (*frozen, *(name for name in front if name not in frozen))
 
 
 def _losses(recipe: Recipe, outputs: jax.Array, batch: Batch) -> jax.Array:

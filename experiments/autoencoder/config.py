@@ -98,5 +98,5 @@ def check(config: Config) -> None:
 
 
 def is_photographs(dataset: str) -> bool:
-    """Whether the data set is ``photographs``, of any size."""
+    """True where the data set is ``photographs``, of any size."""
     return dataset.partition(":")[0] == PHOTOGRAPHS

@@ -110,8 +110,8 @@ def _curves(
     """Name -> precision and recall of the detections of all classes and seeds."""
     boxes, classes = data.test_scenes.boxes, data.test_scenes.classes
     curves = {}
-    for name, (found, _) in trained.items():
-        right = np.concatenate([correct(seed, boxes, classes, overlap) for seed in found])
-        scores = np.concatenate([seed.scores for seed in found])
-        curves[name] = precision_recall(scores, right, len(found) * int((classes >= 0).sum()))
+    for name, (detected, _) in trained.items():
+        right = np.concatenate([correct(seed, boxes, classes, overlap) for seed in detected])
+        scores = np.concatenate([seed.scores for seed in detected])
+        curves[name] = precision_recall(scores, right, len(detected) * int((classes >= 0).sum()))
     return curves

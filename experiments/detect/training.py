@@ -74,7 +74,7 @@ def train_detectors(
     uses = (
         {"not trained": False} if name == CLASSES_ONLY else {"applied": True, "not applied": False}
     )
-    found = {use: detect_objects(outputs, scenes, corrected=uses[use]) for use in uses}
+    detected = {use: detect_objects(outputs, scenes, corrected=uses[use]) for use in uses}
     points = [
         {
             "name": name,
@@ -82,11 +82,11 @@ def train_detectors(
             **score_detections(each, scenes.data, config.overlaps),
             "seconds": 0.0,
         }
-        for use, each in found.items()
+        for use, each in detected.items()
     ]
     points[0]["seconds"] = round(trained.seconds, 1)
     s.say("\n".join(point_line(point) for point in points))
-    return Trained(next(iter(found.values())), points)
+    return Trained(next(iter(detected.values())), points)
 
 
 def _no_loss(*_: Any) -> Any:
@@ -114,12 +114,12 @@ def detect_objects(
 
 
 def score_detections(
-    found: Sequence[Detections], data: SceneData, overlaps: Sequence[float]
+    detected: Sequence[Detections], data: SceneData, overlaps: Sequence[float]
 ) -> dict[str, Any]:
     """The average precision of detectors on the test scenes.
 
     Args:
-      found: the detections of each of M.
+      detected: the detections of each of M.
       data: with the test scenes.
       overlaps: the IoU from which on a detection is right.
 
@@ -132,7 +132,7 @@ def score_detections(
     for overlap in overlaps:
         each = [
             average_precisions(own, objects.boxes, objects.classes, len(names), overlap=overlap)
-            for own in found
+            for own in detected
         ]
         at = f"{overlap:g}"
         scores["average_precision"][at] = with_interval([one["mean"] for one in each])

@@ -124,7 +124,7 @@ class Config(Training):
 
     @property
     def trains_source(self) -> bool:
-        """Whether a network is trained first, since none is given."""
+        """True where a network is trained first, since none is given."""
         return self.from_run is None and self.weights is None
 
 

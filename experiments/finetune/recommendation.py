@@ -90,7 +90,7 @@ class Similarity(NamedTuple):
 
     @property
     def similar(self) -> bool:
-        """Whether the last stage spares enough errors, and no earlier one does clearly better."""
+        """True if the last stage spares enough errors, and no earlier one is clearly better."""
         lost = self.trained[self.best] - self.trained[self.last]
         return self.spared >= ENOUGH and lost <= self.margin
 

@@ -32,7 +32,7 @@ class Config(SceneTraining):
     dice: float = 0.5
     """The weight of Dice in the loss both."""
     present: bool = True
-    """Whether Dice is the mean of the classes that a scene has, not of all."""
+    """True where Dice is the mean of the classes that a scene has, not of all."""
     start_loss: LossName = "both"
     """The loss that the starts are compared with."""
     starts: tuple[Start, ...] = ("scratch", "pretrained", "frozen first")

@@ -42,11 +42,11 @@ def states(shapes):
         numbers = generator.normal(size=(2, *leaf.shape)) * 10.0 ** generator.integers(-6, 6)
         return jnp.asarray(numbers, leaf.dtype)
 
-    found = []
+    actual = []
     for number in range(3):
         counts = iter([10 * number] * 99)
-        found.append(jax.tree.map(draw, shapes))
-    return found
+        actual.append(jax.tree.map(draw, shapes))
+    return actual
 
 
 @pytest.fixture(scope="module")
@@ -58,23 +58,23 @@ def leaves_of(tree):
     return [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(tree)]
 
 
-def same(found, wanted):
-    jax.tree.map(np.testing.assert_array_equal, found, wanted)
+def same(actual, wanted):
+    jax.tree.map(np.testing.assert_array_equal, actual, wanted)
 
 
 @pytest.mark.parametrize("weights", [None, (1, 5, 2)])
 def test_an_average_is_the_mean_to_float_precision(states, weights):
-    found = average(states, weights)
+    actual = average(states, weights)
     for field in ("params", "model_state"):
         each = [leaves_of(getattr(state, field)) for state in states]
-        for mean, *leaves in zip(jax.tree.leaves(getattr(found, field)), *each, strict=True):
+        for mean, *leaves in zip(jax.tree.leaves(getattr(actual, field)), *each, strict=True):
             wanted = np.average(leaves, axis=0, weights=weights)
             assert mean.dtype == jnp.float32
             scale = np.abs(leaves).max(axis=0)
             assert (np.abs(mean - wanted) <= 2.0**-24 * scale).all()
-    same(found.step, states[-1].step)
-    same(found.opt_state, states[-1].opt_state)
-    assert found.average is None  # the averaged parameters are evaluated
+    same(actual.step, states[-1].step)
+    same(actual.opt_state, states[-1].opt_state)
+    assert actual.average is None  # the averaged parameters are evaluated
 
 
 def test_an_average_of_one_kind_of_network_is_that_network_bitwise(states):
@@ -99,18 +99,18 @@ def test_a_running_average_is_the_average(states, quick_jit):
     for state in states[1:]:
         running = add(running, state)
     np.testing.assert_array_equal(running.averaged, [3, 3])
-    found, wanted = running.states(states[-1]), average(states)
+    actual, wanted = running.states(states[-1]), average(states)
     for mean, exact, *each in zip(
-        *(leaves_of(s.params) for s in (found, wanted, *states)), strict=True
+        *(leaves_of(s.params) for s in (actual, wanted, *states)), strict=True
     ):
         assert (np.abs(mean - exact) <= 2.0**-22 * np.abs(each).max(axis=0)).all()
-    same(found.model_state, states[-1].model_state)
-    same(found.step, states[-1].step)
-    assert found.average is None
+    same(actual.model_state, states[-1].model_state)
+    same(actual.step, states[-1].step)
+    assert actual.average is None
     alone = RunningAverage.start(train.member(states[0], 0))
     for state in states[1:]:
         alone = alone.add(train.member(state, 0))
-    same(alone.states(train.member(states[-1], 0)).params, train.member(found, 0).params)
+    same(alone.states(train.member(states[-1], 0)).params, train.member(actual, 0).params)
 
 
 def test_a_running_average_of_half_precision_loses_nothing():
@@ -197,38 +197,38 @@ def brute_force(params, dataset):
     ingredients, tries = [], []
     alone = [accuracy([index]) for index in range(len(kernels))]
     for index in sorted(range(len(kernels)), key=lambda i: -alone[i]):
-        found = accuracy([*ingredients, index])
-        kept = not ingredients or found >= accuracy(ingredients)
+        actual = accuracy([*ingredients, index])
+        kept = not ingredients or actual >= accuracy(ingredients)
         if kept:
             ingredients.append(index)
-        tries.append((index, alone[index], found, kept))
+        tries.append((index, alone[index], actual, kept))
     return tuple(ingredients), tries
 
 
 def test_a_greedy_soup_is_that_of_the_paper(linear, candidates, splits):
-    found = greedy_soup(linear, candidates, splits.validation, splits.train)
+    actual = greedy_soup(linear, candidates, splits.validation, splits.train)
     wanted, tries = brute_force(candidates.params["head"]["dense"], splits.validation)
-    assert found.chosen == wanted
-    for one, other in zip(found.history, tries, strict=True):
+    assert actual.chosen == wanted
+    for one, other in zip(actual.history, tries, strict=True):
         assert one == SoupStep(*other[:1], *map(pytest.approx, other[1:3]), other[3])
     # The problem must be one where something is kept and something is not.
     assert 1 < len(wanted) < 6
     chosen = [train.member(candidates, index) for index in wanted]
-    same(train.member(found.states, 0), average(chosen))
+    same(train.member(actual.states, 0), average(chosen))
     again = greedy_soup(
         linear,
         [train.member(candidates, 0), jax.tree.map(lambda leaf: leaf[1:], candidates)],
         splits.validation,
         splits.train,
     )
-    assert again.chosen == found.chosen and again.history == found.history
+    assert again.chosen == actual.chosen and again.history == actual.history
 
 
 def test_a_soup_of_copies_is_the_network(linear, candidates, splits):
     copies = [train.member(candidates, 3)] * 3
-    found = greedy_soup(linear, copies, splits.validation, splits.train)
-    assert found.chosen == (0, 1, 2) and all(each.kept for each in found.history)
-    same(train.member(found.states, 0), copies[0])
+    actual = greedy_soup(linear, copies, splits.validation, splits.train)
+    assert actual.chosen == (0, 1, 2) and all(each.kept for each in actual.history)
+    same(train.member(actual.states, 0), copies[0])
 
 
 # Batch normalisation -----------------------------------------------------------------------------
@@ -242,11 +242,11 @@ def test_a_soup_has_the_statistics_of_its_own_inputs(recipe, splits, quick_jit):
     first, last = states.params["stage1"]["dense"], states.params["head"]["dense"]
     first["kernel"] = first["kernel"].at[1].add(0.5)
     last["kernel"] = jnp.zeros_like(last["kernel"])  # it always predicts the same: no soup is worse
-    found = greedy_soup(recipe, states, splits.validation, splits.train, batch_size=10_000)
-    assert found.chosen == (0, 1)
-    same(found.states.params, average_members(states).params)
-    dense = train.member(found.states, 0).params["stage1"]["dense"]
+    actual = greedy_soup(recipe, states, splits.validation, splits.train, batch_size=10_000)
+    assert actual.chosen == (0, 1)
+    same(actual.states.params, average_members(states).params)
+    dense = train.member(actual.states, 0).params["stage1"]["dense"]
     inputs = pixels(splits.train) @ np.asarray(dense["kernel"]) + np.asarray(dense.get("bias", 0))
-    stats = found.states.model_state["batch_stats"]["stage1"]["norm"]
+    stats = actual.states.model_state["batch_stats"]["stage1"]["norm"]
     np.testing.assert_allclose(stats["mean"][0], inputs.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(stats["var"][0], inputs.var(0), rtol=1e-4, atol=1e-5)

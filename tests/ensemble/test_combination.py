@@ -105,22 +105,22 @@ def test_the_first_m_members_are_combined_as_by_combine(rule):
 
 
 def test_all_subsets_are_scored_where_they_are_few():
-    found = score_subsets(LOGITS, lambda p: p[0, 0], "logits")
-    assert [len(scores) for scores in found] == [4, 6, 4, 1]
+    actual = score_subsets(LOGITS, lambda p: p[0, 0], "logits")
+    assert [len(scores) for scores in actual] == [4, 6, 4, 1]
     pairs = [
         combine(LOGITS[list(pair)], "logits")[0, 0] for pair in itertools.combinations(range(4), 2)
     ]
-    np.testing.assert_allclose(found[1], pairs)
+    np.testing.assert_allclose(actual[1], pairs)
 
 
 def test_many_subsets_are_sampled_without_repetition_from_a_seed():
     logits = np.random.default_rng(2).normal(size=(12, 3, 2))
-    found = score_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
-    assert [len(scores) for scores in found] == [12] + [50] * 9 + [12, 1]
-    assert all(len(set(scores.tolist())) == len(scores) for scores in found)
+    actual = score_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
+    assert [len(scores) for scores in actual] == [12] + [50] * 9 + [12, 1]
+    assert all(len(set(scores.tolist())) == len(scores) for scores in actual)
     again = score_subsets(logits, lambda p: p[0, 0], most=50, seed=3)
-    np.testing.assert_array_equal(found[5], again[5])
-    assert not np.array_equal(found[5], score_subsets(logits, lambda p: p[0, 0], most=50)[5])
+    np.testing.assert_array_equal(actual[5], again[5])
+    assert not np.array_equal(actual[5], score_subsets(logits, lambda p: p[0, 0], most=50)[5])
 
 
 def test_an_ensemble_must_have_a_member():

@@ -18,9 +18,9 @@ def test_a_bootstrap_draws_with_replacement_and_holds_two_thirds():
     assert indices.shape == (3, 20_000) and indices.dtype == np.int32
     for row in indices:
         times = np.bincount(row, minlength=20_000)
-        found = np.bincount(times, minlength=4)[:4] / 20_000
+        actual = np.bincount(times, minlength=4)[:4] / 20_000
         wanted = np.exp(-1) / np.array([1, 1, 2, 6])
-        np.testing.assert_allclose(found, wanted, atol=0.012)
+        np.testing.assert_allclose(actual, wanted, atol=0.012)
     assert (bootstrap(20_000, 2, seed=5) == indices[:2]).all()
     assert not (bootstrap(20_000, 3, seed=6) == indices).all()
     assert not (indices[0] == indices[1]).all()

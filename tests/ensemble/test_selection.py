@@ -37,7 +37,7 @@ def accuracy(logits, weights=None):
 def test_weights_are_scipys_optimum():
     weights = validation_weights(LOGITS, LABELS, tolerance=1e-9, steps=100_000)
     assert weights.sum() == pytest.approx(1) and (weights >= 0).all()
-    found = optimize.minimize(
+    actual = optimize.minimize(
         lambda w: nll(LOGITS, np.maximum(w, 0)),
         np.full(6, 1 / 6),
         bounds=[(0, 1)] * 6,
@@ -45,8 +45,8 @@ def test_weights_are_scipys_optimum():
         method="SLSQP",
         options={"ftol": 1e-12, "maxiter": 500},
     )
-    assert nll(LOGITS, weights) <= found.fun + 1e-8
-    np.testing.assert_allclose(weights, found.x, atol=1e-3)
+    assert nll(LOGITS, weights) <= actual.fun + 1e-8
+    np.testing.assert_allclose(weights, actual.x, atol=1e-3)
 
 
 def test_weights_satisfy_the_optimality_conditions():

@@ -50,9 +50,9 @@ def main() -> None:
     for scale, weight in MATCHINGS:
         squares = F.mse_loss(student / scale, teacher / scale, reduction="none")
         matched.append(numbers(squares.mean(1) / 2, weight))
-    found = {"torch": torch.__version__, "distilled": distilled, "matched": matched}
+    actual = {"torch": torch.__version__, "distilled": distilled, "matched": matched}
     path = pathlib.Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps(found) + "\n")
+    path.write_text(json.dumps(actual) + "\n")
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ def main() -> None:
     """Asks scikit-image and writes its numbers."""
     from skimage import metrics
 
-    found = {}
+    actual = {}
     for name, (_, _, sigma, peak) in CASES.items():
         pairs = list(zip(*images(name), strict=True))
         how = {"gaussian_weights": True, "sigma": sigma, "use_sample_covariance": False}
-        found[name] = {
+        actual[name] = {
             "ssim": [
                 metrics.structural_similarity(x, y, data_range=peak, channel_axis=-1, **how)
                 for x, y in pairs
@@ -52,7 +52,7 @@ def main() -> None:
             "psnr": [metrics.peak_signal_noise_ratio(x, y, data_range=peak) for x, y in pairs],
         }
     path = pathlib.Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps(found, indent=1, default=float) + "\n")
+    path.write_text(json.dumps(actual, indent=1, default=float) + "\n")
 
 
 if __name__ == "__main__":

@@ -48,11 +48,11 @@ def test_without_interpolation_it_is_scikit_learns() -> None:
     for _ in range(20):
         right = generator.random(50) < 0.4
         scores = np.round(generator.random(50) + 0.3 * right, 1)  # with equal ones
-        found = average_precision(scores, right, int(right.sum()), interpolated=False)
-        assert found == pytest.approx(average_precision_score(right, scores))
+        actual = average_precision(scores, right, int(right.sum()), interpolated=False)
+        assert actual == pytest.approx(average_precision_score(right, scores))
         missed = average_precision(scores, right, int(right.sum()) + 5, interpolated=False)
-        assert missed == pytest.approx(found * right.sum() / (right.sum() + 5))
-        assert average_precision(scores, right, int(right.sum())) >= found
+        assert missed == pytest.approx(actual * right.sum() / (right.sum() + 5))
+        assert average_precision(scores, right, int(right.sum())) >= actual
 
 
 def test_with_precision_that_only_falls_the_two_agree() -> None:
@@ -66,13 +66,13 @@ BOXES = np.asarray([[[0, 0, 4, 4], [0, 8, 4, 12], [8, 0, 12, 4]], [[0, 0, 4, 4],
 CLASSES = np.asarray([[0, 0, 1], [0, -1, -1]])
 
 
-def found(*rows: tuple[int, int, list[float], float]) -> Detections:
+def actual(*rows: tuple[int, int, list[float], float]) -> Detections:
     images, classes, boxes, scores = zip(*rows, strict=True)
     return Detections(*(np.asarray(each) for each in (images, classes, boxes, scores)))
 
 
 def test_an_object_is_found_once_and_by_the_surest() -> None:
-    every = found(
+    every = actual(
         (0, 0, [0, 0, 4, 3], 0.6),  # IoU 3/4, but not the surest of its object
         (0, 0, [0, 0, 4, 4], 0.7),  # the surest
         (0, 0, [0, 8, 4, 10], 0.9),  # IoU 1/2: just enough
@@ -113,7 +113,7 @@ def test_what_cannot_be_judged_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             average_precision(*arguments)
-    one = found((0, 0, [0, 0, 4, 4], 0.5))
+    one = actual((0, 0, [0, 0, 4, 4], 0.5))
     with pytest.raises(ValueError, match=r"\(0, 1\]"):
         correct(one, BOXES, CLASSES, overlap=0)
     with pytest.raises(ValueError, match="at least one object"):

@@ -19,8 +19,8 @@ def panels(figure):
 
 
 def line(axes, label):
-    (found,) = [line for line in axes.get_lines() if line.get_label().startswith(label)]
-    return found.get_xdata(), found.get_ydata()
+    (actual,) = [line for line in axes.get_lines() if line.get_label().startswith(label)]
+    return actual.get_xdata(), actual.get_ydata()
 
 
 def test_the_line_is_the_mean_over_seeds_at_the_epochs():

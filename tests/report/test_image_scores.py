@@ -25,8 +25,8 @@ def test_scores_are_scikit_images(reference, case):
     script, numbers = reference("image_scores_skimage")
     _, window, sigma, peak = script.CASES[case]
     clean, noisy = script.images(case)
-    found = ssim(noisy, clean, peak=peak, window=window, sigma=sigma)
-    np.testing.assert_allclose(found, numbers[case]["ssim"], rtol=1e-10)
+    actual = ssim(noisy, clean, peak=peak, window=window, sigma=sigma)
+    np.testing.assert_allclose(actual, numbers[case]["ssim"], rtol=1e-10)
     np.testing.assert_allclose(psnr(noisy, clean, peak=peak), numbers[case]["psnr"], rtol=1e-12)
 
 
@@ -36,7 +36,7 @@ def test_ssim_is_the_paper_s_formula_window_by_window():
     offsets = np.arange(11) - 5
     weights = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
     weights /= weights.sum()
-    found = []
+    actual = []
     for i in range(2):
         for j in range(3):
             a, b = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
@@ -44,13 +44,13 @@ def test_ssim_is_the_paper_s_formula_window_by_window():
             variance_a = np.sum(weights * (a - mean_a) ** 2)
             variance_b = np.sum(weights * (b - mean_b) ** 2)
             covariance = np.sum(weights * (a - mean_a) * (b - mean_b))
-            found.append(
+            actual.append(
                 (2 * mean_a * mean_b + 1e-4)
                 * (2 * covariance + 9e-4)
                 / ((mean_a**2 + mean_b**2 + 1e-4) * (variance_a + variance_b + 9e-4))
             )
     got = ssim(x[None, ..., None], y[None, ..., None])
-    np.testing.assert_allclose(got, [np.mean(found)], rtol=1e-10)
+    np.testing.assert_allclose(got, [np.mean(actual)], rtol=1e-10)
 
 
 def test_psnr_of_an_error_of_a_tenth_everywhere_is_twenty_decibels():
@@ -77,10 +77,10 @@ def test_several_networks_are_scored_against_one_row_of_originals():
     """[S, N, ...] with [N, ...]: chunks and axes change nothing."""
     images, clean = random_pair((2, 600, 11, 11, 1))[0], random_pair((600, 11, 11, 1), 1)[1]
     for score in (psnr, ssim):
-        found = score(images.astype(np.float32), clean)
-        assert found.shape == (2, 600)
+        actual = score(images.astype(np.float32), clean)
+        assert actual.shape == (2, 600)
         alone = score(images[1, 513:515].astype(np.float32), clean[513:515])
-        np.testing.assert_allclose(found[1, 513:515], alone, rtol=1e-12)
+        np.testing.assert_allclose(actual[1, 513:515], alone, rtol=1e-12)
 
 
 @pytest.mark.parametrize(("size", "window"), [((32, 32), 11), ((11, 40), 11), ((8, 8), 7), (2, 1)])

@@ -11,14 +11,14 @@ from cnnlab.report import overlap
 def masks():
     generator = np.random.Generator(np.random.PCG64(0))
     truth = generator.choice(5, (3, 9, 9), p=[0.7, 0.1, 0.1, 0.05, 0.05]).astype(np.uint8)
-    found = np.where(generator.random(truth.shape) < 0.7, truth, generator.integers(0, 5))
-    return truth, found.astype(np.uint8)
+    actual = np.where(generator.random(truth.shape) < 0.7, truth, generator.integers(0, 5))
+    return truth, actual.astype(np.uint8)
 
 
 def test_iou_dice_and_accuracy_equal_scikit_learn_s(masks):
-    truth, found = masks
-    counts = overlap.confusion(truth, found, 5)
-    flat = truth.ravel(), found.ravel()
+    truth, actual = masks
+    counts = overlap.confusion(truth, actual, 5)
+    flat = truth.ravel(), actual.ravel()
     np.testing.assert_array_equal(counts, confusion_matrix(*flat))
     iou, dice = overlap.intersection_over_union(counts), overlap.dice(counts)
     np.testing.assert_allclose(iou, jaccard_score(*flat, average=None), rtol=1e-12)
@@ -31,9 +31,9 @@ def test_iou_dice_and_accuracy_equal_scikit_learn_s(masks):
 
 
 def test_counts_of_parts_add_up_and_figures_are_of_each_member(masks):
-    truth, found = masks
-    whole = overlap.confusion(truth, found, 5)
-    parts = sum(overlap.confusion(t, f, 5) for t, f in zip(truth, found, strict=True))
+    truth, actual = masks
+    whole = overlap.confusion(truth, actual, 5)
+    parts = sum(overlap.confusion(t, f, 5) for t, f in zip(truth, actual, strict=True))
     np.testing.assert_array_equal(parts, whole)
     both = np.stack([whole, overlap.confusion(truth, truth, 5)])
     iou = overlap.intersection_over_union(both)
@@ -55,7 +55,7 @@ def test_a_class_that_is_nowhere_is_not_in_the_mean():
 
 
 @pytest.mark.parametrize(
-    ("truth", "found", "message"),
+    ("truth", "actual", "message"),
     [
         ([0, 3], [0, 1], r"truth must be classes in 0\.\.2, got 3"),
         ([0, 1], [0, -1], r"predictions must be classes in 0\.\.2, got -1"),
@@ -63,6 +63,6 @@ def test_a_class_that_is_nowhere_is_not_in_the_mean():
         ([0.0, 1.0], [0, 1], "truth must be integers"),
     ],
 )
-def test_masks_of_other_classes_are_refused(truth, found, message):
+def test_masks_of_other_classes_are_refused(truth, actual, message):
     with pytest.raises(ValueError, match=message):
-        overlap.confusion(np.array(truth), np.array(found), 3)
+        overlap.confusion(np.array(truth), np.array(actual), 3)

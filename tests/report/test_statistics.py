@@ -157,12 +157,12 @@ def test_the_interval_over_seeds_and_images_has_them_at_a_right_angle():
     over_seeds_alone = stats.t.ppf(0.975, 2) * stats.sem(ours.mean(1))
     over_images_alone = 1.959964 * stats.sem(ours[0])
     reach = np.hypot(over_seeds_alone, over_images_alone)
-    found = paired_over_both(ours, np.zeros((1, 400)))
-    low, high = found["both"]
+    actual = paired_over_both(ours, np.zeros((1, 400)))
+    low, high = actual["both"]
     assert (high - low) / 2 == pytest.approx(reach, rel=0.01)
     # One network against several: the same the other way round.
     other = paired_over_both(np.zeros((1, 400)), ours)
-    assert other["mean"] == pytest.approx(-found["mean"])
+    assert other["mean"] == pytest.approx(-actual["mean"])
     assert np.diff(other["both"]) / 2 == pytest.approx(reach, rel=0.01)
     assert paired_over_both(ours[:1], ours[:1] - 1)["both"] is None
 
@@ -187,9 +187,9 @@ def test_the_interval_of_a_ratio_of_deviations_is_pitman_s_and_morgan_s_test():
     ours = 0.4 * theirs + 0.4 * generator.normal(size=9)
     # Deviations differ at the level at which sums and differences are correlated.
     p = stats.pearsonr(theirs + ours, theirs - ours).pvalue
-    found = varies_less(ours, theirs, confidence=1 - p)
-    assert found["ratio"] > 1 and found["interval"][0] == pytest.approx(0, abs=1e-9)
-    assert found["interval"][1] == pytest.approx(2 * np.log(found["ratio"]))
+    actual = varies_less(ours, theirs, confidence=1 - p)
+    assert actual["ratio"] > 1 and actual["interval"][0] == pytest.approx(0, abs=1e-9)
+    assert actual["interval"][1] == pytest.approx(2 * np.log(actual["ratio"]))
     assert varies_less([0.9, 0.9, 0.9], theirs[:3])["interval"] is None
     assert varies_less(ours[:2], theirs[:2])["interval"] is None
 

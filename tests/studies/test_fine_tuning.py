@@ -66,9 +66,9 @@ def test_recipes_learn_at_rates_by_stage(name, details, wanted):
     stages = [stage for stage in network.names if stage in params]
     assert len(stages) >= 4
     (rates,) = recipe_rates(name, network, params, Details(**details))
-    found = {stage: set(jax.tree.leaves(rates.factors(params)[stage])) for stage in stages}
+    actual = {stage: set(jax.tree.leaves(rates.factors(params)[stage])) for stage in stages}
     for stage, factor in zip(stages[-4:], wanted, strict=True):
-        assert list(found[stage]) == [pytest.approx(factor)], stage
+        assert list(actual[stage]) == [pytest.approx(factor)], stage
 
 
 def test_gradual_unfreezing_begins_with_the_head_and_ends_with_all():

@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def same(left: Any, right: Any) -> bool:
-    """Whether all arrays of two trees are the same to the bit."""
+    """True where all arrays of two trees are the same to the bit."""
     pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
     return all(np.array_equal(a, b) for a, b in pairs)
 

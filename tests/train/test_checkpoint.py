@@ -36,11 +36,11 @@ def saved(folder, scores, keep=2):
 def restored(folder, like, **options):
     said = []
     with Checkpoints(folder) as checkpoints:
-        step, found, meta = checkpoints.restore(like, say=said.append, **options)
+        step, actual, meta = checkpoints.restore(like, say=said.append, **options)
     assert meta == {"of": step}
     for name, value in tree(step).items():
-        assert found[name].dtype == value.dtype
-        assert (np.asarray(found[name]) == np.asarray(value)).all()
+        assert actual[name].dtype == value.dtype
+        assert (np.asarray(actual[name]) == np.asarray(value)).all()
     return step, said
 
 

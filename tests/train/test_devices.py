@@ -29,15 +29,15 @@ def alone(run_on_devices):
 )
 def test_every_mesh_gives_the_losses_of_one_device(run_on_devices, alone, count, axes):
     assert len(alone["losses"]) == 20
-    for found in run_on_devices(count, PROGRAM, json.dumps(axes)):
-        assert found["devices"] == count and found["still"]
-        assert found["mesh"]["member"] * found["mesh"]["data"] == count
-        np.testing.assert_allclose(found["losses"], alone["losses"], rtol=2e-3)
-        np.testing.assert_allclose(found["losses"][:5], alone["losses"][:5], rtol=1e-4)
-        np.testing.assert_allclose(found["test"]["loss"], alone["test"]["loss"], rtol=2e-3)
+    for actual in run_on_devices(count, PROGRAM, json.dumps(axes)):
+        assert actual["devices"] == count and actual["still"]
+        assert actual["mesh"]["member"] * actual["mesh"]["data"] == count
+        np.testing.assert_allclose(actual["losses"], alone["losses"], rtol=2e-3)
+        np.testing.assert_allclose(actual["losses"][:5], alone["losses"][:5], rtol=1e-4)
+        np.testing.assert_allclose(actual["test"]["loss"], alone["test"]["loss"], rtol=2e-3)
         # 13 examples, each once: an accuracy is so many thirteenths.
-        accuracies = np.asarray(found["test"]["accuracy"])
-        np.testing.assert_allclose(accuracies * 13, found["correct"], atol=1e-9)
+        accuracies = np.asarray(actual["test"]["accuracy"])
+        np.testing.assert_allclose(accuracies * 13, actual["correct"], atol=1e-9)
 
 
 def run_processes(count, options, directory, environment):
@@ -94,6 +94,6 @@ def test_two_processes_give_the_losses_of_one(tmp_path, device_environment, one_
         for name in one:
             np.testing.assert_allclose(other[name], one[name], rtol=1e-3, err_msg=name)
     for name in ("loss", "accuracy"):
-        wanted, found = result["test"][name]["mean"], result_of_both["test"][name]["mean"]
-        assert found == pytest.approx(wanted, rel=1e-3)
+        wanted, actual = result["test"][name]["mean"], result_of_both["test"][name]["mean"]
+        assert actual == pytest.approx(wanted, rel=1e-3)
     assert result_of_both["environment"]["process_count"] == 2

@@ -134,10 +134,10 @@ def test_evaluation_counts_every_example_once_whatever_the_batch(recipe, splits,
     assert logits.shape == (2, 17, 3)
     log_probabilities = jax.nn.log_softmax(logits)
     by_hand = -np.asarray(log_probabilities)[:, np.arange(17), test.labels].mean(axis=1)
-    found = train.evaluate(recipe, whole[-1].states, test, batch_size=batch_size)
-    np.testing.assert_allclose(found["loss"], by_hand, rtol=1e-5)
+    actual = train.evaluate(recipe, whole[-1].states, test, batch_size=batch_size)
+    np.testing.assert_allclose(actual["loss"], by_hand, rtol=1e-5)
     np.testing.assert_allclose(
-        found["accuracy"], (logits.argmax(-1) == test.labels).mean(axis=1), rtol=1e-7
+        actual["accuracy"], (logits.argmax(-1) == test.labels).mean(axis=1), rtol=1e-7
     )
 
 
@@ -197,8 +197,8 @@ def test_a_start_that_looks_at_images_is_that_of_each_seed_alone(recipe, splits,
     start = quick_jit(lambda seed: train.init_state(recipe, run_key(seed), (8, 8, 1), examples))
     for index, seed in enumerate((4, 9)):
         alone = start(np.uint32(seed)).params
-        for found, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
-            np.testing.assert_allclose(found[index], wanted, rtol=2e-3, atol=2e-4)
+        for actual, wanted in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(actual[index], wanted, rtol=2e-3, atol=2e-4)
 
 
 def test_a_start_that_wants_more_images_than_there_are_is_refused(recipe, splits):

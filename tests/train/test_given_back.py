@@ -48,8 +48,8 @@ def test_what_was_shown_is_corrupt_and_what_is_asked_for_is_not(recipe, dataset)
     assert outputs.shape == (2, 60, 4, 4, 1)
     clean = dataset.images / 255
     wanted = ((outputs - clean) ** 2).mean(axis=(1, 2, 3, 4))
-    found = train.evaluate(recipe, last.states, dataset, batch_size=30)
-    np.testing.assert_allclose(found["loss"], wanted, rtol=1e-5)
+    actual = train.evaluate(recipe, last.states, dataset, batch_size=30)
+    np.testing.assert_allclose(actual["loss"], wanted, rtol=1e-5)
     # Each image is corrupted in the same way in every batch.
     other = train.predict(recipe, last.states, dataset.take(np.arange(60)[::-1]), batch_size=7)
     np.testing.assert_allclose(other[:, ::-1], outputs, rtol=1e-5, atol=1e-6)
@@ -78,10 +78,10 @@ def test_annotations_are_given_to_loss_and_score_in_evaluation_too(dataset):
     )
     *_, last = train.fit(recipe, annotated, annotated.take(np.arange(7)), epochs=2, batch_size=20)
     outputs = train.predict(recipe, last.states, annotated)[..., 0]
-    found = train.evaluate(recipe, last.states, annotated, batch_size=25)
-    np.testing.assert_allclose(found["loss"], ((outputs - masks) ** 2).mean(axis=(1, 2, 3)), 1e-5)
+    actual = train.evaluate(recipe, last.states, annotated, batch_size=25)
+    np.testing.assert_allclose(actual["loss"], ((outputs - masks) ** 2).mean(axis=(1, 2, 3)), 1e-5)
     np.testing.assert_allclose(
-        found["accuracy"], ((outputs > 0.5) == masks).mean(axis=(1, 2, 3)), 1e-6
+        actual["accuracy"], ((outputs > 0.5) == masks).mean(axis=(1, 2, 3)), 1e-6
     )
     assert 0 < last.metrics["validation/accuracy"][0] < 1
     with pytest.raises(ValueError, match=r"must take .outputs, labels, targets.*losses.dense"):
@@ -102,14 +102,14 @@ def test_the_rest_of_a_network_learns_from_activations_resident_or_streamed(tmp_
     network = models.create("mlp", 2, widths=(5, 4)).tail("stage1")
     assert network.names == ("stage2", "head")
     recipe = train.Recipe(network, optim.sgd(0.1), lambda key, x: x.astype(jnp.float32))
-    found = []
+    actual = []
     for images in (activations, np.load(tmp_path / "features.npy", mmap_mode="r")):
         features = Features(images, labels, ("a", "b"), "features").take(np.arange(40))
         assert features.image_shape == (5,) and init_examples(recipe, features).dtype == dtype
         *_, last = train.fit(recipe, features, epochs=2, batch_size=10)
-        found.append(train.predict(recipe, last.states, features))
+        actual.append(train.predict(recipe, last.states, features))
     assert type(as_source(features, last.states.step.sharding.mesh)).__name__ == "Streamed"
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(*actual)
 
 
 def test_features_and_annotations_that_do_not_fit_are_refused(dataset):

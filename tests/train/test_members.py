@@ -179,8 +179,8 @@ def test_what_a_teacher_said_of_each_example_reaches_the_loss_in_any_order(datas
     recipe = train.Recipe(models.linear(3), optim.sgd(0.02), augment.to_unit_range(), loss=pulled)
     for stream in (False, True):
         *_, last = train.fit(recipe, taught, epochs=60, batch_size=20, stream=stream)
-        found = train.predict(recipe, last.states, taught)[0]
-        assert np.abs(found - targets).mean() < 0.05 * np.abs(targets).mean()
+        actual = train.predict(recipe, last.states, taught)[0]
+        assert np.abs(actual - targets).mean() < 0.05 * np.abs(targets).mean()
 
 
 def test_a_loss_that_takes_no_targets_is_refused_where_there_are_some(recipe, dataset):

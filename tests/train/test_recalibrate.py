@@ -35,40 +35,40 @@ def of_everything(tiny, quick_jit):
     return lambda *args: moments(*args)[MOMENTS]
 
 
-def close(found, wanted, **tolerance):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), found, dict(wanted))
+def close(actual, wanted, **tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, dict(wanted))
 
 
 def test_one_batch_of_everything_gives_its_moments_for_each_member(
     tiny, two, images, of_everything
 ):
-    found = train.recalibrate(tiny, two, images, batch_size=10_000)
+    actual = train.recalibrate(tiny, two, images, batch_size=10_000)
     for index in range(2):
         one = train.member(two, index)
         wanted = of_everything(one.params, one.model_state, images.images)
-        stats = train.member(found, index).model_state["batch_stats"]
+        stats = train.member(actual, index).model_state["batch_stats"]
         close(stats, wanted, rtol=1e-4, atol=1e-5)
-    changed = [a is not b for a, b in zip(found, two, strict=True)]
+    changed = [a is not b for a, b in zip(actual, two, strict=True)]
     assert changed == [False, False, True, False, False]
 
 
 def test_batches_add_up_within_and_between(tiny, two, images):
     """The first layer sees the same inputs whatever the batch: its statistics must be the same."""
-    found = train.recalibrate(tiny, two, images, batch_size=12).model_state["batch_stats"]
+    actual = train.recalibrate(tiny, two, images, batch_size=12).model_state["batch_stats"]
     whole = train.recalibrate(tiny, two, images).model_state["batch_stats"]
-    close(found["stem"], whole["stem"], rtol=1e-4, atol=1e-5)
+    close(actual["stem"], whole["stem"], rtol=1e-4, atol=1e-5)
     # Further in they depend on the batch, a little; a mean of variances would be off by more.
-    close(found["stage1"], whole["stage1"], rtol=0.3, atol=0.1)
+    close(actual["stage1"], whole["stage1"], rtol=0.3, atol=0.1)
 
 
 def test_the_moving_average_is_what_is_recalibrated(tiny, two, images, of_everything):
     recipe = dataclasses.replace(tiny, ema_decay=0.9)
     average = train.Average(jax.tree.map(lambda p: p + 0.1, two.params), two.model_state)
-    found = train.recalibrate(recipe, two._replace(average=average), images)
-    assert found.model_state is two.model_state and found.average.params is average.params
+    actual = train.recalibrate(recipe, two._replace(average=average), images)
+    assert actual.model_state is two.model_state and actual.average.params is average.params
     params = jax.tree.map(lambda p: p[0], average.params)
     wanted = of_everything(params, train.member(two, 0).model_state, images.images)
-    stats = jax.tree.map(lambda s: s[0], found.average.model_state["batch_stats"])
+    stats = jax.tree.map(lambda s: s[0], actual.average.model_state["batch_stats"])
     close(stats, wanted, rtol=1e-4, atol=1e-5)
 
 

@@ -71,14 +71,14 @@ def test_a_correction_cannot_grow_without_bounds(quick_jit: Any) -> None:
 def test_windows_are_matched_to_the_object_that_they_overlap_most() -> None:
     boxes = np.asarray([[[0, 0, 8, 8], [0, 6, 8, 12]], [[5, 8, 13, 16], [0, 0, 0, 0]]], np.float32)
     classes = np.asarray([[2, 0], [1, -1]], np.int32)
-    found = targets(WINDOWS, boxes, classes, background=(0.1, 0.4))
+    actual = targets(WINDOWS, boxes, classes, background=(0.1, 0.4))
     # In the first scene the second window overlaps the first object by 1/3 and the second by 3/4;
     # in the second scene the third window overlaps its object by 7/9.
-    assert found[0, :, 0].tolist() == [3, 1, 0, IGNORED]
-    assert found[1, :, 0].tolist() == [IGNORED, 0, 2, IGNORED]
-    assert found.dtype == np.float32 and not found[found[..., 0] <= 0][:, 1:].any()
-    np.testing.assert_allclose(found[0, 1, 1:], encode(WINDOWS[1], boxes[0, 1]), atol=1e-6)
-    np.testing.assert_allclose(found[1, 2, 1:], [0.125 / 0.1, 0, 0, 0], atol=1e-5)
+    assert actual[0, :, 0].tolist() == [3, 1, 0, IGNORED]
+    assert actual[1, :, 0].tolist() == [IGNORED, 0, 2, IGNORED]
+    assert actual.dtype == np.float32 and not actual[actual[..., 0] <= 0][:, 1:].any()
+    np.testing.assert_allclose(actual[0, 1, 1:], encode(WINDOWS[1], boxes[0, 1]), atol=1e-6)
+    np.testing.assert_allclose(actual[1, 2, 1:], [0.125 / 0.1, 0, 0, 0], atol=1e-5)
     assert targets(WINDOWS, boxes, classes)[1, 0, 0] == 0  # by default every other one counts
 
 
@@ -111,8 +111,8 @@ def test_the_loss_is_the_papers_written_out(quick_jit: Any) -> None:
         expected.append(total)
     loss = detection_loss(box_weight=2.0)
     labels = jnp.zeros(3, jnp.int32)
-    found = quick_jit(loss)(outputs, labels, goals)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    actual = quick_jit(loss)(outputs, labels, goals)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 def test_weights_are_one_to_three_and_an_image_counts_once(quick_jit: Any) -> None:
@@ -152,8 +152,8 @@ def test_the_score_weighs_windows_as_the_loss_does(quick_jit: Any) -> None:
 
 
 def test_smooth_l1_is_square_near_zero_and_straight_elsewhere(quick_jit: Any) -> None:
-    found = quick_jit(smooth_l1)(np.asarray([-3.0, -1, -0.5, 0, 0.5, 2]))
-    np.testing.assert_allclose(found, [2.5, 0.5, 0.125, 0, 0.125, 1.5])
+    actual = quick_jit(smooth_l1)(np.asarray([-3.0, -1, -0.5, 0, 0.5, 2]))
+    np.testing.assert_allclose(actual, [2.5, 0.5, 0.125, 0, 0.125, 1.5])
 
 
 def suppressed_by_loops(boxes: np.ndarray, scores: np.ndarray, threshold: float) -> list[int]:
@@ -182,14 +182,14 @@ def test_detections_are_the_best_boxes_of_each_class() -> None:
     logits[0, 0, 1], logits[0, 1, 1], logits[0, 2, 2], logits[0, 3, 1] = 3, 2, 1, -2
     outputs = np.concatenate([logits, np.zeros((1, 4, 4), np.float32)], axis=-1)
     outputs[0, 2, 3:] = [5, 0, 0, 0]  # half its height down
-    found = detect(outputs, WINDOWS, image_size=(16, 16), threshold=0.3, smallest=0.2)
+    actual = detect(outputs, WINDOWS, image_size=(16, 16), threshold=0.3, smallest=0.2)
     probabilities = softmax(logits[0].astype(float), axis=1)
-    assert found.boxes.shape == (1, 2, 4, 4) and found.scores.shape == (1, 2, 4)
-    first, second = (np.flatnonzero(found.scores[0, k]) for k in (0, 1))
+    assert actual.boxes.shape == (1, 2, 4, 4) and actual.scores.shape == (1, 2, 4)
+    first, second = (np.flatnonzero(actual.scores[0, k]) for k in (0, 1))
     # Of class 0 the second window lies over the first one, the fourth is too improbable.
     assert first.tolist() == [0] and second.tolist() == [0]
-    np.testing.assert_allclose(found.scores[0, :, 0], [probabilities[0, 1], probabilities[2, 2]])
-    np.testing.assert_allclose(found.boxes[0, :, 0], [WINDOWS[0], [8, 8, 16, 16]], atol=1e-5)
+    np.testing.assert_allclose(actual.scores[0, :, 0], [probabilities[0, 1], probabilities[2, 2]])
+    np.testing.assert_allclose(actual.boxes[0, :, 0], [WINDOWS[0], [8, 8, 16, 16]], atol=1e-5)
     plain = detect(outputs, WINDOWS, image_size=(16, 16), corrected=False, candidates=2)
     np.testing.assert_allclose(plain.boxes[0, 1, 0], WINDOWS[2])
     assert plain.boxes.shape == (1, 2, 2, 4)

@@ -37,7 +37,7 @@ def dataset():
 @pytest.fixture(scope="module")
 def teachers(quick_jit):
     """Two perceptrons and a wider one: three networks of two architectures."""
-    found = []
+    actual = []
     for width, seeds in ((4, 2), (7, 1)):
         recipe = Recipe(models.mlp(3, widths=(width,)), optim.sgd(0.1), PREPARE)
         starts = quick_jit(
@@ -46,8 +46,8 @@ def teachers(quick_jit):
         states = starts(jnp.arange(seeds))
         # Logits of several sizes, so that means of logits and of probabilities differ.
         larger = jax.tree.map(lambda x, width=width: width * x, states.params)
-        found.append((recipe, states._replace(params=larger)))
-    return found
+        actual.append((recipe, states._replace(params=larger)))
+    return actual
 
 
 @pytest.fixture(scope="module")
@@ -200,14 +200,14 @@ def test_no_bias_is_better_than_the_returned_one(seed, classes):
     labels = generator.integers(0, 4, 40)
     logits[np.arange(40), labels] += 1
     logits[:, classes] -= 1.5
-    found = class_bias(logits, labels, classes if len(classes) > 1 else classes[0])
+    actual = class_bias(logits, labels, classes if len(classes) > 1 else classes[0])
     ends = {float(a - b) for row in logits for a, b in itertools.product(row, row)}
     ends = np.array(sorted(ends))
     tried = [-100.0, *(ends[:-1] + ends[1:]) / 2, 100.0]  # no ties
     best = max(right_with(logits.astype(float), labels, classes, b) for b in tried)
-    assert found.accuracy == pytest.approx(best)
-    got = right_with(logits.astype(float), labels, classes, found.bias)
-    assert got == pytest.approx(found.accuracy)
+    assert actual.accuracy == pytest.approx(best)
+    got = right_with(logits.astype(float), labels, classes, actual.bias)
+    assert got == pytest.approx(actual.accuracy)
 
 
 def test_the_bias_is_the_middle_of_the_best_interval_and_zero_where_nothing_is_gained():
@@ -254,14 +254,14 @@ ALONE, DISTILLED = np.array([14.6, 15.1, 13.9, 14.8]), np.array([7.4, 8.4, 7.1, 
 
 def test_hintons_student_closes_nine_tenths_of_the_gap():
     """67 errors of the teacher, 146 of the student alone, 74 of the distilled student."""
-    found = gap_closed([146.0], [74.0], 67.0)
-    assert found["fraction"] == pytest.approx(72 / 79) and found["interval"] is None
+    actual = gap_closed([146.0], [74.0], 67.0)
+    assert actual["fraction"] == pytest.approx(72 / 79) and actual["interval"] is None
 
 
 def test_the_interval_ends_where_students_t_begins_to_reject_the_ratio():
-    found = gap_closed(ALONE, DISTILLED, 6.7, confidence=0.9)
-    low, high = found["interval"]
-    assert low < found["fraction"] < high
+    actual = gap_closed(ALONE, DISTILLED, 6.7, confidence=0.9)
+    low, high = actual["interval"]
+    assert low < actual["fraction"] < high
     for ratio in (low, high):
         rest = (ALONE - DISTILLED) - ratio * (ALONE - 6.7)
         assert stats.ttest_1samp(rest, 0).pvalue == pytest.approx(0.1)

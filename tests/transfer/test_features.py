@@ -46,9 +46,9 @@ def by_hand(lenet, member, stage):
 
 def test_features_are_the_outputs_of_each_stage(monkeypatch, lenet):
     monkeypatch.setattr(step, "CACHE_BYTES", 1)  # in parts, as for a processor's cache
-    found = features(*lenet, DATASET, pool=None, batch_size=16)
-    assert tuple(found) == lenet[0].network.names
-    for stage, got in found.items():
+    actual = features(*lenet, DATASET, pool=None, batch_size=16)
+    assert tuple(actual) == lenet[0].network.names
+    for stage, got in actual.items():
         wanted = by_hand(lenet, 1, stage)
         np.testing.assert_allclose(got[1], wanted, rtol=1e-4, atol=1e-4 * wanted.max())
 
@@ -56,9 +56,9 @@ def test_features_are_the_outputs_of_each_stage(monkeypatch, lenet):
 def test_images_are_pool_to_means_or_cells(lenet):
     stage = lenet[0].network.names[0]
     wanted = by_hand(lenet, 0, stage)
-    found = features(*lenet, DATASET, (stage, "head"), batch_size=16)
-    assert tuple(found) == (stage, "head")
-    np.testing.assert_allclose(found[stage][0], wanted.mean((1, 2)), rtol=1e-4)
+    actual = features(*lenet, DATASET, (stage, "head"), batch_size=16)
+    assert tuple(actual) == (stage, "head")
+    np.testing.assert_allclose(actual[stage][0], wanted.mean((1, 2)), rtol=1e-4)
     cells = module._pool(jnp.asarray(wanted), 2)
     half = wanted.reshape(11, 2, wanted.shape[1] // 2, *wanted.shape[2:]).mean(2)
     if wanted.shape[2] % 2:  # cells of an odd side share its middle
@@ -78,14 +78,14 @@ def test_cells_are_those_of_adaptive_pooling():
 
 
 def test_written_features_are_read_back(tmp_path):
-    found = {"stage1": GENERATOR.normal(size=(2, 11, 3)).astype(np.float32)}
-    path = save_features(tmp_path / "new" / "features.npz", found, DATASET, "of a test")
+    actual = {"stage1": GENERATOR.normal(size=(2, 11, 3)).astype(np.float32)}
+    path = save_features(tmp_path / "new" / "features.npz", actual, DATASET, "of a test")
     back, labels, names = load_features(path)
-    np.testing.assert_array_equal(back["stage1"], found["stage1"])
+    np.testing.assert_array_equal(back["stage1"], actual["stage1"])
     np.testing.assert_array_equal(labels, DATASET.labels)
     assert names == ["ant", "bee"] and list(back) == ["stage1"]
     assert [each.name for each in path.parent.iterdir()] == ["features.npz"]
-    np.savez(path, stage1=found["stage1"], labels=labels[:9], class_names=names)
+    np.savez(path, stage1=actual["stage1"], labels=labels[:9], class_names=names)
     with pytest.raises(ValueError, match=r"stage1 of shape \(2, 11, 3\) and labels of shape \(9,"):
         load_features(path)
     save_features(path, {"pixels": pixels(DATASET)}, DATASET)

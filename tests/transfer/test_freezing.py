@@ -27,8 +27,8 @@ STAGES = ("stem", "stage1", "stage2", "stage3", "head")
 
 
 def test_the_front_is_frozen_up_to_and_with_a_stage(network, params):
-    found = factors_by_stage(transfer.freeze(network, up_to="stage2"), params)
-    assert [found[name] for name in STAGES] == [{0}, {0}, {0}, {1}, {1}]
+    actual = factors_by_stage(transfer.freeze(network, up_to="stage2"), params)
+    assert [actual[name] for name in STAGES] == [{0}, {0}, {0}, {1}, {1}]
     assert transfer.freeze(network, depth=3) == transfer.freeze(network, up_to="stage2")
 
 

@@ -41,8 +41,8 @@ def test_logistic_is_scikit_learn_s_and_leaves_out_classes_without_examples(clas
     np.testing.assert_array_equal(got.scores(features).argmax(1), theirs.predict(features))
     wanted = theirs.predict_log_proba(features)
     scores = got.scores(features)
-    found = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    actual = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+    np.testing.assert_allclose(actual, wanted, atol=1e-6)
     more = probes.logistic(features, 2 * labels, 2 * classes, 2.0)  # none of the odd ones
     np.testing.assert_array_equal(more.scores(features).argmax(1), 2 * theirs.predict(features))
 

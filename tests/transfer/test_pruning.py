@@ -98,9 +98,9 @@ def test_each_member_is_pruned_by_its_own_magnitudes(quick_jit):
     both = jax.tree.map(lambda *leaves: np.stack(leaves), network(), other)
     alone = [pruning.prune(each, 0.45) for each in (network(), other)]
     mapped = quick_jit(jax.vmap(lambda params: pruning.prune(params, 0.45)))(both)
-    for found in (pruning.prune(both, 0.45, members=True), mapped):
+    for actual in (pruning.prune(both, 0.45, members=True), mapped):
         for i, wanted in enumerate(alone):
-            jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[i], y), found, wanted)
+            jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[i], y), actual, wanted)
     assert (weights(alone[0]) != weights(alone[1])).any()
     left = quick_jit(jax.vmap(lambda p: (pruning.sparsity(p), pruning.parameters_left(p))))(mapped)
     np.testing.assert_allclose(left[0], 0.45)

@@ -68,9 +68,9 @@ def test_the_exact_gradient_is_the_model_s_expectation_minus_the_data_s(machine,
     index = [int("".join(str(int(x)) for x in v), 2) for v in BATCH]
     data = np.mean([np.outer(v, hidden[i]) for v, i in zip(BATCH, index, strict=True)], 0)
     model = np.einsum("vh,vi,hj->ij", table, states(V), states(H))
-    found = jax.jit(rbm.exact_gradient)(machine, BATCH)
-    np.testing.assert_allclose(found.kernel, model - data, atol=1e-5)
-    np.testing.assert_allclose(found.visible, table.sum(1) @ states(V) - BATCH.mean(0), atol=1e-5)
+    actual = jax.jit(rbm.exact_gradient)(machine, BATCH)
+    np.testing.assert_allclose(actual.kernel, model - data, atol=1e-5)
+    np.testing.assert_allclose(actual.visible, table.sum(1) @ states(V) - BATCH.mean(0), atol=1e-5)
 
 
 def test_gaussian_units_have_a_density_that_integrates_to_one():
@@ -99,8 +99,8 @@ def estimates(key, machine, batch, kind):
     """The exact gradient, and many estimates by 40 steps and by one: each [D] or [DRAWS, D]."""
 
     def one(key, steps):
-        found, _ = rbm.contrastive_divergence(key, machine, batch, steps=steps, kind=kind)
-        return flat(found)
+        actual, _ = rbm.contrastive_divergence(key, machine, batch, steps=steps, kind=kind)
+        return flat(actual)
 
     keys = jax.random.split(key, DRAWS)
     exact = flat(rbm.exact_gradient(machine, batch, kind))
@@ -131,10 +131,10 @@ def test_descending_cd_1_raises_the_exact_likelihood(machine):
         return machine, jnp.mean(rbm.log_likelihood(machine, BATCH))
 
     keys = jax.random.split(jax.random.key(1), 400)
-    _, found = jax.jit(lambda start: jax.lax.scan(update, start, keys))(start)
-    found = np.asarray(found)
-    blocks = found.reshape(4, 100).mean(1)
-    assert (np.diff(blocks) > -0.02).all() and found[-50:].mean() > found[0] + 0.8
+    _, actual = jax.jit(lambda start: jax.lax.scan(update, start, keys))(start)
+    actual = np.asarray(actual)
+    blocks = actual.reshape(4, 100).mean(1)
+    assert (np.diff(blocks) > -0.02).all() and actual[-50:].mean() > actual[0] + 0.8
 
 
 def test_a_persistent_chain_comes_to_the_model_s_distribution(machine, table):

@@ -45,11 +45,11 @@ def test_each_layer_learns_to_reconstruct_the_output_of_the_one_below(learned, i
     assert errors.shape == (2, 6)
     # The last error is that of the layer's input, by its definition.
     x = inputs
-    for layer, found in zip(stack.layers, errors, strict=True):
+    for layer, actual in zip(stack.layers, errors, strict=True):
         assert layer.kernel.shape[0] == x.shape[1]
         h = units(layer, x)
         y = h @ np.asarray(layer.kernel).T + np.asarray(layer.visible)
-        assert found[-1] == pytest.approx((np.logaddexp(0, y) - x * y).sum(1).mean(), rel=1e-4)
+        assert actual[-1] == pytest.approx((np.logaddexp(0, y) - x * y).sum(1).mean(), rel=1e-4)
         x = h
     np.testing.assert_allclose(stacking.encode(stack.layers, inputs), x, rtol=1e-4)
     assert errors[0, -1] < errors[0, 0] - 0.2
@@ -65,8 +65,8 @@ def test_a_network_initialised_with_the_layers_computes_their_units(learned, inp
     fresh = jax.tree.map(lambda leaf: np.ones(leaf.shape, leaf.dtype), dict(shapes))
     layers = learned["rbm"].layers
     params = stacking.with_hidden_layers(fresh, layers)
-    found = jax.jit(lambda p: network.apply({"params": p}, inputs, stop="stage2"))(params)
-    np.testing.assert_allclose(found, stacking.encode(layers, inputs), rtol=1e-5)
+    actual = jax.jit(lambda p: network.apply({"params": p}, inputs, stop="stage2"))(params)
+    np.testing.assert_allclose(actual, stacking.encode(layers, inputs), rtol=1e-5)
     np.testing.assert_array_equal(params["head"]["dense"]["kernel"], np.ones((6, 3)))
     assert jax.tree.structure(params) == jax.tree.structure(fresh)
     wider = {**fresh, "stage1": {"dense": {"kernel": np.ones((6, 7)), "bias": np.ones(7)}}}
@@ -111,9 +111,9 @@ def test_real_inputs_take_gaussian_units_and_rectifiers_a_linear_decoder(inputs)
 
 def test_masking_hides_a_fraction_and_equal_ones_are_one():
     x = np.full((50, 40), 0.5, np.float32)
-    found = np.asarray(stacking.masking(0.25)(jax.random.key(0), x))
-    assert set(np.unique(found)) == {0.0, 0.5}
-    assert (found == 0).mean() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 2000))
+    actual = np.asarray(stacking.masking(0.25)(jax.random.key(0), x))
+    assert set(np.unique(actual)) == {0.0, 0.5}
+    assert (actual == 0).mean() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / 2000))
     assert stacking.masking(0.25) is stacking.masking(0.25)
     with pytest.raises(ValueError, match=r"in \[0, 1\), got 1"):
         stacking.masking(1.0)

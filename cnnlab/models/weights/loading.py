@@ -214,7 +214,7 @@ class _Problems:
         return [*self.absent, *(self.body if fresh else self.unplaced)]
 
     def remain(self, fresh: Iterable[str]) -> bool:
-        """Whether anything is left when the leaves ``fresh`` need not be found."""
+        """True where anything is left when the leaves ``fresh`` need not be found."""
         here = set(self.missing) | set(self.shapes)
         return bool(here - set(fresh) or self.left_over(fresh))
 

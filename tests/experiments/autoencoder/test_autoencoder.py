@@ -269,10 +269,10 @@ def test_colours_are_learned_and_grey_values_need_not_be(quick_jit):
     outputs, targets = jax.random.uniform(jax.random.key(0), (2, 3, 4, 4, 3))
     labels = jnp.zeros(3, jnp.int32)
     grey = jax.random.normal(jax.random.key(1), (3, 4, 4, 1))
-    found = loss(outputs, labels, targets)
-    np.testing.assert_allclose(loss(outputs + grey, labels, targets), found, rtol=1e-4)
+    actual = loss(outputs, labels, targets)
+    np.testing.assert_allclose(loss(outputs + grey, labels, targets), actual, rtol=1e-4)
     np.testing.assert_allclose(loss(targets + grey, labels, targets), 0, atol=1e-10)
-    assert np.min(found) > 0.01
+    assert np.min(actual) > 0.01
 
 
 # What is refused

@@ -105,8 +105,8 @@ def test_what_grows_is_the_moving_average_where_it_was_evaluated():
     recipe = make_recipe(dataclasses.replace(TINY, ema_decay=0.9), load_data(TINY).train)
     states = filled(recipe, (4, 4, 1), 2, 7)
     averaged = jax.tree.map(lambda leaf: leaf + 1, states.average)
-    found = training.evaluated_variables(states._replace(average=averaged))
-    np.testing.assert_array_equal(found["params"]["head"]["dense"]["bias"][:, 0], [8, 9])
+    actual = training.evaluated_variables(states._replace(average=averaged))
+    np.testing.assert_array_equal(actual["params"]["head"]["dense"]["bias"][:, 0], [8, 9])
 
 
 # The claims ----------------------------------------------------------------------------------

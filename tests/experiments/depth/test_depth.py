@@ -134,12 +134,12 @@ def test_a_seed_that_diverges_counts_as_guessing_and_does_not_stop_the_others(
     config = dataclasses.replace(TINY, model="plain8", seeds=3)
     monkeypatch.setattr(study.Study, "directory", tmp_path / "run")
     with study.open(config, host) as s:
-        found = training.train_or_read(s, config, "plain8", load_data(TINY))
-    assert found["errors"]["test"] == [0.25, pytest.approx(2 / 3), 0.25]
-    assert found["curves"]["test"][0] == [0.5, pytest.approx(2 / 3), 0.5]
-    assert found["diverged"] == [1] and found["seconds"] == 2.0
+        actual = training.train_or_read(s, config, "plain8", load_data(TINY))
+    assert actual["errors"]["test"] == [0.25, pytest.approx(2 / 3), 0.25]
+    assert actual["curves"]["test"][0] == [0.5, pytest.approx(2 / 3), 0.5]
+    assert actual["diverged"] == [1] and actual["seconds"] == 2.0
     assert any("plain8, seeds 1: the loss is not finite at step 3" in line for line in lines)
-    assert "counted as guessing: seeds 1" in network_line("plain8", found)
+    assert "counted as guessing: seeds 1" in network_line("plain8", actual)
 
 
 def test_the_networks_have_the_depth_and_the_shortcuts_that_they_are_named_after():
@@ -171,8 +171,8 @@ def test_a_claim_is_reproduced_where_the_interval_of_the_paired_difference_exclu
         ("residual", 20): RESNET20,
         ("residual", 56): RESNET56,
     }
-    found = {place: {"errors": {"train": x, "test": x}} for place, x in values.items()}
-    claims = [claim for claim in compare(found) if claim.difference.startswith("test")]
+    actual = {place: {"errors": {"train": x, "test": x}} for place, x in values.items()}
+    claims = [claim for claim in compare(actual) if claim.difference.startswith("test")]
     plain, residual, harm, help_ = (claim.to_row() for claim in claims)
     for figure, difference in (
         (plain, PLAIN56 - PLAIN20),

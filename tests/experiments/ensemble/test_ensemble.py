@@ -43,7 +43,7 @@ def test_the_single_network_has_the_budget_of_all_members(trained):
     assert costs["a member alone, the mean of 2"]["multiply_adds"] == one
     assert methods["mean of 2 logits"]["less_error"]["than"] == "the single network"
     # The mean over members of the accuracies in each repetition.
-    each = np.array([found["values"] for found in result["alone"].values()])
+    each = np.array([actual["values"] for actual in result["alone"].values()])
     alone = methods["a member alone, the mean of 2"]["scores"]["accuracy"]["values"]
     np.testing.assert_allclose(alone, each.mean(axis=0), atol=1e-12)
     assert len(result["diversity"]) == 2  # repetitions

@@ -78,8 +78,8 @@ def test_budgets_are_equal_and_no_two_networks_of_an_ensemble_have_one_seed(fini
     assert asked["short-2"] == (2, (0, 1, 2, 3))
     for name in ("no-cycles", "cycles", "high-cycles", "swa"):
         assert asked[name] == (4, (0, 1))
-    for name, found in result["methods"].items():
-        assert found["cost"]["epochs"] == (8 if "2 budgets" in name else 4)
+    for name, actual in result["methods"].items():
+        assert actual["cost"]["epochs"] == (8 if "2 budgets" in name else 4)
 
 
 def test_a_repetition_s_ensemble_is_of_its_own_networks(finished):
@@ -95,8 +95,8 @@ def test_a_repetition_s_ensemble_is_of_its_own_networks(finished):
             ("ensemble of 2, 2 budgets", both),
             ("ensemble of 2, one budget", both),
         ):
-            found = probabilities[name][repetition]
-            np.testing.assert_allclose(found, np.broadcast_to(wanted, found.shape), atol=1e-6)
+            actual = probabilities[name][repetition]
+            np.testing.assert_allclose(actual, np.broadcast_to(wanted, actual.shape), atol=1e-6)
 
 
 def test_every_claim_has_a_verdict_and_the_summary_shows_all_methods(finished):
@@ -131,8 +131,8 @@ def test_the_summary_works_on_kept_results(kept):
 
 
 def test_a_size_sets_the_defaults_and_what_is_asked_for_stays():
-    found = ensemble_study.Config.sized("hour", epochs=12, seeds=3)
-    assert (found.epochs, found.seeds, found.members, found.crop) == (12, 3, 5, 2)
+    actual = ensemble_study.Config.sized("hour", epochs=12, seeds=3)
+    assert (actual.epochs, actual.seeds, actual.members, actual.crop) == (12, 3, 5, 2)
     with pytest.raises(ValueError, match="full"):
         ensemble_study.Config.sized("ful")
 

@@ -40,7 +40,7 @@ def normalised(pixels):
 
 
 def test_evaluation_of_weights_is_that_of_the_network(network, variables, file, tmp_path, capsys):
-    found = evaluate.run(
+    actual = evaluate.run(
         evaluate.Config(
             weights=file,
             model="resnet8",
@@ -52,10 +52,10 @@ def test_evaluation_of_weights_is_that_of_the_network(network, variables, file, 
     test = data.load(DATASET, validation=None).test
     logits = network.apply(variables, normalised(test.images))
     accuracy = (np.asarray(logits).argmax(-1) == test.labels).mean()
-    assert found["accuracy"]["mean"] == pytest.approx(accuracy)
-    assert found["examples"] == len(test) and found["step"] is None
-    assert found["weights"] == file.name and found["loaded"] == "23 of 23"
-    assert found["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert actual["accuracy"]["mean"] == pytest.approx(accuracy)
+    assert actual["examples"] == len(test) and actual["step"] is None
+    assert actual["weights"] == file.name and actual["loaded"] == "23 of 23"
+    assert actual["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert "loaded" in capsys.readouterr().out
     assert len(list(tmp_path.glob("evaluate-*-resnet8-1/figures/*.png"))) == 2
 

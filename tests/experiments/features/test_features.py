@@ -17,12 +17,12 @@ def test_the_head_s_features_of_a_run_are_its_logits(finished, tiny_config, caps
     directory, _ = finished
     path = features.run(features.Config(run=directory))
     assert path == directory / "features-test-synthetic-90-6x6x1-3.npz"
-    found, labels, names = load_features(path)
+    actual, labels, names = load_features(path)
     splits = load_data(tiny_config)
     networks = load_run(directory)
     logits = predict(networks.recipe, networks.states, splits.test)
-    assert found["stage1"].shape == (2, len(splits.test), 8)
-    np.testing.assert_allclose(found["head"], logits, rtol=1e-5, atol=1e-5)
+    assert actual["stage1"].shape == (2, len(splits.test), 8)
+    np.testing.assert_allclose(actual["head"], logits, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(labels, splits.test.labels)
     assert tuple(names) == splits.test.class_names
     assert "stage1     float32 [2, " in capsys.readouterr().out
@@ -44,13 +44,13 @@ def test_weights_from_a_file_and_a_part_of_the_stages(tmp_path, finished, tiny_c
         part="train",
         to=tmp_path / "new.npz",
     )
-    found, labels, _ = load_features(features.run(config))
-    assert list(found) == ["stage1"] and found["stage1"].shape == (1, len(labels), 8)
+    actual, labels, _ = load_features(features.run(config))
+    assert list(actual) == ["stage1"] and actual["stage1"].shape == (1, len(labels), 8)
     dense = alone["params"]["stage1"]["dense"]
     train = load_data(dataclasses.replace(tiny_config, validation=None)).train
     pixels = train.images.reshape(len(train), -1) / 255
     wanted = np.maximum(pixels @ np.asarray(dense["kernel"]) + np.asarray(dense["bias"]), 0)
-    np.testing.assert_allclose(found["stage1"][0], wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(actual["stage1"][0], wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

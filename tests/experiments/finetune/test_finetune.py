@@ -149,14 +149,14 @@ def trained_for(epochs, seconds, *accuracies):
 )
 def test_a_claim_says_what_both_had_and_needs_as_much_for_scratch(ours, scratch, wanted):
     better, worse = (0.9, 0.91, 0.92), (0.7, 0.72, 0.71)
-    found = {"all": trained_for(*ours, *better), "scratch": trained_for(*scratch, *worse)}
-    (claim,) = compare(found)
+    actual = {"all": trained_for(*ours, *better), "scratch": trained_for(*scratch, *worse)}
+    (claim,) = compare(actual)
     row = claim.to_row()
     assert explain(row) == wanted
     budgets = [row[key] for key in ("epochs", "seconds", "scratch_epochs", "scratch_seconds")]
     assert tuple(budgets) == (*ours, *scratch)
-    found = {"all": trained_for(*ours, *worse), "scratch": trained_for(*scratch, *better)}
-    (worse_claim,) = compare(found)
+    actual = {"all": trained_for(*ours, *worse), "scratch": trained_for(*scratch, *better)}
+    (worse_claim,) = compare(actual)
     assert worse_claim.verdict in ("contradicted", "not comparable")
 
 
@@ -172,8 +172,8 @@ def test_a_finished_run_is_read_again_without_training(tmp_path, capsys):
         assert again["recipes"][name]["test_accuracy"] == each["test_accuracy"]
         own = tmp_path / "run" / "networks" / name
         networks = trained.load_run(own)
-        found = evaluate(networks.recipe, networks.states, networks.splits.test)["accuracy"]
-        assert found.tolist() == each["test_accuracy"]["values"]
+        actual = evaluate(networks.recipe, networks.states, networks.splits.test)["accuracy"]
+        assert actual.tolist() == each["test_accuracy"]["values"]
 
 
 def test_a_run_that_is_not_there_is_told(tmp_path):
@@ -314,7 +314,7 @@ def similarity(early, late, fresh):
 
 
 @pytest.mark.parametrize(
-    ("images", "found", "recipe", "why"),
+    ("images", "actual", "recipe", "why"),
     [
         (200, similarity(0.7, 0.9, 0.6), "linear", "few .*are similar"),
         (20000, similarity(0.7, 0.9, 0.6), "top", "many .*are similar"),
@@ -326,8 +326,8 @@ def similarity(early, late, fresh):
         (200, similarity(0.5, 0.5, 0.6), "top", "no better than fresh"),
     ],
 )
-def test_the_recommendation_follows_the_table_and_says_why(images, found, recipe, why):
-    got = recommend(images, 2, found)
+def test_the_recommendation_follows_the_table_and_says_why(images, actual, recipe, why):
+    got = recommend(images, 2, actual)
     assert got.recipe == recipe
     key = tuple(
         group[words]

@@ -90,8 +90,8 @@ def test_whole_networks_are_read_back_as_good_as_they_were(run_dir, name):
     )
     results = [json.loads((each / "result.json").read_text()) for each in (run_dir, directory)]
     wanted = results[0]["recipes"][name]
-    found = evaluate(recipe, states, splits.test)["accuracy"]
-    assert found.tolist() == wanted["test_accuracy"]["values"]
+    actual = evaluate(recipe, states, splits.test)["accuracy"]
+    assert actual.tolist() == wanted["test_accuracy"]["values"]
     assert results[1]["test"]["accuracy"] == wanted["test_accuracy"]
     assert (results[1]["part_of"], results[1]["recipe"]) == ("run", name)
 
@@ -243,9 +243,9 @@ def test_statistics_come_back_with_their_mean_image(tmp_path):
     statistics = Statistics((1 / 3,), (0.1,), image, 7)
     assert trained.with_run_statistics(tmp_path, train) is train
     trained.write_statistics(tmp_path, statistics)
-    found = trained.with_run_statistics(tmp_path, train).statistics
-    assert found == statistics and found.examples == 7
-    np.testing.assert_array_equal(found.mean_image, image)
+    actual = trained.with_run_statistics(tmp_path, train).statistics
+    assert actual == statistics and actual.examples == 7
+    np.testing.assert_array_equal(actual.mean_image, image)
 
 
 def test_a_mean_image_of_another_shape_is_refused():
@@ -275,8 +275,8 @@ def test_what_starts_afresh_is_said_and_differs_from_seed_to_seed(
     result = finetune.run(config)
     afresh = ("head/dense/bias", "head/dense/kernel", "stage2/dense/bias", "stage2/dense/kernel")
     _, splits, networks = read(tmp_path / "run" / "networks" / "all")
-    found = evaluate(networks.recipe, networks.states, splits.test)["accuracy"]
-    assert found.tolist() == result["recipes"]["all"]["test_accuracy"]["values"]
+    actual = evaluate(networks.recipe, networks.states, splits.test)["accuracy"]
+    assert actual.tolist() == result["recipes"]["all"]["test_accuracy"]["values"]
     assert result["surgery"] == {"copied": 2, "fresh": afresh, "left": (), "adapted": None}
     out = capsys.readouterr().out
     assert out.count("copied 2 of 6 arrays") == 1 and "fresh: head/dense/bias" in out

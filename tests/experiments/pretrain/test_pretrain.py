@@ -122,9 +122,9 @@ def test_networks_begin_with_their_own_seed_s_layers_and_a_fresh_head(finished):
         for seed in range(2):
             with np.load(directory / "pretrained" / f"{method}-seed{seed}.npz") as arrays:
                 for index, stage in enumerate(("stage1", "stage2")):
-                    found = params[stage]["dense"]
-                    np.testing.assert_array_equal(found["kernel"][seed], arrays[f"kernel{index}"])
-                    np.testing.assert_array_equal(found["bias"][seed], arrays[f"hidden{index}"])
+                    actual = params[stage]["dense"]
+                    np.testing.assert_array_equal(actual["kernel"][seed], arrays[f"kernel{index}"])
+                    np.testing.assert_array_equal(actual["bias"][seed], arrays[f"hidden{index}"])
         assert not np.asarray(params["head"]["dense"]["kernel"]).any()
         kernel = np.asarray(params["stage1"]["dense"]["kernel"])
         assert (kernel[0] != kernel[1]).all()

@@ -48,11 +48,11 @@ def kept(directory):
     train = load_data(config).train
     per_epoch = steps_per_epoch(len(train), config.batch_size)
     recipe = make_recipe(config, train)
-    found = {}
+    actual = {}
     with Run.read(directory / "snapshots") as run:
         for epoch in (2, 4):
-            found[epoch] = run.load(recipe, (6, 6, 1), members=2, step=epoch * per_epoch)[1]
-    return found
+            actual[epoch] = run.load(recipe, (6, 6, 1), members=2, step=epoch * per_epoch)[1]
+    return actual
 
 
 def test_it_reports_the_single_network_and_the_snapshots(finished):
@@ -60,9 +60,9 @@ def test_it_reports_the_single_network_and_the_snapshots(finished):
     names = ["the single network", "the last 2 snapshots", "the last snapshot alone"]
     names.append("a snapshot alone, their mean")
     assert list(result["methods"]) == names
-    for found in result["methods"].values():
-        assert len(found["scores"]["accuracy"]["values"]) == 2
-        assert found["cost"]["epochs"] == 4
+    for actual in result["methods"].values():
+        assert len(actual["scores"]["accuracy"]["values"]) == 2
+        assert actual["cost"]["epochs"] == 4
     costs = [result["methods"][name]["cost"]["multiply_adds"] for name in names]
     assert costs[1] == 2 * costs[0] == 2 * costs[2]
     # The last one of one snapshot is that snapshot; of all it is the ensemble.

@@ -80,13 +80,13 @@ def test_little_data_are_shown_as_often_as_a_lot_and_equally_often():
 
 def test_shuffled_pixels_are_the_same_pixels_in_one_order_in_all_parts():
     splits = load_data(TINY)
-    found = shuffle_pixels(splits, 3)
+    actual = shuffle_pixels(splits, 3)
     before = np.concatenate([p.images.reshape(-1, 16) for p in (splits.train, splits.test)])
-    after = np.concatenate([p.images.reshape(-1, 16) for p in (found.train, found.test)])
+    after = np.concatenate([p.images.reshape(-1, 16) for p in (actual.train, actual.test)])
     # Each column of the one is a column of the other, elsewhere.
     columns = [int(np.flatnonzero((before == c[:, None]).all(0))[0]) for c in after.T]
     assert sorted(columns) == list(range(16)) and columns != list(range(16))
-    np.testing.assert_array_equal(found.train.labels, splits.train.labels)
+    np.testing.assert_array_equal(actual.train.labels, splits.train.labels)
 
 
 # The experiment ------------------------------------------------------------------------------
@@ -132,9 +132,9 @@ def test_every_recipe_is_tried_at_every_rate_and_only_the_chosen_is_tested(finis
     _, result, asked, tested = finished
     assert len(asked) == 4 * 5 * 2 and len(tested) == 4 * 5
     for cell in result["cells"]:
-        for name, found in cell["recipes"].items():
-            assert found["rate"] == 0.1, "the first of the best by validation, not by test"
-            assert set(found["tried"]) == (
+        for name, actual in cell["recipes"].items():
+            assert actual["rate"] == 0.1, "the first of the best by validation, not by test"
+            assert set(actual["tried"]) == (
                 {"stage1-0.1", "stage1-0.01"} if name == "early" else {"0.1", "0.01"}
             )
 
@@ -199,8 +199,8 @@ def test_a_classifier_on_an_earlier_stage_has_the_front_and_the_head():
     assert network.names == ("stem", "stage1", "head")
     shapes = state_shapes(dataclasses.replace(recipe, network=network), (4, 4, 1)).params
     assert shapes["head"]["dense"]["kernel"].shape == (5, 6)
-    found = candidates(TINY, "early", ["stem", "stage1", "stage2", "stage3", "head"])
-    assert [(each.stage, each.rate) for each in found] == [("stage1", 0.1), ("stage1", 0.01)]
+    actual = candidates(TINY, "early", ["stem", "stage1", "stage2", "stage3", "head"])
+    assert [(each.stage, each.rate) for each in actual] == [("stage1", 0.1), ("stage1", 0.01)]
 
 
 # What is said --------------------------------------------------------------------------------
