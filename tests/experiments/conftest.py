@@ -6,7 +6,7 @@ from cnnlab.train.options import Watched
 from cnnlab.train.run import Run
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def checkpoints_are_chosen_on_the_validation_part():
     """Fails every test whose experiment chooses its best checkpoint on anything but validation.
 
