@@ -141,14 +141,14 @@ def _size_text(size: float | int, of: str) -> str:
 
 
 def _only_classes(parts: Parts, classes: Sequence[str | int]) -> Parts:
-    def chosen(part: Dataset | None) -> Dataset | None:
+    def with_classes(part: Dataset | None) -> Dataset | None:
         return None if part is None else splits.subset(part, classes=classes)
 
     return dataclasses.replace(
         parts,
         train=splits.subset(parts.train, classes=classes),
-        test=chosen(parts.test),
-        validation=chosen(parts.validation),
+        test=with_classes(parts.test),
+        validation=with_classes(parts.validation),
     )
 
 

@@ -57,7 +57,7 @@ def lsuv(examples: int = 128) -> Draw:
         return _inverse(jnp.std(output)), jnp.zeros(())
 
     def init(network: Network, key: jax.Array, images: jax.Array) -> Variables:
-        images = _shown(images, examples)
+        images = _first_images(images, examples)
         return adjust(network, start(network, key, images), images, key, measure)
 
     return init
@@ -98,7 +98,7 @@ def data(examples: int = 128, balance: int = 5, bias: float = 0.0) -> Draw:
         return jnp.ones(()), (bias * jnp.mean(_std(output)) - _mean(output)) * has_bias
 
     def init(network: Network, key: jax.Array, images: jax.Array) -> Variables:
-        images = _shown(images, examples)
+        images = _first_images(images, examples)
         variables = adjust(network, start(network, key, images), images, key, unit)
 
         def one(_: Any, variables: Variables) -> Variables:
@@ -125,7 +125,7 @@ def airbench(examples: int = 5000) -> Draw:
     at_least("examples", examples, 2)
 
     def init(network: Network, key: jax.Array, images: jax.Array) -> Variables:
-        return airbench_init(network, key, _shown(images, examples))
+        return airbench_init(network, key, _first_images(images, examples))
 
     return init
 
@@ -207,7 +207,7 @@ def _logits(network: Network, variables: Variables, images: jax.Array, key: jax.
     return network.apply(variables, images, train=True, mutable=others, rngs=rngs)[0]
 
 
-def _shown(images: jax.Array, examples: int) -> jax.Array:
+def _first_images(images: jax.Array, examples: int) -> jax.Array:
     if images.shape[0] < 2:
         raise ValueError(
             f"images must be at least 2 for an initialisation that looks at them, got "

@@ -108,7 +108,7 @@ class Network(nn.Module):
             shape = activations(x).shape[1:]
             inside = names_within(tuple(frozen), name) if train else ()
             try:
-                x = self._named(stage, name, inside)(x, train=train and name not in frozen)
+                x = self._bind(stage, name, inside)(x, train=train and name not in frozen)
             except TooSmallError as error:
                 size = " x ".join(map(str, shape))
                 raise TooSmallError(
@@ -118,7 +118,7 @@ class Network(nn.Module):
                 ) from None
         return x
 
-    def _named(self, stage: nn.Module, name: str, frozen: tuple[str, ...]) -> Any:
+    def _bind(self, stage: nn.Module, name: str, frozen: tuple[str, ...]) -> Any:
         """The stage under its name, with the frozen modules in it.
 
         Raises:

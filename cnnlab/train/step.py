@@ -100,8 +100,8 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     variables = {"params": network.params, **network.model_state}
 
     def forward(images: jax.Array, stop: str | None = None) -> jax.Array:
-        shown = _shown(recipe, images)
-        out: Any = recipe.network.apply(variables, shown, train=False, stop=stop)
+        inputs = _network_inputs(recipe, images)
+        out: Any = recipe.network.apply(variables, inputs, train=False, stop=stop)
         return out
 
     first_stage = functools.partial(forward, stop=recipe.network.names[0])
@@ -113,7 +113,7 @@ def predict_step(recipe: Recipe, state: TrainState, images: jax.Array) -> jax.Ar
     )
 
 
-def _shown(recipe: Recipe, images: jax.Array) -> jax.Array:
+def _network_inputs(recipe: Recipe, images: jax.Array) -> jax.Array:
     """Prepared images, each corrupted with a key of its own uint8 pixels where the recipe does."""
     prepared = recipe.prepare(jax.random.key(0), images)
     if recipe.corrupt is None:

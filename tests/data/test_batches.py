@@ -97,8 +97,8 @@ def test_each_member_draws_from_its_own_subset_as_often_as_it_holds_an_example()
 
 def test_targets_travel_with_their_examples_however_they_are_read(dataset):
     targets = np.arange(2 * len(dataset), dtype=np.float32).reshape(-1, 2)
-    taught = dataclasses.replace(dataset, targets=targets)
+    with_targets = dataclasses.replace(dataset, targets=targets)
     plan = evaluation_plan(len(dataset), 16)
-    for source in (Resident(taught, make_mesh()), Streamed(taught, make_mesh())):
+    for source in (Resident(with_targets, make_mesh()), Streamed(with_targets, make_mesh())):
         drawn_targets = np.concatenate([batch[3] for batch in drawn(source, plan, 0, 4)])
         np.testing.assert_array_equal(drawn_targets[: len(dataset)], targets)

@@ -173,21 +173,21 @@ def test_what_a_teacher_said_of_each_example_reaches_the_loss_in_any_order(datas
     images = dataset.images.reshape(len(dataset), -1) / 255.0
     weights = np.random.Generator(np.random.PCG64(0)).normal(size=(25, 3))
     targets = (images @ weights).astype(np.float32)
-    taught = data.Dataset(
-        dataset.images, dataset.labels, dataset.class_names, "taught", targets=targets
+    with_targets = data.Dataset(
+        dataset.images, dataset.labels, dataset.class_names, "with_targets", targets=targets
     )
     recipe = train.Recipe(models.linear(3), optim.sgd(0.02), augment.to_unit_range(), loss=pulled)
     for stream in (False, True):
-        *_, last = train.fit(recipe, taught, epochs=60, batch_size=20, stream=stream)
-        actual = train.predict(recipe, last.states, taught)[0]
+        *_, last = train.fit(recipe, with_targets, epochs=60, batch_size=20, stream=stream)
+        actual = train.predict(recipe, last.states, with_targets)[0]
         assert np.abs(actual - targets).mean() < 0.05 * np.abs(targets).mean()
 
 
 def test_a_loss_that_takes_no_targets_is_refused_where_there_are_some(recipe, dataset):
-    taught = dataclasses.replace(dataset, targets=np.zeros((len(dataset), 3), np.float32))
+    with_targets = dataclasses.replace(dataset, targets=np.zeros((len(dataset), 3), np.float32))
     smoothed = functools.partial(losses.softmax_cross_entropy, label_smoothing=0.1)
     living = dataclasses.replace(recipe, loss=smoothed, teacher=lambda images: images)
-    for student, part in ((recipe, taught), (living, dataset)):
+    for student, part in ((recipe, with_targets), (living, dataset)):
         with pytest.raises(ValueError, match=r"must take .*targets.*losses.distillation"):
             next(train.fit(student, part, **SETTINGS))
 

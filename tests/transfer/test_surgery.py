@@ -43,8 +43,8 @@ FRESH = variables(resnet(3), seed=2)
 def check(found, new):
     """Every leaf is the source's or, where ``new`` is true, the fresh one's."""
     for path, leaf in flat(found).items():
-        whence = FRESH if new(path.partition("/")[2]) else SOURCE
-        np.testing.assert_array_equal(leaf, flat(whence)[path], err_msg=path)
+        origin = FRESH if new(path.partition("/")[2]) else SOURCE
+        np.testing.assert_array_equal(leaf, flat(origin)[path], err_msg=path)
 
 
 def test_all_is_copied_by_name_but_the_head():
@@ -189,8 +189,8 @@ def test_each_member_gets_the_stages_of_a_network_of_its_own(transplanted):
     sources = restarted(recipe, trained["params"], {"batch_stats": trained["batch_stats"]})
     found, report = transplant_each(sources, recipe, states, ("stage1",))
     for path, leaf in flat({"params": found.params, **found.model_state}).items():
-        whence = trained if "/stage1/" in path else {"params": states.params, **states.model_state}
-        np.testing.assert_array_equal(leaf, flat(whence)[path], err_msg=path)
+        origin = trained if "/stage1/" in path else {"params": states.params, **states.model_state}
+        np.testing.assert_array_equal(leaf, flat(origin)[path], err_msg=path)
     assert all("stage1" not in path for path in report.fresh)
     with pytest.raises(ValueError, match="unknown stage 'stgae1'. Did you mean 'stage1'"):
         transplant_each(sources, recipe, states, ("stgae1",))

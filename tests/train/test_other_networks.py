@@ -1,4 +1,4 @@
-"""Networks that are no classifiers: images given back, annotations, activations as data."""
+"""Networks that are no classifiers: autoencoders, annotations, activations as data."""
 
 import dataclasses
 
