@@ -131,7 +131,7 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
 def exit_with_message(package: str) -> Iterator[None]:
     """Ends the program with one message where this project stopped it or refused something.
 
-    An error that was raised anywhere else keeps its trace: it is a bug, and the trace mends it.
+    An error that was raised anywhere else keeps its trace: it is a bug.
 
     Args:
       package: of the experiment, such as "experiments.train", for the advice how to resume.

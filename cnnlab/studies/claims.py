@@ -107,7 +107,7 @@ def repetitions_needed(row: Mapping[str, Any], effect: float) -> int | None:
 
     It is the smallest number R at which Student's interval, of the standard deviation that was
     measured, is narrower than the effect on either side. None where nothing is known of it: of an
-    interval that is not over seeds, or of fewer than two of them.
+    interval that is not over seeds, or of fewer than two of them; and beyond a million.
 
     Args:
       row: with ``values``, one difference a repetition, and ``confidence``.
@@ -134,7 +134,7 @@ def repetitions_needed(row: Mapping[str, Any], effect: float) -> int | None:
     low = high // 2
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if middle > 1 and tells(middle) else (middle, high)
+        low, high = (low, middle) if tells(middle) else (middle, high)
     return high
 
 

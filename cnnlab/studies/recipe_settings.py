@@ -14,9 +14,9 @@ from typing import Literal
 
 RECIPES = {
     "linear": "a linear classifier on top: all stages but the head are frozen",
-    "top": "the last stages are fine-tuned at a tenth of the head's rate, the others frozen",
-    "all": "all stages are fine-tuned, those before the head at a tenth of its rate",
-    "layerwise": "all stages, each at a rate of its own: 1 for the head, 1/10, then 1/100",
+    "top": "the last stages are fine-tuned at a lower rate than the head, the others frozen",
+    "all": "all stages are fine-tuned, those before the head at a lower rate",
+    "layerwise": "all stages, each at a rate of its own, the lower the further from the head",
     "gradual": "the head alone first, then a stage more in each phase",
     "rules": "every parameter at the rate of the one rule that matches it",
     "scratch": "from fresh weights: nothing is transferred",

@@ -60,6 +60,7 @@ def _phases(name: str, network: Network, params: Any, details: Details) -> tuple
         if details.decay is None:
             return (freezing.lecture_rates(network),)
         return (freezing.layer_decay(network, details.decay),)
+    assert name == "gradual"
     phases = {str(rates.frozen(params)): rates for rates in freezing.gradual_unfreezing(network)}
     return tuple(phases.values())  # a stage without parameters adds no phase
 

@@ -178,7 +178,8 @@ class Study(Generic[AnyConfig]):
           train: the training part of the data.
           validation: evaluated after each epoch; the best checkpoint is chosen by it unless it is
             only ``Watched``.
-          config: its epochs, batch size, seeds …; the study's by default.
+          config: its epochs, batch size, seeds …, and what ``trained.load_run`` makes its network
+            of; the study's by default.
           options: ``build.fit_options(config)`` by default; for other seeds, subsets, initial
             states ….
           keep_epochs: after which epochs the states are kept.
@@ -188,6 +189,7 @@ class Study(Generic[AnyConfig]):
         Raises:
           Interrupted: after SIGTERM or Ctrl-C; its directory is the study's, which can be resumed.
           CheckpointError: if a checkpoint is gone or damaged.
+          DivergedError: if a loss is not finite.
         """
         config = self.config if config is None else config
         options = self._placed(options, config)

@@ -42,7 +42,7 @@ STATISTICS = "statistics.npz"
 those of the run's own data."""
 
 # Mean and deviation of red, green and blue, in pixel units.
-_FOREIGN_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+_WEIGHTS_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "torchvision": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "caffe": ((123.0, 117.0, 104.0), (1.0, 1.0, 1.0)),
 }
@@ -135,7 +135,7 @@ class TrainedNetworks:
 def load_run(
     directory: str | pathlib.Path, *, data_dir: pathlib.Path | None = None, best: bool = False
 ) -> TrainedNetworks:
-    """The networks of a run.
+    """The networks of a run, those of its latest checkpoint also where it is not finished.
 
     Args:
       directory: of the run; one of ``experiments.train``, or one in ``RUN/networks`` of
@@ -222,7 +222,7 @@ def load_weights(
     height, width, channels = image_shape
     if own_channels:
         channels = models.weights.input_channels(path, network, image_shape, mapping=file.mapping)
-    prepare = _foreign_preparation(file.normalization, channels)
+    prepare = _weights_preparation(file.normalization, channels)
     image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
     shapes = jax.eval_shape(network.init, jax.random.key(0), image)
     try:
@@ -239,7 +239,7 @@ def load_weights(
         options,
         (height, width, channels),
         "unit" if file.normalization == "unit" else "channel",
-        foreign_statistics(file.normalization),
+        weights_statistics(file.normalization),
         report=dataclasses.replace(report, path=path.name),
     )
 
@@ -365,14 +365,14 @@ def write_statistics(directory: pathlib.Path, statistics: Statistics) -> None:
     write_bytes(pathlib.Path(directory) / STATISTICS, buffer.getvalue())
 
 
-def foreign_statistics(normalization: Normalization) -> Statistics | None:
+def weights_statistics(normalization: Normalization) -> Statistics | None:
     """The statistics by which weights of another program normalise; None for 0 to 1."""
-    numbers = _FOREIGN_STATISTICS.get(normalization)
+    numbers = _WEIGHTS_STATISTICS.get(normalization)
     return None if numbers is None else Statistics(*numbers)
 
 
-def _foreign_preparation(normalization: Normalization, channels: int) -> Transform:
-    statistics = foreign_statistics(normalization)
+def _weights_preparation(normalization: Normalization, channels: int) -> Transform:
+    statistics = weights_statistics(normalization)
     if statistics is None:
         return augment.to_unit_range()
     if channels != len(statistics.mean):

@@ -17,19 +17,19 @@ def run(config: Config) -> dict[str, Any]:
     """Trains with each rate, and writes the run directory."""
     with study.open(config, host()) as s:
         splits = build.load_data(s.config)
-        options = {rate: (f"dropout={rate}",) for rate in s.config.rates}
+        options = {r: (*s.config.model_options, f"dropout={r}") for r in s.config.rates}
         configs = {r: dataclasses.replace(s.config, model_options=o) for r, o in options.items()}
         recipes = {rate: build.make_recipe(c, splits.train) for rate, c in configs.items()}
         s.begin(f"dropout-{s.config.dataset}", splits.notes)
         accuracy = {}
         for rate, recipe in recipes.items():
-            trained = s.train(f"rate-{rate:g}", recipe, splits.train, splits.validation)
+            data = (splits.train, splits.validation)
+            trained = s.train(f"rate-{rate:g}", recipe, *data, config=configs[rate])
             accuracy[f"{rate:g}"] = evaluate(recipe, trained.states, splits.test)["accuracy"]
         s.save_figure("accuracy", lambda: draw(accuracy))
-        (first, without), *others = accuracy.items()
-        source = "MNIST, error 1.60 -> 1.25 % (Srivastava et al. 2014)"
+        (first, baseline), *others = accuracy.items()
         claims = [
-            Claim(f"dropout {r} beats {first}", "test accuracy", paired(a, without), source=source)
+            Claim(f"dropout {r} beats {first}", f"accuracy: {r} - {first}", paired(a, baseline))
             for r, a in others
         ]
         means = {rate: over_seeds(values) for rate, values in accuracy.items()}

@@ -48,7 +48,7 @@ def check(config: Config) -> None:
     """
     if config.run is None and config.weights is None:
         raise ValueError("give a run directory or --weights FILE.")
-    foreign = ("model", "model_options", "mapping", "normalization", "image_size")
+    of_weights = ("model", "model_options", "mapping", "normalization", "image_size")
     if config.run is None:
         refuse_unused(config, ("best", "recalibrate"), "only with a run directory")
         if config.dataset is None:
@@ -56,10 +56,10 @@ def check(config: Config) -> None:
                 "--weights needs --dataset as well, and --data-dir where its files are."
             )
     elif config.weights is None:
-        refuse_unused(config, foreign, "only with --weights and no run directory")
+        refuse_unused(config, of_weights, "only with --weights and no run directory")
     else:
         why = "only without --weights or without a run directory"
-        refuse_unused(config, (*foreign, "best"), why)
+        refuse_unused(config, (*of_weights, "best"), why)
     if config.views and config.dropout_samples:
         raise ValueError("give --views or --dropout-samples, not both.")
     if config.dropout_samples < 0:

@@ -27,7 +27,7 @@ export, features, ensemble --of, distill and --from of finetune and probe read i
 Without --from and --weights a network is trained first, on some classes of the data set, and tuned
 to the others. It is one network, with which all seeds begin: they differ in the fresh head, the
 order of the images and the augmentation, and the intervals are for these. The test part is looked
-at once, at the end of each training; nothing is chosen by it, and a network that was trained on
+at once, at the end of each training; a run chooses nothing by it, and a network that was trained on
 images of it is refused. A recipe that diverges is not compared. SqueezeNet's rate is among the best
 in cross-validation on the training images; it, the head's activation and the augmentation had been
 tried on the test part before, so its figure is not blind. Its four epochs from scratch are few:

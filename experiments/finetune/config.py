@@ -25,7 +25,7 @@ class Config(Training):
     from_data_dir: pathlib.Path | None = None
     """Where the files of its data set are; by default where the run found them."""
     weights: pathlib.Path | None = None
-    """Or a file of weights, of --model: .pth, .pt, .th, .safetensors or .npz."""
+    """The network as a file of weights, of --model: .pth, .pt, .th, .safetensors or .npz."""
     weights_classes: int = 1000
     """How many classes the file has."""
     weights_normalization: Normalization = "torchvision"
@@ -33,9 +33,9 @@ class Config(Training):
     mapping: str | None = None
     """Whose names the file has: resnet, vgg, squeezenet_caffe …; found out if left out."""
     source_classes: tuple[str, ...] = ()
-    """Or train one first, on these classes of the data set; of digits 0 to 4 by default."""
+    """Without --from and --weights: train a network first on these classes; of digits 0 to 4."""
     source_epochs: int = 20
-    """For so long."""
+    """Passes over the images of --source-classes."""
 
     recipe: tuple[Named, ...] = (*MAIN, "recommended")
     """What to compare."""
@@ -48,21 +48,21 @@ class Config(Training):
     rates: tuple[str, ...] = ()
     """For the recipe rules: PATTERN=FACTOR …, one for every parameter's path; 0 freezes."""
     top: int = 2
-    """Stages that the recipe top trains, the head among them."""
+    """For the recipe top: how many stages are trained, the head among them."""
     body: float = 0.1
-    """The rate before the head, as a factor of the head's, for top and all."""
+    """For top and all: the rate of the stages before the head, as a factor of the head's."""
     decay: float | None = None
-    """The factor from stage to stage for layerwise; 1, 1/10, 1/100 if left out."""
+    """For layerwise: the factor of the rate from stage to stage; 1, 1/10, 1/100 if left out."""
     copies: int = 0
     """Augmented copies of each image whose features are cached, where a front is frozen."""
     cache: Cache = "memory"
     """Where the features of a frozen front are kept."""
     little: int = 500
-    """Images a class under which few stages are recommended."""
+    """With fewer images a class than this, training few stages is recommended."""
     scratch_epochs: int | None = None
-    """Of from scratch; as many as of the others by default."""
+    """Epochs of training from scratch; as many as of the others by default."""
     scratch_learning_rate: float | None = None
-    """Of from scratch; that of the others by default."""
+    """Rate of training from scratch; that of the others by default."""
 
     epochs: int = 30
     batch_size: int = 16
@@ -129,7 +129,7 @@ class Config(Training):
 
 
 def check(config: Config) -> None:
-    """Refuses settings that no data could mend, and those that nothing would look at.
+    """Refuses invalid settings, and those that would not be used.
 
     Raises:
       ValueError: for such a setting.

@@ -4,7 +4,7 @@ Claim: at the same budget, the M snapshots of one run with a cyclic rate beat th
 ``experiments.ensemble_study`` compares them with snapshots without cycles.
 Published: CIFAR-100, ResNet-110, error of the single network 28.02, of snapshots without cycles
 26.97, of as many fresh starts 26.30, of snapshots 24.19 (M = 5, rate 0.2).
-Measured: see result.json and figures/ in the run directory, and docs/results/.
+Measured: see docs/results/ensemble_study-*.md, beside other ways to spend the budget.
 
     python -m experiments.snapshot
     python -m experiments.snapshot --cycles 3 --growth 2          # SGDR's growing periods

@@ -5,7 +5,7 @@ from typing import Literal
 
 import tyro
 
-from cnnlab.studies.settings import Training
+from cnnlab.studies.settings import Training, refuse_unused
 
 Kind = Literal["cosine", "none", "reinitialised", "triangular"]
 
@@ -48,6 +48,10 @@ def check(config: Config) -> None:
     """
     if config.last is not None and not 1 <= config.last <= config.cycles:
         raise ValueError(f"last must be 1 to {config.cycles} snapshots, got {config.last}.")
+    if config.kind != "triangular":
+        refuse_unused(config, ("pretraining", "triangle"), "only with --kind triangular")
+    if config.kind == "reinitialised":
+        refuse_unused(config, ("missing",), "of no use with --kind reinitialised")
     if config.kind == "triangular":
         if not 0 <= config.pretraining < 1:
             raise ValueError(f"pretraining must be in [0, 1), got {config.pretraining}.")
