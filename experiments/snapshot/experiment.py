@@ -102,11 +102,16 @@ def run(config: Config) -> dict[str, Any]:
         comparisons = []
         if config.single or config.kind == "none":
             claim = "the snapshots together beat the single network"
-            published, source = _PUBLISHED.get(config.kind, (None, "not compared"))
-            if config.schedule != "step" and published is not None:
-                published, source = None, f"{source}, by steps"
-            comparisons = [Comparison(claim, together.name, baseline, published, source)]
+            comparisons = [Comparison(claim, together.name, baseline, *published(config))]
         return s.finish(about, compare_methods(scores, comparisons), summary_lines)
+
+
+def published(config: Config) -> tuple[float | None, str]:
+    """The published difference that the claim's can be held against, if any, and its source."""
+    difference, source = _PUBLISHED.get(config.kind, (None, "not compared"))
+    if difference is None or config.schedule == "step":
+        return difference, source
+    return None, f"{source}, whose rate falls in steps"
 
 
 def train_snapshots(s: Study[Config], splits: Splits) -> tuple[tuple[int, ...], np.ndarray, float]:

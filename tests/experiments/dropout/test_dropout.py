@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cnnlab.report.statistics import paired
+from cnnlab.studies import trained
 from experiments import dropout
 
 TINY = dropout.Config(
@@ -44,3 +45,9 @@ def test_a_resume_gives_the_same_result(finished):
     directory, result = finished
     again = dropout.run(dataclasses.replace(TINY, resume=directory))
     assert again["accuracy by rate"] == result["accuracy by rate"]
+
+
+def test_the_folder_of_a_rate_is_a_run_of_the_network_with_that_dropout(finished):
+    directory, _ = finished
+    networks = trained.load_run(directory / "rate-0.9")
+    assert networks.model_options == ("dropout=0.9",)
