@@ -16,7 +16,7 @@ PUBLISHED: list[tuple[str, dict[str, object], tuple[int, int, int], int | None, 
         60_850,
         "60,000 of LeCun et al. 1998, and a dense layer for the RBF",
     ),
-    ("lenet5", {}, (28, 28, 1), 61_706, "the form that is taught"),
+    ("lenet5", {}, (28, 28, 1), 61_706, "the form usual today"),
     (
         "alexnet",
         {"num_classes": 1000, "groups": 2},
