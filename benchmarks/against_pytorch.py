@@ -13,7 +13,7 @@ PyTorch's time over cnnlab's, the median over rounds of the two that ran one aft
 Where something else ran, PyTorch was seen to become ten times slower and cnnlab only twice, which
 makes cnnlab look far better than it is. A round in which something else took more than a
 twentieth of the processors' time is therefore thrown away and repeated (where /proc tells, as on
-Linux); rows that never got their rounds are marked as disturbed, and show nothing.
+Linux); rows without enough rounds are marked as disturbed, and have no figures.
 
 Writes benchmarks/results/against_pytorch.json.
 """
@@ -212,16 +212,16 @@ def rows(rounds: int) -> Iterator[dict[str, Any]]:
                 "rounds": len(ratios),
                 "rounds_thrown_away": disturbed,
                 "disturbed": len(ratios) < rounds,
-                "milliseconds": {side: _spread(found) for side, found in sides.items()},
-                "speed": _spread(ratios),
+                "milliseconds": {side: _median_and_range(times) for side, times in sides.items()},
+                "speed": _median_and_range(ratios),
                 "floor": FLOOR.get((model, what)),
             }
 
 
-def _spread(found: list[float]) -> dict[str, float] | None:
-    if not found:
+def _median_and_range(times: list[float]) -> dict[str, float] | None:
+    if not times:
         return None
-    return {"median": statistics.median(found), "min": min(found), "max": max(found)}
+    return {"median": statistics.median(times), "min": min(times), "max": max(times)}
 
 
 def main() -> None:
@@ -234,10 +234,10 @@ def main() -> None:
         work(*arguments.worker)
         return
     cli.prepare()
-    found = []
+    kept = []
     print("                 milliseconds: median (smallest - largest)            speed of cnnlab")
     for row in rows(arguments.rounds):
-        found.append(row)
+        kept.append(row)
         parts = [f"{side} {_text(spread)}" for side, spread in row["milliseconds"].items()]
         floor = "" if row["floor"] is None else f", at least {row['floor']} asked"
         if row["disturbed"]:
@@ -252,7 +252,7 @@ def main() -> None:
     from cnnlab.train.environment import environment
 
     here = environment(RESULT.parent, os.environ.get("XLA_FLAGS"))
-    result = {"rounds": arguments.rounds, "rows": found, "environment": here}
+    result = {"rounds": arguments.rounds, "rows": kept, "environment": here}
     write_json(RESULT, {**result, "torch": version("torch")})
 
 

@@ -4,9 +4,9 @@
 
 All variants take turns, round by round, in one process; medians with the smallest and largest.
 "frozen up to X" differentiates only what is after X, but still runs the front forward; "cached up
-to X" trains the rest on the front's stored output (experiments.finetune does so where images are
+to X" trains the tail on the front's stored output (experiments.finetune does so where images are
 not augmented). Adam, so that the optimizer's memory is two numbers for every parameter that learns;
-program memory is what the compiled program asks for, without the data set. Frozen parameters and
+program memory is that of the compiled program, without the data set. Frozen parameters and
 statistics are compared bit by bit at the end. Writes benchmarks/results/frozen.json.
 """
 
@@ -51,18 +51,18 @@ def variants(
     from cnnlab.transfer.tail import tail_recipe, tail_states
 
     dataset = programs.noise(shape, batch * steps)
-    whole = programs.recipe(model, shape[2], optim.adam(1e-3, weight_decay=1e-4))
-    found = {"whole": _variant(whole, dataset, batch, steps)}
+    full = programs.recipe(model, shape[2], optim.adam(1e-3, weight_decay=1e-4))
+    variants_by_name = {"whole": _variant(full, dataset, batch, steps)}
     for stage in stages:
-        recipe = dataclasses.replace(whole, rates=freeze(whole.network, up_to=stage))
-        found[f"frozen up to {stage}"] = _variant(recipe, dataset, batch, steps)
+        recipe = dataclasses.replace(full, rates=freeze(full.network, up_to=stage))
+        variants_by_name[f"frozen up to {stage}"] = _variant(recipe, dataset, batch, steps)
         state = train.init_state(recipe, run_key(0), shape)
         states = train.states_of(recipe, {"params": state.params, **state.model_state})
         features = front_features(recipe, states, dataset, stage, batch_size=batch)
         tail = tail_recipe(recipe, stage)
         initial = tail_states(recipe, states, stage)
-        found[f"cached up to {stage}"] = _variant(tail, features, batch, steps, initial)
-    return found
+        variants_by_name[f"cached up to {stage}"] = _variant(tail, features, batch, steps, initial)
+    return variants_by_name
 
 
 def _variant(recipe: Any, dataset: Any, batch: int, steps: int, states: Any = None) -> Variant:
@@ -111,16 +111,16 @@ def main() -> None:
 
     rows = []
     for model, shape, batch, steps, stages in CASES:
-        found = variants(model, shape, batch, steps, stages)
-        times: dict[str, list[float]] = {name: [] for name in found}
+        variants_by_name = variants(model, shape, batch, steps, stages)
+        times: dict[str, list[float]] = {name: [] for name in variants_by_name}
         for _ in range(rounds):
-            for name, variant in found.items():
+            for name, variant in variants_by_name.items():
                 began = time.perf_counter()
                 jax.block_until_ready(variant.training.program(*variant.training.arguments))
                 times[name].append(1e3 * (time.perf_counter() - began) / steps)
-        whole = statistics.median(times["whole"])
+        full = statistics.median(times["whole"])
         print(f"{model}, batch {batch}: ms a step, times as fast, optimizer KiB, program MiB")
-        for name, variant in found.items():
+        for name, variant in variants_by_name.items():
             median = statistics.median(times[name])
             program_bytes = variant.training.program_bytes - variant.training.data_bytes
             rows.append(
@@ -133,14 +133,14 @@ def main() -> None:
                         "min": min(times[name]),
                         "max": max(times[name]),
                     },
-                    "speed": whole / median,
+                    "speed": full / median,
                     "optimizer_bytes": variant.optimizer_bytes,
                     "program_bytes": program_bytes,
                     "frozen_bitwise_unchanged": variant.still,
                 }
             )
             print(
-                f"  {name:24} {median:8.1f} {whole / median:6.1f} "
+                f"  {name:24} {median:8.1f} {full / median:6.1f} "
                 f"{variant.optimizer_bytes / 2**10:8.1f} {program_bytes / 2**20:7.1f}"
                 f"{'' if variant.still else '  the frozen part CHANGED'}",
                 flush=True,

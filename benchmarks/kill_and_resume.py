@@ -4,8 +4,8 @@
     python -m benchmarks.kill_and_resume --kills 20 --options "--stream True --seeds 2"
 
 A resumed run must end in bitwise the same states (parameters, statistics, optimiser, moving
-average), the same metrics of every epoch and the same best score. Whatever run was finished before
-all kills were done is compared and another one is begun.
+average), the same metrics of every epoch and the same best score. A run that finishes before
+all kills are done is compared, and another one is started.
 """
 
 import argparse
@@ -55,8 +55,8 @@ def final(directory: pathlib.Path) -> tuple[dict[str, list], list[dict], dict]:
 
 def compare(reference: pathlib.Path, directory: pathlib.Path) -> None:
     """Raises AssertionError where two runs differ in a bit."""
-    wanted, found = final(reference), final(directory)
-    for what, one, other in zip(("states", "metrics", "best"), wanted, found, strict=True):
+    wanted, resumed = final(reference), final(directory)
+    for what, one, other in zip(("states", "metrics", "best"), wanted, resumed, strict=True):
         if one != other:
             raise AssertionError(f"{what} of {directory} differ from those of {reference}")
 
@@ -64,12 +64,12 @@ def compare(reference: pathlib.Path, directory: pathlib.Path) -> None:
 def kill_and_resume(
     options: list[str], kills: int, folder: pathlib.Path, seed: int = 0
 ) -> list[float]:
-    """Does it; returns the moments of the kills, in seconds after a sitting began."""
+    """Kills and resumes; returns the moments of the kills, in seconds after each start."""
     choose = random.Random(seed)
     reference = folder / "reference"
     began = time.monotonic()
     finish(train(options, reference, resume=False))
-    whole = time.monotonic() - began
+    duration = time.monotonic() - began
     moments: list[float] = []
     number = 0
     while len(moments) < kills:
@@ -80,7 +80,7 @@ def kill_and_resume(
             if len(moments) == kills:
                 finish(process)
                 break
-            moment = choose.uniform(0, whole)
+            moment = choose.uniform(0, duration)
             try:
                 process.wait(timeout=moment)
             except subprocess.TimeoutExpired:

@@ -5,7 +5,7 @@
 K = 1, 2, 4, 8, 16 take turns, round by round, in one process; medians with the smallest and
 largest. In turn means that the program of one network is called K times. On a CPU members are
 mapped, and none should cost more than one alone; on an accelerator they are vmapped and share the
-device. Memory is what the compiled program asks for: arguments, results and the space between.
+device. Memory is that of the compiled program: arguments, results and temporaries.
 Writes benchmarks/results/members.json.
 """
 
@@ -39,7 +39,7 @@ def measure(
         for members in MEMBERS
     }
     alone = trainings[1]
-    found: dict[int, dict[str, Any]] = {
+    records: dict[int, dict[str, Any]] = {
         members: {"together": [], "in_turn": [], "bytes": training.program_bytes}
         for members, training in trainings.items()
     }
@@ -47,12 +47,12 @@ def measure(
         for members, training in trainings.items():
             began = time.perf_counter()
             jax.block_until_ready(training.program(*training.arguments))
-            found[members]["together"].append(1e3 * (time.perf_counter() - began) / steps)
+            records[members]["together"].append(1e3 * (time.perf_counter() - began) / steps)
             began = time.perf_counter()
             for _ in range(members):
                 jax.block_until_ready(alone.program(*alone.arguments))
-            found[members]["in_turn"].append(1e3 * (time.perf_counter() - began) / steps)
-    return found
+            records[members]["in_turn"].append(1e3 * (time.perf_counter() - began) / steps)
+    return records
 
 
 def main() -> None:
@@ -67,12 +67,12 @@ def main() -> None:
     rows = []
     print("model     batch   K  ms a step of all: in one program, in turn  ratio  MiB")
     for model, shape, batch, steps in CASES:
-        for members, found in measure(model, shape, batch, steps, rounds).items():
+        for members, record in measure(model, shape, batch, steps, rounds).items():
             times = {
                 way: {
-                    "median": statistics.median(found[way]),
-                    "min": min(found[way]),
-                    "max": max(found[way]),
+                    "median": statistics.median(record[way]),
+                    "min": min(record[way]),
+                    "max": max(record[way]),
                 }
                 for way in ("together", "in_turn")
             }
@@ -84,12 +84,12 @@ def main() -> None:
                     "members": members,
                     "milliseconds": times,
                     "against_in_turn": ratio,
-                    "bytes": found["bytes"],
+                    "bytes": record["bytes"],
                 }
             )
             print(
                 f"{model:9} {batch:5} {members:3}  {times['together']['median']:9.1f} "
-                f"{times['in_turn']['median']:9.1f}  {ratio:5.2f}  {found['bytes'] / 2**20:6.1f}",
+                f"{times['in_turn']['median']:9.1f}  {ratio:5.2f}  {record['bytes'] / 2**20:6.1f}",
                 flush=True,
             )
     here = environment(RESULT.parent, os.environ.get("XLA_FLAGS"))

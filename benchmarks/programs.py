@@ -10,7 +10,7 @@ class Training(NamedTuple):
       program: runs all steps of an epoch.
       arguments: of the program; the states come first.
       after: the states when it has run once.
-      program_bytes: what it asks for: arguments, results and the space between.
+      program_bytes: its memory: arguments, results and temporaries.
       data_bytes: the data set's part of that.
     """
 
@@ -22,7 +22,7 @@ class Training(NamedTuple):
 
 
 def noise(shape: tuple[int, int, int], examples: int) -> Any:
-    """A data set of ten classes that holds nothing."""
+    """Noise images with random labels of ten classes."""
     import numpy as np
 
     from cnnlab.data import Dataset
@@ -34,7 +34,7 @@ def noise(shape: tuple[int, int, int], examples: int) -> Any:
 
 
 def recipe(model: str, channels: int, optimizer: Any) -> Any:
-    """Of a network of the zoo, without augmentation."""
+    """A recipe of a network of the zoo, without augmentation."""
     from cnnlab import augment, models, train
 
     normalize = augment.normalize((127.0,) * channels, (64.0,) * channels)

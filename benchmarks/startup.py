@@ -72,9 +72,13 @@ def main() -> None:
     from cnnlab.train.environment import environment
 
     rows = {}
-    for what, found in times.items():
-        rows[what] = {"median": statistics.median(found), "min": min(found), "max": max(found)}
-        print(f"{what:40} {rows[what]['median']:6.2f} s ({min(found):.2f} - {max(found):.2f})")
+    for what, values in times.items():
+        rows[what] = {
+            "median": statistics.median(values),
+            "min": min(values),
+            "max": max(values),
+        }
+        print(f"{what:40} {rows[what]['median']:6.2f} s ({min(values):.2f} - {max(values):.2f})")
     here = environment(RESULT.parent, os.environ.get("XLA_FLAGS"))
     write_json(RESULT, {"rounds": rounds, "seconds": rows, "environment": here})
 
