@@ -63,8 +63,8 @@ def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
     prepare()
     with exit_with_message(package):
         module = importlib.import_module(package)
-        given = sys.argv[1:] if arguments is None else arguments
-        config = parse(module.Config, given, module.__doc__, f"python -m {package}")
+        words = sys.argv[1:] if arguments is None else arguments
+        config = parse(module.Config, words, module.__doc__, f"python -m {package}")
         if hasattr(config, "coordinator"):
             join_processes(config.coordinator, config.processes, config.process_id)
         module.run(config)
@@ -109,7 +109,7 @@ def parse(kind: type[Any], arguments: Sequence[str], description: str | None, pr
     if directory is None:
         size = option_value(arguments, "--size")
         if size in getattr(kind, "sizes", ()):
-            settings["default"] = kind.sized(size)
+            settings["default"] = kind.for_size(size)
         return tyro.cli(kind, **settings)
     stored = stored_config(kind, pathlib.Path(directory))
     # The processes are those of today, not those that the run began with.
@@ -261,8 +261,8 @@ def door(arguments: Sequence[str] | None = None) -> None:
     Args:
       arguments: of the command line; the process's own by default.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    name, others = (given[0], given[1:]) if given else ("", [])
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    name, others = (words[0], words[1:]) if words else ("", [])
     names = [each for group in grouped_experiments().values() for each in group]
     if name in ("", "-h", "--help"):
         print(list_experiments())

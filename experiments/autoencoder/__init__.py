@@ -26,9 +26,9 @@ Measured: see results/autoencoder-*.json (written by this module).
     python -m experiments.autoencoder --resume runs/autoencoder-plain-digits-1
 
 The first four are quick, the next two take a CPU some ten minutes, the two after them want a GPU.
-The second is linear and must come to the principal components, its training error no less.
-PSNR and SSIM are means over the images of the test part, which nothing is chosen by; what chance
-there is in the corruption is the same for all methods and seeds. Images are 0 to 1; the output of
+The second is linear: its training error must be that of the principal components, and no lower.
+PSNR and SSIM are means over the images of the test part, which nothing is chosen by; the random
+corruption is the same for all methods and seeds. Images are 0 to 1; the output of
 every method is clipped to that. In colouring, grey values are known: every output is given the
 right ones.
 """

@@ -33,9 +33,9 @@ class Config(Training):
     """Train an autoencoder, and compare it with classical methods of the same task."""
 
     task: Literal["plain", "denoise", "colour"] = "plain"
-    """Through a narrow code, noise taken away, or colours given to grey images."""
+    """Reconstruct through a narrow code, remove noise, or colour grey images."""
     noise: Literal["gaussian", "masking", "salt_and_pepper"] = "gaussian"
-    """What a denoiser is to take away."""
+    """The kind of noise that a denoiser learns to remove."""
     amount: float = 0.2
     """The noise's standard deviation where white is 1, or the fraction of the pixels it hits."""
     loss: Literal["squared", "bernoulli", "absolute"] = "squared"
@@ -80,7 +80,7 @@ def resolve_defaults(config: Config) -> Config:
 
 
 def check(config: Config) -> None:
-    """Refuses a loss or an amount of noise that the task cannot have.
+    """Refuses a loss or an amount of noise that is invalid for the task.
 
     Raises:
       ValueError: for such a setting.

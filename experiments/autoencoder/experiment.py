@@ -137,7 +137,7 @@ def _draw(
     title = f"{config.task}, {config.model} on {config.dataset}"
     chosen = np.linspace(0, len(test.clean) - 1, min(SHOWN, len(test.clean))).astype(int)
     rows = {"original": figures.Row(test.clean[chosen])}
-    for name in _methods_shown(config, summaries):
+    for name in _choose_methods(config, summaries):
         first = images[name][0] if images[name].ndim == 5 else images[name]
         psnr, ssim = scores[name].psnr[0, chosen], scores[name].ssim[0, chosen]
         rows[name] = figures.Row(first[chosen], psnr, ssim)
@@ -155,7 +155,7 @@ def _draw(
     s.save_figure("scores", lambda: figures.scores(panels, ours=[config.model], title=title))
 
 
-def _methods_shown(config: Config, summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _choose_methods(config: Config, summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The corrupted images, the best of the other methods and the network."""
     names = [name for name in summaries if name != config.model]
     shown = [] if config.task == "plain" else names[:1]

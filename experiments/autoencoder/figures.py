@@ -82,7 +82,7 @@ def scores(
     ours: Sequence[str] = (),
     title: str = "",
 ) -> Any:
-    """Draws methods from top to bottom, and what they score from left to right.
+    """Draws methods from top to bottom, and their scores from left to right.
 
     Args:
       panels: score, such as "PSNR (dB)" -> method -> ``{"mean", "interval"}``: the mean over

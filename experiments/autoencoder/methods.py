@@ -49,7 +49,7 @@ def make_methods(config: Config, splits: Splits, code: int | None) -> dict[str, 
     if code is not None:
         images = corrupt_images(config, splits.train, "train").clean
         return {"PCA": principal_components(images, code)}
-    # Of large images only so many as take a minute.
+    # fewer of large images: a minute's work
     count = min(len(splits.train), _NUMBERS // int(np.prod(splits.train.image_shape)))
     chosen = np.linspace(0, len(splits.train) - 1, count).astype(int)
     train = corrupt_images(config, splits.train.take(chosen), "train")

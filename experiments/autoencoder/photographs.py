@@ -3,7 +3,7 @@
 ``photographs`` or ``photographs:SIZE``: china.jpg and flower.jpg, 427 x 640 pixels each, whose
 parts are those of ``cnnlab.data.backgrounds``: the right fifth of each is the test part, the fifth
 left of it the validation part, so that no pixel is in two parts. But the parts are of the same
-photographs: what does well here knows these two, and nothing is said of others.
+photographs: a result holds for these two only.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ def load_patches(
 
     Args:
       name: "photographs" (16 pixels a side) or "photographs:SIZE".
-      per_class: train on so many of each photograph only.
+      per_class: train on this many patches of each photograph only.
       fraction: train on this part only.
       seed: of that choice.
 

@@ -1,4 +1,4 @@
-"""How the autoencoder of a config is trained, and whether it fits its images and its task."""
+"""The recipe of an autoencoder, and checks that it fits its images and its task."""
 
 import dataclasses
 from typing import Any
@@ -34,7 +34,7 @@ def make_recipe(config: Config, train: Dataset) -> Recipe:
 
 
 def make_network(config: Config, channels: int) -> Network:
-    """The autoencoder of the config, of images with so many channels."""
+    """The autoencoder of the config, for images of ``channels`` channels."""
     if config.model == "unet":
         return build.make_network(config, channels)
     overrides = parse_options(config.model_options) | {"channels": channels}
@@ -59,7 +59,7 @@ def check_network(config: Config, splits: Splits, recipe: Recipe) -> None:
     """Refuses a task or a network that does not fit the data.
 
     Raises:
-      ValueError: then, with what would fit.
+      ValueError: for these; the message says what would fit.
     """
     shape = splits.train.image_shape
     if config.task == "colour" and shape[-1] != 3:

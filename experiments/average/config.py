@@ -16,7 +16,7 @@ class Config:
     run: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional]
     """A run directory, for its checkpoints; or several, for a soup."""
     last: int | None = None
-    """Of one run: its last so many checkpoints; all that there are without any of these three."""
+    """Of one run: its last N checkpoints; all of them without any of these three."""
     steps: tuple[int, ...] = ()
     """Of one run: the checkpoints of these steps."""
     from_epoch: int | None = None
@@ -39,7 +39,7 @@ def check(config: Config) -> None:
     """Refuses settings that contradict each other.
 
     Raises:
-      ValueError: then.
+      ValueError: for such settings.
     """
     chosen = [
         option_name(field)

@@ -36,7 +36,7 @@ def run(config: Config) -> dict[str, Any]:
     Raises:
       ResumeError: if there is no run.
       CheckpointError: if a checkpoint, or one of several runs, is missing or damaged.
-      ValueError: for invalid settings, or runs that cannot be mixed.
+      ValueError: for invalid settings, or runs whose weights cannot be averaged.
     """
     process = host()
     check(config)

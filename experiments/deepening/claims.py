@@ -17,7 +17,7 @@ def compare(points: Sequence[Mapping[str, Any]], guessing: float, margin: float)
     Args:
       points: ``method``, ``train_error`` and ``test_error`` as ``over_seeds`` gives them.
       guessing: its error; a network with less than half of it on the training images has started.
-      margin: the error that growing may be lower by where it is of no need.
+      margin: the gain in error up to which growing counts as unnecessary.
     """
     train, test = (
         {each["method"]: np.asarray(each[f"{part}_error"]["values"]) for each in points}

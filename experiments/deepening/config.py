@@ -39,7 +39,7 @@ class Config(Training):
     shallow_epochs: int = 10
     """How many of the epochs a grown network is shallow."""
     margin: float = 0.01
-    """The accuracy that may be lost where growing is said to be of no need."""
+    """The loss of accuracy up to which growing counts as unnecessary."""
 
     watched: int = 1000
     """How many images of the test part the curves are of; the errors at the end are of all."""
@@ -63,11 +63,11 @@ class Config(Training):
         small: dict[str, Any] = {"init": "gaussian", "init_options": (f"std={self.std}",)}
         if method == "shallow":
             return dataclasses.replace(self, **small, epochs=self.shallow_epochs)
-        given = (*self.model_options, *self.deep_options)
-        named: dict[str, Any] = {"model": self.deep, "model_options": given}
+        options = (*self.model_options, *self.deep_options)
+        named: dict[str, Any] = {"model": self.deep, "model_options": options}
         if method in GROWN:
-            rest = self.epochs - self.shallow_epochs
-            return dataclasses.replace(self, **small, **named, epochs=rest)
+            remaining = self.epochs - self.shallow_epochs
+            return dataclasses.replace(self, **small, **named, epochs=remaining)
         start = small if method == "gaussian" else {"init": method, "init_options": ()}
         return dataclasses.replace(self, **start, **named)
 
@@ -86,7 +86,7 @@ def resolve_defaults(config: Config) -> Config:
 
 
 def check(config: Config) -> None:
-    """Refuses settings that no data could mend.
+    """Refuses settings that are invalid for any data.
 
     Raises:
       ValueError: for such a setting; the message lists the valid ones.

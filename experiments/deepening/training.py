@@ -36,7 +36,7 @@ def check_networks(config: Config, train: Dataset) -> None:
     """Refuses networks that could not be trained or grown.
 
     Raises:
-      ValueError: then, before anything is written.
+      ValueError: for such networks, before anything is written.
     """
     phases = {
         name: build.make_recipe(config.phase(name), train) for name in ("shallow", *config.methods)
@@ -71,7 +71,7 @@ def train(
     phase = config.phase(method)
     s.say(f"\n{METHODS.get(method, method)}: {phase.model}, {phase.seeds} seeds:")
     recipe = build.make_recipe(phase, splits.train)
-    watched = Watched(_spread(splits.test, config.watched))
+    watched = Watched(_take_evenly(splits.test, config.watched))
     options = dataclasses.replace(build.fit_options(phase), initial=initial)
     trained = s.train(method, recipe, splits.train, watched, config=phase, options=options)
     errors = {
@@ -126,8 +126,8 @@ def _grown_variables(method: str, recipe: Recipe, old: Any, fresh: Any, train: D
     return jax.jit(jax.vmap(one))(old, fresh)
 
 
-def _spread(dataset: Dataset, count: int) -> Dataset:
-    """So many examples, evenly spread over the data set."""
+def _take_evenly(dataset: Dataset, count: int) -> Dataset:
+    """``count`` examples, evenly spaced over the data set."""
     if count >= len(dataset):
         return dataset
     return dataset.take(np.linspace(0, len(dataset), count, endpoint=False).astype(int))

@@ -60,7 +60,7 @@ class Config(SceneTraining):
 
 
 def check(config: Config) -> None:
-    """Refuses settings that no data could mend.
+    """Refuses settings that are invalid for any data.
 
     Raises:
       ValueError: for such a setting; the message lists the valid ones.

@@ -22,7 +22,7 @@ class DetectionScenes(NamedTuple):
       windows: R boxes.
       reached: the part of the test scenes' objects that a window overlaps with an IoU of 0.5.
       foreground: the part of the training scenes' windows that are foreground.
-      notes: how they came about.
+      notes: how they were composed.
     """
 
     data: SceneData
@@ -69,7 +69,7 @@ def make_windows(config: Config) -> tuple[Window, ...]:
 
 
 def reachable_part(windows: tuple[Window, ...], scenes: Scenes) -> float:
-    """The part of the objects that can be found at all without a correction."""
+    """The part of the objects that a window overlaps enough to be detected without a correction."""
     real = jnp.asarray(scenes.boxes[scenes.classes >= 0])
     overlaps = iou(real, jnp.asarray(windows, jnp.float32))
     return float(np.mean(np.asarray(overlaps).max(1) >= 0.5))

@@ -93,7 +93,7 @@ def make_detector(config: Config, classifier: Network, train: Dataset) -> Networ
 
 
 def output_shape(front: Network, side: int, channels: int) -> tuple[int, ...]:
-    """The shape of what the front gives for one image of so many pixels a side."""
+    """The shape of the front's output for one image of ``side`` pixels."""
     image = jax.ShapeDtypeStruct((1, side, side, channels), jnp.float32)
     output, _ = jax.eval_shape(front.init_with_output, jax.random.key(0), image)
     return tuple(activations(output).shape)

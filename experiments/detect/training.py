@@ -53,7 +53,7 @@ def train_detectors(
     recipe: Recipe,
     classifiers: TrainState,
 ) -> Trained:
-    """Trains detectors, and scores what they find in the test scenes.
+    """Trains detectors, and scores their detections in the test scenes.
 
     Args:
       s: the study.

@@ -77,7 +77,7 @@ def check(config: Config) -> None:
     """Refuses settings that contradict each other.
 
     Raises:
-      ValueError: then.
+      ValueError: for such settings.
     """
     if config.control and not config.without:
         raise ValueError("control needs --without: it learns from what is left. Leave it out.")

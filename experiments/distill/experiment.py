@@ -23,7 +23,7 @@ from .summary import summary_lines
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Trains as ``config`` says, and writes the run directory.
+    """Trains the teacher and the students, and writes the run directory.
 
     Returns:
       The content of result.json: ``teacher`` and ``students`` (kind -> ``errors`` of each seed on
@@ -99,7 +99,7 @@ def train_students(
 
 
 def _check_trainings(config: Config, splits: Splits, kinds: Sequence[Kind]) -> Teacher | None:
-    """Refuses trainings that cannot be, before anything is written; the teacher of a run."""
+    """Refuses invalid trainings before anything is written; returns the teacher of a run."""
     for kind in kinds:
         if kind.temperature is not None:
             student_loss(config, kind.temperature)

@@ -1,4 +1,4 @@
-"""How and on what the students of a kind are trained."""
+"""The recipes, losses and training data of students."""
 
 import dataclasses
 from collections.abc import Sequence

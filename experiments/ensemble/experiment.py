@@ -29,7 +29,7 @@ from .summary import summary_lines
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Trains or reads the members as ``config`` says, and writes the run directory.
+    """Trains or reads the members, combines them, and writes the run directory.
 
     Returns:
       The content of result.json: ``methods`` (of ``score_methods``), ``alone`` (each member's

@@ -71,7 +71,7 @@ class Config(Training):
             raise ValueError("ema_decay must be given: the moving average is one of the methods.")
 
     @classmethod
-    def sized(cls, size: str, **settings: Any) -> "Config":
+    def for_size(cls, size: str, **settings: Any) -> "Config":
         """The config of a size, with settings in place of those that it sets.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The trainings of the study, each with the methods that come of it."""
+"""The trainings of the study, each with the methods that use its networks."""
 
 import dataclasses
 import itertools
@@ -100,7 +100,7 @@ class Trainer:
     def method(
         self, name: str, group: str, logits: np.ndarray, epochs: int, seconds: float
     ) -> Method:
-        """M networks combined, of a training that took so long for all repetitions."""
+        """Combines M networks; ``seconds`` is the training time of all repetitions."""
         multiply_adds = forward_cost(self.usual, self.train_part.image_shape)
         cost = Cost(epochs, multiply_adds, seconds / self.config.seeds)
         return combine_networks(name, group, logits, cost)

@@ -31,7 +31,7 @@ class Config(WeightsFile):
     """Average over views: mirror, shifts:PIXELS, ten_crop:SIZE, scales:SIZE,SIZE:CROP; several are
     applied one after the other."""
     dropout_samples: int = 0
-    """Average over so many masks of dropout."""
+    """Average over this many masks of dropout."""
     batch_size: int = 512
     """Images at a time."""
     bins: int = 15
@@ -44,11 +44,11 @@ def check(config: Config) -> None:
     """Refuses options that are missing, unused or out of range.
 
     Raises:
-      ValueError: then.
+      ValueError: for such options.
     """
     if config.run is None and config.weights is None:
         raise ValueError("give a run directory or --weights FILE.")
-    of_weights = ("model", "model_options", "mapping", "normalization", "image_size")
+    weights_options = ("model", "model_options", "mapping", "normalization", "image_size")
     if config.run is None:
         refuse_unused(config, ("best", "recalibrate"), "only with a run directory")
         if config.dataset is None:
@@ -56,10 +56,10 @@ def check(config: Config) -> None:
                 "--weights needs --dataset as well, and --data-dir where its files are."
             )
     elif config.weights is None:
-        refuse_unused(config, of_weights, "only with --weights and no run directory")
+        refuse_unused(config, weights_options, "only with --weights and no run directory")
     else:
         why = "only without --weights or without a run directory"
-        refuse_unused(config, (*of_weights, "best"), why)
+        refuse_unused(config, (*weights_options, "best"), why)
     if config.views and config.dropout_samples:
         raise ValueError("give --views or --dropout-samples, not both.")
     if config.dropout_samples < 0:

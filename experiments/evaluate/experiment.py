@@ -56,10 +56,10 @@ def run(config: Config) -> dict[str, Any]:
     """
     check(config)
     here = host()
-    subject = _of_weights(config) if config.run is None else _of_run(config, config.run)
+    subject = _load_weights(config) if config.run is None else _load_run(config, config.run)
     if subject.networks.report is not None:
         here.say(str(subject.networks.report))
-    dataset, name = subject.dataset, _name(config, subject.dataset)
+    dataset, name = subject.dataset, _file_name(config, subject.dataset)
     logits = predict_logits(config, subject.networks, dataset)
     probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
     labels, classes = dataset.labels, dataset.num_classes
@@ -108,7 +108,7 @@ def predict_logits(config: Config, networks: TrainedNetworks, dataset: Dataset) 
     return np.log(np.maximum([combine(each) for each in logits], np.finfo(np.float64).tiny))
 
 
-def _of_run(config: Config, directory: pathlib.Path) -> Subject:
+def _load_run(config: Config, directory: pathlib.Path) -> Subject:
     own = trained.run_config(directory)
     data = None
     if config.dataset is not None or config.data_dir is not None:
@@ -151,7 +151,7 @@ def _read_weights(
     return states_of(recipe, variables), report
 
 
-def _of_weights(config: Config) -> Subject:
+def _load_weights(config: Config) -> Subject:
     assert config.weights is not None and config.dataset is not None
     networks, dataset = trained.load_weights_on(
         config, config.part, config.dataset, config.data_dir, config.image_size
@@ -172,8 +172,8 @@ def _of_weights(config: Config) -> Subject:
     return Subject(networks, dataset, directory, title, about)
 
 
-def _name(config: Config, dataset: Dataset) -> str:
-    """What the files of this evaluation are called."""
+def _file_name(config: Config, dataset: Dataset) -> str:
+    """The name of this evaluation's files, without their ending."""
     name = f"{config.part}-{dataset.name}{'-best' if config.best else ''}"
     name += "-recalibrated" if config.recalibrate else ""
     if config.run is not None and config.weights is not None:

@@ -98,7 +98,7 @@ class Config(Training):
             reinitialise=self.reinitialise,
         )
 
-    def of(self, recipe: str) -> "Config":
+    def for_recipe(self, recipe: str) -> "Config":
         """The config that trains by a recipe."""
         if recipe != "scratch":
             return self

@@ -73,7 +73,7 @@ class Similarity(NamedTuple):
         return max(reversed(self.trained), key=lambda name: self.trained[name])
 
     @property
-    def spared(self) -> float:
+    def avoided_errors(self) -> float:
         """The part of the fresh network's errors that the trained one does not make, at the last
         stage; at most 1, and negative where training has made it worse.
         """
@@ -92,7 +92,7 @@ class Similarity(NamedTuple):
     def similar(self) -> bool:
         """True if the last stage spares enough errors, and no earlier one is clearly better."""
         lost = self.trained[self.best] - self.trained[self.last]
-        return self.spared >= ENOUGH and lost <= self.margin
+        return self.avoided_errors >= ENOUGH and lost <= self.margin
 
 
 class Recommendation(NamedTuple):
@@ -131,9 +131,9 @@ def recommend(
     )
     alike = SIMILARITIES[0 if similarity.similar else 1]
     why = ""
-    if similarity.spared <= 0:
+    if similarity.avoided_errors <= 0:
         why = ": it is no better than fresh"
-    elif similarity.spared >= ENOUGH and not similarity.similar:
+    elif similarity.avoided_errors >= ENOUGH and not similarity.similar:
         why = f": {best} does better, {100 * similarity.trained[best]:.1f} %"
     key = AMOUNTS[0 if few else 1], alike
     reason = f"{amount}; {measured}, so the tasks are {alike}{why}."
@@ -179,7 +179,9 @@ def measure(
     folds = min(_FOLDS, smallest)
     accuracy = {
         name: {
-            stage: cross_validated(values[0], train.labels, train.num_classes, folds, seed)
+            stage: cross_validation_accuracy(
+                values[0], train.labels, train.num_classes, folds, seed
+            )
             for stage, values in features(recipe, states, train, stages).items()
         }
         for name, states in networks.items()
@@ -222,7 +224,7 @@ def check_measurable(train: Dataset) -> int:
     return int(counts[smallest])
 
 
-def cross_validated(
+def cross_validation_accuracy(
     features: np.ndarray, labels: np.ndarray, classes: int, folds: int, seed: int = 0
 ) -> float:
     """The accuracy of a ridge classifier on held-out folds, with the best of a few penalties.
@@ -253,7 +255,7 @@ def similarity_fields(similarity: Similarity) -> Mapping[str, Any]:
     return {
         "trained": similarity.trained,
         "fresh": similarity.fresh,
-        "spared": similarity.spared,
+        "spared": similarity.avoided_errors,
         "similar": similarity.similar,
         "folds": similarity.folds,
     }

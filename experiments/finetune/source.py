@@ -34,8 +34,7 @@ def resolve_defaults(config: Config) -> Config:
     """The config with the source's classes and what follows from them, checked.
 
     Raises:
-      ValueError: if it does not say what to begin from, says two things, or something that nothing
-        would look at.
+      ValueError: if it names no network to begin from, or two, or sets an option that is not used.
     """
     check(config)
     if not config.trains_source:
@@ -148,7 +147,7 @@ def with_normalization(
     Raises:
       ValueError: if the trained network subtracts a mean image of another shape.
     """
-    own = config.of(recipe)
+    own = config.for_recipe(recipe)
     if recipe == "scratch" or network.channels != train.image_shape[2]:
         return own, train
     statistics = network.statistics
@@ -167,7 +166,7 @@ def with_normalization(
 def check_transfer(
     config: Config, variables: Mapping[str, Any], channels: int, splits: Splits
 ) -> Report:
-    """The report of the surgery to come; what could not be trained is refused.
+    """The report of the surgery, before it is done; refuses what could not be trained.
 
     Args:
       config: of the new network.
@@ -192,20 +191,20 @@ def check_transfer(
             variables, shapes, reinitialise=fresh, channels=changes, first=first
         )
     except SurgeryError as error:
-        raise SurgeryError(in_options(str(error))) from error
+        raise SurgeryError(name_options(str(error))) from error
     possible: list[str] = [name for name in config.recipe if name != "recommended"]
     if "recommended" in config.recipe:
         check_measurable(train)
         possible += TABLE.values()
     for name in possible:
         phases = recipe_rates(name, recipe.network, shapes["params"], config.details)
-        for each in share_epochs(config.of(name), len(phases)):
+        for each in share_epochs(config.for_recipe(name), len(phases)):
             make_recipe(each, train)
     return report
 
 
 def check_same_weights(s: Study[Config], network: TrainedNetworks) -> None:
-    """Writes down with which weights a run begins; refuses to go on with others.
+    """Records the digest of a run's initial weights; refuses to resume from others.
 
     Raises:
       ResumeError: if the run began with other weights.
@@ -215,17 +214,17 @@ def check_same_weights(s: Study[Config], network: TrainedNetworks) -> None:
         if first_process():
             write_json(path, {"name": network.name, "weights": weights})
         return
-    begun = read_json(path)
-    if begun["weights"] != weights:
+    recorded = read_json(path)
+    if recorded["weights"] != weights:
         raise ResumeError(
             f"the run in {s.directory} must go on from the weights that it began with, those of "
-            f"{begun['name']} with the digest {begun['weights']}; {network.name} now has "
+            f"{recorded['name']} with the digest {recorded['weights']}; {network.name} now has "
             f"{weights}. Bring those weights back, or start a new run."
         )
 
 
 def channel_change(config: Config, channels: int, train: Dataset) -> Literal["sum", "adapt"] | None:
-    """The change of the first kernels of a network for images with so many channels."""
+    """The change of a network's first kernels for images with another number of channels."""
     return None if channels == train.image_shape[2] else config.channels
 
 
@@ -235,7 +234,7 @@ def variable_shapes(recipe: Recipe, train: Dataset) -> dict[str, Any]:
     return {"params": state.params, **state.model_state}
 
 
-def in_options(message: str) -> str:
+def name_options(message: str) -> str:
     """A message of ``transfer.surgery`` with the command line's options for Python's arguments.
 
     ``reinitialise=("head", "stage3")`` becomes ``--reinitialise head stage3``.

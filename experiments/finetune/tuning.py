@@ -41,7 +41,7 @@ def tune_by_recipe(s: Study[Config], transfer: Transfer, name: str) -> dict[str,
     Returns:
       The recipe's part of result.json.
     """
-    config = transfer.config.of(name)
+    config = transfer.config.for_recipe(name)
     s.say(f"\n{name}, {RECIPES[name]}; {config.seeds} seeds:")
     began = s.host.clock()
     try:

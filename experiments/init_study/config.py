@@ -52,7 +52,7 @@ class Config(Training):
 
 
 def check(config: Config) -> None:
-    """Refuses settings that no data set and no model could mend.
+    """Refuses settings that are invalid for any data and any model.
 
     Raises:
       ValueError: for such a setting.

@@ -80,7 +80,7 @@ class Config(Training):
 
 
 def check(config: Config) -> None:
-    """Refuses settings that no data set could mend.
+    """Refuses settings that are invalid for any data.
 
     Raises:
       ValueError: for such a setting.

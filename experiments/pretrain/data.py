@@ -16,7 +16,7 @@ def check_data(config: Config, train: Dataset) -> None:
     """Refuses numbers of images and networks that do not fit the training part.
 
     Raises:
-      ValueError: then, with what would fit.
+      ValueError: for these; the message says what would fit.
     """
     smallest = int(np.bincount(train.labels, minlength=train.num_classes).min())
     fits = all(1 <= count <= smallest for count in config.labels)
@@ -58,7 +58,7 @@ def draw_labelled(
 
 
 def repeat_images(subsets: np.ndarray, images: int) -> np.ndarray:
-    """Each row repeated to so many images in an epoch, unless it has them already."""
+    """Each row repeated to at least ``images`` images in an epoch."""
     if subsets.shape[1] >= images:
         return subsets
     return np.stack([np.resize(row, images) for row in subsets])

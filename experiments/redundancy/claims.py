@@ -17,7 +17,7 @@ PUBLISHED = (
 )
 
 
-def against_dense(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def compare_with_dense(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The points, each with ``difference``: its accuracy minus the dense network's, paired."""
     dense = next(each for each in points if each["method"] == "dense")["test_accuracy"]["values"]
     return [
@@ -71,7 +71,7 @@ def smallest_kept(
     From the largest of a method's networks to the smallest, up to the first that fails.
 
     Args:
-      points: with ``difference``, as ``against_dense`` gives them.
+      points: with ``difference``, as ``compare_with_dense`` gives them.
       margin: the accuracy that may be lost.
 
     Returns:

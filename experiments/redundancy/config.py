@@ -21,7 +21,7 @@ class Config(Training):
     scope: Literal["layer", "global"] = "layer"
     """Rank the weights of each layer, or those of all together."""
     head_factor: float = 0.5
-    """The last layer is pruned at so many times the rate; 0 spares it."""
+    """Factor of the pruning rate for the last layer; 0 leaves it unpruned."""
     small: tuple[str, ...] = ("widths=(40,40)", "widths=(20,20)", "widths=(10,10)")
     """Smaller ones (by default, mlps): "OPTION=VALUE …" of the model each, or "MODEL …"."""
     temperature: float = 4.0
@@ -72,7 +72,7 @@ def check(config: Config) -> None:
     """Refuses numbers out of range.
 
     Raises:
-      ValueError: then.
+      ValueError: for such numbers.
     """
     if not 0 <= config.margin < 1:
         raise ValueError(

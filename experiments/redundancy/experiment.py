@@ -12,7 +12,7 @@ from cnnlab.transfer import pruning
 
 from ..cli import host
 from . import figures
-from .claims import against_dense, compare, smallest_kept
+from .claims import compare, compare_with_dense, smallest_kept
 from .config import Config, check
 from .summary import METHODS, point_line, summary_lines
 from .training import all_sparsities, train_all
@@ -40,7 +40,7 @@ def run(config: Config) -> dict[str, Any]:
         for networks in train_all(s, splits):
             trained.append(networks.point)
             s.say(point_line(networks.point))
-        points = against_dense(trained)
+        points = compare_with_dense(trained)
         s.save_figure("redundancy", lambda: _draw(config, points))
         about = {
             "model": config.model,
@@ -52,7 +52,7 @@ def run(config: Config) -> dict[str, Any]:
 
 
 def _check_trainings(config: Config, splits: Splits) -> None:
-    """Refuses trainings that cannot be, before anything is written."""
+    """Refuses invalid trainings before anything is written."""
     pruning.scale_pruning_rate(all_sparsities(config), config.head_factor)
     losses.distillation(config.temperature, config.teacher_weight)
     for each in (config, *config.small_networks().values()):

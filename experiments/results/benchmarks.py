@@ -1,4 +1,4 @@
-"""The tables of the benchmarks, from what they wrote."""
+"""The tables of the benchmarks, from their result files."""
 
 import pathlib
 from typing import Any
@@ -31,9 +31,9 @@ def _pytorch(result: dict[str, Any]) -> str:
         [
             row["model"],
             kinds[row["what"]],
-            _spread(row["milliseconds"]["cnnlab"]),
-            _spread(row["milliseconds"]["torch"]),
-            _spread(row["speed"], 2),
+            _range_text(row["milliseconds"]["cnnlab"]),
+            _range_text(row["milliseconds"]["torch"]),
+            _range_text(row["speed"], 2),
         ]
         if not row["disturbed"]
         else [row["model"], kinds[row["what"]], "disturbed by other load", "", ""]
@@ -73,7 +73,7 @@ def _frozen(result: dict[str, Any]) -> str:
         [
             f"{row['model']}, batch {row['batch']}",
             row["variant"],
-            _spread(row["milliseconds"]),
+            _range_text(row["milliseconds"]),
             f"{row['speed']:.1f}",
             f"{row['optimizer_bytes'] / 2**10:,.0f}",
             f"{row['program_bytes'] / 2**20:.0f}",
@@ -91,11 +91,11 @@ def _frozen(result: dict[str, Any]) -> str:
 
 
 def _startup(result: dict[str, Any]) -> str:
-    rows = [[what, _spread(figure, 2)] for what, figure in result["seconds"].items()]
+    rows = [[what, _range_text(figure, 2)] for what, figure in result["seconds"].items()]
     text = "`python -m benchmarks.startup` (ResNet-20, batch 128):"
     return f"{text}\n\n{plain_table(['from the command to', 'seconds'], rows)}"
 
 
-def _spread(figure: dict[str, float], digits: int = 1) -> str:
+def _range_text(figure: dict[str, float], digits: int = 1) -> str:
     low, high = figure["min"], figure["max"]
     return f"{figure['median']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

@@ -17,7 +17,7 @@ class Config:
 
 
 def check(config: Config) -> None:
-    """Refuses options that cannot be met.
+    """Refuses invalid options.
 
     Raises:
       ValueError: a name without a run, or a root that holds no README.md.

@@ -10,7 +10,7 @@ BEGIN, END = "<!-- results: written by python -m experiments.results -->", "<!--
 
 
 def run(config: Config) -> list[pathlib.Path]:
-    """Keeps and writes as ``config`` says.
+    """Keeps the result of ``config.add``, if any, and writes all pages.
 
     Returns:
       The pages that were written.
@@ -23,8 +23,8 @@ def run(config: Config) -> list[pathlib.Path]:
     say, root = host().say, config.root
     folder = root / "results"
     readme = (root / "README.md").read_text()
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, remaining = readme.partition(BEGIN)
+    _, end, after = remaining.partition(END)
     if not begin or not end:
         raise ValueError(f"{root / 'README.md'} must hold the lines {BEGIN!r} and {END!r}.")
     if config.add is not None:

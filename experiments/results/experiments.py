@@ -36,7 +36,7 @@ def title(experiment: str) -> str:
 
 
 def claims_text(experiment: str) -> str:
-    """The docstring's claims and published figures, as Markdown: up to where it says "Measured"."""
+    """The docstring's claims and published figures, as Markdown: up to the line "Measured"."""
     text = _docstring(experiment).partition("\n\n")[2]
     for end in ("\nMeasured:", "\n    python -m "):
         text = text.partition(end)[0]

@@ -94,8 +94,8 @@ def keep(directory: pathlib.Path, folder: pathlib.Path, name: str | None) -> pat
     for figure in sorted((directory / "figures").glob("*.png")):
         if figure.stem.startswith(_OF_EVALUATE):
             continue
-        rest = "" if figure.stem in _MAIN_FIGURES else f"-{figure.stem}"
-        shutil.copy(figure, folder / f"{name}{rest}.png")
+        suffix = "" if figure.stem in _MAIN_FIGURES else f"-{figure.stem}"
+        shutil.copy(figure, folder / f"{name}{suffix}.png")
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     return path
@@ -110,7 +110,7 @@ def default_name(result: Mapping[str, Any]) -> str:
 
 
 def without_paths(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The result without what only its machine knows; of other absolute paths the last part."""
+    """The result without its machine's folders; other absolute paths are cut to their last part."""
     shown = {key: value for key, value in result.items() if key not in _OF_THE_MACHINE}
     config = {k: v for k, v in result["config"].items() if k not in _OF_THE_MACHINE}
     cleaned: dict[str, Any] = _without_folders({**shown, "config": config})

@@ -21,7 +21,7 @@ VERDICTS = (REPRODUCED, CONTRADICTED, UNDECIDED, NOT_COMPARABLE)
 NO_FIGURE = "no figure"
 
 _SAME_RESULT = ("quiet",)
-"""Options that change nothing of a result."""
+"""Options that do not change a result."""
 
 _READING = """\
 Written by `python -m experiments.results` from the files in `results/`; nothing is typed by hand.
@@ -114,15 +114,15 @@ def _counts(counts: Mapping[str, int]) -> Iterator[str]:
 
 
 def _provenance(kept: Kept, folder: str) -> Iterator[str]:
-    """How a result came about: a list, an item a line."""
+    """The provenance of a result: a list, an item a line."""
     result = kept.result
     config, here = result["config"], result["environment"]
-    yield f"* data: {escape(result['dataset'])}" + _after("; ", result.get("data"))
+    yield f"* data: {escape(result['dataset'])}" + _suffix("; ", result.get("data"))
     if result.get("model"):
         options = () if " " in result["model"] else config.get("model_options", ())
         yield f"* model: {escape(' '.join([result['model'], *options]))}"
     yield f"* seeds: {_seeds(result.get('seeds', ()))}"
-    yield f"* device: {escape(device(here))}" + _after(
+    yield f"* device: {escape(device(here))}" + _suffix(
         ", jax ", here.get("versions", {}).get("jax")
     )
     if result.get("seconds"):
@@ -135,7 +135,7 @@ def _provenance(kept: Kept, folder: str) -> Iterator[str]:
     yield f"* everything: {link(kept.path.name, f'{folder}/{kept.path.name}')}"
 
 
-def _after(separator: str, text: str | None) -> str:
+def _suffix(separator: str, text: str | None) -> str:
     return separator + escape(text) if text else ""
 
 
@@ -157,7 +157,7 @@ def duration(seconds: float) -> str:
 
 
 def command(experiment: str, config: Mapping[str, Any]) -> str:
-    """The command that does it again: every option that is not today's default.
+    """The command that repeats the run: every option that is not today's default.
 
     Folders of the machine are not kept: of data that are not embedded it is ``--data-dir DIR``.
     """
@@ -166,7 +166,7 @@ def command(experiment: str, config: Mapping[str, Any]) -> str:
     if kind is None:
         return " ".join(words)
     size = config.get("size")
-    default = kind.sized(size) if size in getattr(kind, "sizes", ()) else kind()
+    default = kind.for_size(size) if size in getattr(kind, "sizes", ()) else kind()
     for field in dataclasses.fields(kind):
         if field.name not in config or field.name in _SAME_RESULT:
             continue

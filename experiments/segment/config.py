@@ -23,7 +23,7 @@ class Config(SceneTraining):
     """Train U-Nets on composed scenes with several losses, and from several starts."""
 
     few: tuple[int, ...] = (20,)
-    """Numbers of scenes at which the starts are compared; none: the losses alone are."""
+    """Numbers of scenes at which the starts are compared; if none, only the losses are."""
     single_scenes: int = 240
     """Scenes of one digit, with a label and no mask, that the classifier learns from."""
 
@@ -47,7 +47,7 @@ class Config(SceneTraining):
     epochs: int = 10
     learning_rate: float = 1e-2
     classes: tuple[str, ...] | None = None
-    """Keep these classes only; of digits 0 to 3 by default, which a minute is enough for."""
+    """Keep these classes only; of digits 0 to 3 by default, which takes a minute."""
     model: tyro.conf.Suppress[str] = "unet"
 
     @property
@@ -64,7 +64,7 @@ def resolve_defaults(config: Config) -> Config:
 
 
 def check(config: Config) -> None:
-    """Refuses settings that no data could mend.
+    """Refuses settings that are invalid for any data.
 
     Raises:
       ValueError: for such a setting; the message lists the valid ones.

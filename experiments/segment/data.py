@@ -18,7 +18,7 @@ class MaskedScenes(NamedTuple):
 
     Attributes:
       data: the scenes; their annotations are the masks.
-      notes: how they came about.
+      notes: how they were composed.
       pixels: the part of the training scenes' pixels that each class has, [K].
     """
 

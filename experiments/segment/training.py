@@ -109,7 +109,7 @@ def train_unets(
     scenes: int,
     classifiers: Any,
 ) -> Trained:
-    """U-Nets trained with a loss, from a start, on so many scenes.
+    """Trains U-Nets with a loss, from a start, on ``scenes`` scenes with masks.
 
     It is one training, or two where the encoder is frozen first.
 

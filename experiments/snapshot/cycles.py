@@ -64,12 +64,14 @@ def _triangles(config: Config) -> tuple[int, int]:
 
     Down, then up and down for each further one: the last snapshot is at the end of the last epoch.
     """
-    halves = 2 * config.cycles - 1
-    half = round((1 - config.pretraining) * config.epochs) // halves if config.cycles > 0 else 0
+    half_cycles = 2 * config.cycles - 1
+    half = (
+        round((1 - config.pretraining) * config.epochs) // half_cycles if config.cycles > 0 else 0
+    )
     if half < 1:
         raise ValueError(
-            f"{config.cycles} triangular cycles need {halves} epochs or more after the "
+            f"{config.cycles} triangular cycles need {half_cycles} epochs or more after the "
             f"pretraining, got {config.epochs} epochs of which {config.pretraining:g} are "
             "pretraining: take more epochs, fewer cycles or less pretraining."
         )
-    return config.epochs - halves * half, half
+    return config.epochs - half_cycles * half, half

@@ -39,7 +39,7 @@ _PUBLISHED = {
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Trains as ``config`` says, and writes the run directory.
+    """Trains by cycles, combines the snapshots, and writes the run directory.
 
     Returns:
       The content of result.json: ``methods`` (of ``score_methods``), ``ends`` (the epochs after
@@ -102,11 +102,13 @@ def run(config: Config) -> dict[str, Any]:
         comparisons = []
         if config.single or config.kind == "none":
             claim = "the snapshots together beat the single network"
-            comparisons = [Comparison(claim, together.name, baseline, *published(config))]
+            comparisons = [
+                Comparison(claim, together.name, baseline, *published_difference(config))
+            ]
         return s.finish(about, compare_methods(scores, comparisons), summary_lines)
 
 
-def published(config: Config) -> tuple[float | None, str]:
+def published_difference(config: Config) -> tuple[float | None, str]:
     """The published difference that the claim's can be held against, if any, and its source."""
     difference, source = _PUBLISHED.get(config.kind, (None, "not compared"))
     if difference is None or config.schedule == "step":

@@ -17,7 +17,7 @@ from .summary import summary_lines
 
 
 def run(config: Config) -> dict[str, Any]:
-    """Trains as ``config`` says, and writes the run directory.
+    """Trains the networks of all seeds, and writes the run directory.
 
     Returns:
       The content of result.json: the scores on the test part (mean, standard error and every

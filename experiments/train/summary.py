@@ -1,4 +1,4 @@
-"""What a training came to, in words."""
+"""The scores of a training, as lines of text."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -24,9 +24,9 @@ class Config(Training):
     other_classes: tuple[str, ...] = ()
     """Its classes; by default the first ones, as many as the similar target has."""
     few: int = 4
-    """Little data: so many images a class."""
+    """Little data: this many images a class."""
     many: int | None = 80
-    """A lot of data: so many images a class, or None for all there are."""
+    """A lot of data: this many images a class, or None for all of them."""
     source_epochs: int = 8
     """Passes over the source's data."""
     recipes: tuple[str, ...] = ("linear", EARLY, "top", "all", "scratch")
@@ -58,7 +58,7 @@ class Config(Training):
 
 
 def check(config: Config) -> None:
-    """Refuses settings that no data could mend.
+    """Refuses settings that are invalid for any data.
 
     Raises:
       ValueError: for such a setting; the message lists the valid ones.

@@ -28,8 +28,8 @@ class Target(NamedTuple):
     draws: np.ndarray
 
     @property
-    def repeated(self) -> np.ndarray:
-        """``draws`` again and again, [M, N]: an epoch of little data has as many steps as a lot."""
+    def repeated_draws(self) -> np.ndarray:
+        """``draws`` repeated, [M, N], for as many steps an epoch as a lot of data."""
         length = len(self.splits.train)
         return np.tile(self.draws, -(-length // self.draws.shape[1]))[:, :length]
 
@@ -38,24 +38,24 @@ def load_targets(config: Config) -> tuple[Splits, dict[str, Target]]:
     """The source, and the similar and the different target.
 
     Raises:
-      ValueError: for classes or data sets that cannot be these.
+      ValueError: for invalid classes or data sets.
     """
     everything = load_data(config)
     count = everything.train.num_classes
     wanted: Sequence[str | int] = config.source or range(count // 2)
     chosen = [class_index(everything.train, each) for each in wanted]
-    rest = [label for label in range(count) if label not in chosen]
-    if len(chosen) < 2 or len(rest) < 2 or len(set(chosen)) < len(chosen):
+    remaining = [label for label in range(count) if label not in chosen]
+    if len(chosen) < 2 or len(remaining) < 2 or len(set(chosen)) < len(chosen):
         raise ValueError(
             f"the source must have at least 2 of the {count} classes of {config.dataset}, each "
             f"named once, and leave 2 to the similar target, got {', '.join(map(str, wanted))}."
         )
-    source, similar = keep_classes(everything, chosen), keep_classes(everything, rest)
+    source, similar = keep_classes(everything, chosen), keep_classes(everything, remaining)
     if config.other == SHUFFLED:
         different = shuffle_pixels(similar, config.split_seed)
     else:
         loaded = load_data(dataclasses.replace(config, dataset=config.other))
-        first = range(min(len(rest), loaded.train.num_classes))
+        first = range(min(len(remaining), loaded.train.num_classes))
         named: Sequence[str | int] = config.other_classes or first
         labels = [class_index(loaded.train, each) for each in named]
         different = keep_classes(loaded, labels)
@@ -126,7 +126,7 @@ def _target(config: Config, name: str, splits: Splits) -> Target:
 
 
 def draw_examples(dataset: Dataset, per_class: int, seeds: Sequence[int]) -> np.ndarray:
-    """For each seed so many images of each class: int32 ``[M, n]``, a smaller draw in a larger.
+    """For each seed ``per_class`` images of each class, int32 ``[M, n]``; smaller draws are nested.
 
     Raises:
       ValueError: if a class has fewer, or there are to be none.

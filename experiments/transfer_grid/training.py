@@ -1,4 +1,4 @@
-"""The source's training, and every recipe in every cell at its best rate."""
+"""The training of the source, and of every recipe in every cell at its best rate."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ class Candidate(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For file names."""
+        """The candidate as part of a file name."""
         return f"{self.rate:g}" if self.stage is None else f"{self.stage}-{self.rate:g}"
 
 
@@ -130,7 +130,7 @@ def trained_stages(recipe: Recipe, target: Target) -> list[str]:
 def check_trainings(
     config: Config, learning: Config, recipe: Recipe, splits: Splits, targets: Mapping[str, Target]
 ) -> None:
-    """Refuses what could not be trained, before anything is written.
+    """Refuses invalid trainings before anything is written.
 
     Args:
       config: of the experiment.
@@ -190,7 +190,7 @@ def _tune(
     blind = Splits(own.train, own.validation, own.validation, own.notes)
     options = build.fit_options(config)
     if amount == AMOUNTS[0]:
-        options = dataclasses.replace(options, subsets=target.repeated)
+        options = dataclasses.replace(options, subsets=target.repeated_draws)
     try:
         return tune(
             "linear" if name == EARLY else name,

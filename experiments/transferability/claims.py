@@ -33,7 +33,7 @@ def compare(
       all_stages: whether the largest keeps all stages but the head, as the published figures do.
     """
     claims = [
-        claim for cut, each in cuts.items() for claim in _of_cut(cut, each, depths, all_stages)
+        claim for cut, each in cuts.items() for claim in _compare_cut(cut, each, depths, all_stages)
     ]
     if len(cuts) > 1:
         alike, unlike = ([each["base"] - each["AnB"][-1] for each in cuts.values()])[:2]
@@ -54,7 +54,7 @@ def compare(
     return claims
 
 
-def _of_cut(
+def _compare_cut(
     cut: str, accuracies: Accuracies, depths: Sequence[int], all_stages: bool
 ) -> list[Claim]:
     base, bnb, bnb_plus, anb, anb_plus = (accuracies[name] for name in ("base", *TREATMENTS))

@@ -37,7 +37,7 @@ from .summary import summary_lines
 
 
 class Setup(NamedTuple):
-    """What all trainings of the study have in common.
+    """State shared by all trainings of the study.
 
     Attributes:
       train: the training part, with all classes.
@@ -136,12 +136,12 @@ def train_all(
     """
     base, accuracy = _train(s, setup, "base", setup.recipe)
     seconds = base.seconds
-    own = _evaluated(base.states)
+    own = _evaluated_variables(base.states)
     partners = [member.partner for member in setup.members]
     sources = {"BnB": own, "AnB": jax.tree.map(lambda leaf: leaf[partners], own)}
     first = 2 * (s.config.seed + s.config.seeds)  # seeds that no base network started with
     seeds = range(first, first + len(setup.members))
-    fresh = _evaluated(s.fresh_states(setup.recipe, setup.train, seeds))
+    fresh = _evaluated_variables(s.fresh_states(setup.recipe, setup.train, seeds))
     rows: dict[str, list[np.ndarray]] = {treatment: [] for treatment in TREATMENTS}
     for depth, stage in depths.items():
         rates = freeze(setup.recipe.network, up_to=stage)
@@ -173,7 +173,7 @@ def copy_stages(
     return restarted(recipe, variables.pop("params"), variables)
 
 
-def _evaluated(states: TrainState) -> dict[str, Any]:
+def _evaluated_variables(states: TrainState) -> dict[str, Any]:
     """The variables ``[M, ...]`` that are evaluated, on the host."""
     network = states.evaluated
     variables: dict[str, Any] = fetch({"params": network.params, **network.model_state})
@@ -211,9 +211,9 @@ def _summarize(
 ) -> dict[str, Any]:
     """A cut as it is in result.json."""
     names = setup.train.class_names
-    halves = [[names[i] for i in m.classes] for m in setup.members if m.cut == cut]
+    class_halves = [[names[i] for i in m.classes] for m in setup.members if m.cut == cut]
     return {
-        "halves": halves if cut == RANDOM else halves[:2],
+        "halves": class_halves if cut == RANDOM else class_halves[:2],
         "base": over_seeds(accuracies["base"]),
         "treatments": [
             {

@@ -131,17 +131,17 @@ def test_the_summary_works_on_kept_results(kept):
 
 
 def test_a_size_sets_the_defaults_and_what_is_asked_for_stays():
-    actual = ensemble_study.Config.sized("hour", epochs=12, seeds=3)
+    actual = ensemble_study.Config.for_size("hour", epochs=12, seeds=3)
     assert (actual.epochs, actual.seeds, actual.members, actual.crop) == (12, 3, 5, 2)
     with pytest.raises(ValueError, match="full"):
-        ensemble_study.Config.sized("ful")
+        ensemble_study.Config.for_size("ful")
 
 
 def test_the_size_on_the_command_line_sets_the_defaults():
     def parsed(*arguments):
         return cli.parse(ensemble_study.Config, arguments, "", "ensemble_study")
 
-    assert parsed("--size", "hour", "--epochs", "12") == ensemble_study.Config.sized(
+    assert parsed("--size", "hour", "--epochs", "12") == ensemble_study.Config.for_size(
         "hour", epochs=12
     )
     assert parsed() == ensemble_study.Config()

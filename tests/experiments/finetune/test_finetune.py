@@ -344,9 +344,9 @@ def test_the_recommendation_follows_the_table_and_says_why(images, actual, recip
 
 
 def test_errors_spared_are_those_of_a_fresh_network():
-    assert similarity(0.5, 0.9, 0.6).spared == pytest.approx(0.75)
-    assert similarity(0.5, 0.5, 0.6).spared == pytest.approx(-0.25)
-    assert similarity(0.5, 1.0, 1.0).spared == 1.0
+    assert similarity(0.5, 0.9, 0.6).avoided_errors == pytest.approx(0.75)
+    assert similarity(0.5, 0.5, 0.6).avoided_errors == pytest.approx(-0.25)
+    assert similarity(0.5, 1.0, 1.0).avoided_errors == 1.0
 
 
 def test_cross_validation_is_scikit_learns():
@@ -363,7 +363,7 @@ def test_cross_validation_is_scikit_learns():
         ).mean()
         for penalty in recommendation._PENALTIES
     ]
-    got = recommendation.cross_validated(features, labels, 3, 5, seed=1)
+    got = recommendation.cross_validation_accuracy(features, labels, 3, 5, seed=1)
     # There, deviations are those of each fold.
     assert got == pytest.approx(max(wanted), abs=0.034) and got > 0.5
 

@@ -19,7 +19,7 @@ from cnnlab.train import Recipe, states_of
 from cnnlab.transfer.surgery import SurgeryError
 from experiments import finetune
 from experiments.finetune import recommendation, source
-from experiments.finetune.source import in_options
+from experiments.finetune.source import name_options
 
 WIDTH = ("width=2", "norm=group")
 COLOUR = finetune.Config(
@@ -111,8 +111,10 @@ def test_how_alike_grey_images_are_is_measured_with_summed_channels(monkeypatch)
 
 def test_arguments_of_python_are_said_as_options():
     text = 'afresh: reinitialise=("head", "(stage1|stage2)/.*"). Or channels="sum".'
-    assert in_options(text) == "afresh: --reinitialise head (stage1|stage2)/.*. Or --channels sum."
-    assert in_options('reinitialise=("head",).') == "--reinitialise head."
+    assert (
+        name_options(text) == "afresh: --reinitialise head (stage1|stage2)/.*. Or --channels sum."
+    )
+    assert name_options('reinitialise=("head",).') == "--reinitialise head."
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from cnnlab.train import evaluate
 from cnnlab.train.state import state_shapes
 from experiments import cli, redundancy
 from experiments.redundancy import training
-from experiments.redundancy.claims import against_dense, compare, smallest_kept
+from experiments.redundancy.claims import compare, compare_with_dense, smallest_kept
 from experiments.redundancy.summary import METHODS, point_line, summary_lines
 
 TINY = redundancy.Config(
@@ -245,7 +245,7 @@ def point(method, name, parameters, values, sparsity=0.0):
 
 DENSE = np.array([0.970, 0.972, 0.968, 0.971])
 NOISE = np.array([0.001, -0.001, 0.0005, 0.0])
-POINTS = against_dense(
+POINTS = compare_with_dense(
     [
         point("dense", "", 1000, DENSE),
         point("rewound", "round1", 500, DENSE + NOISE, 0.5),

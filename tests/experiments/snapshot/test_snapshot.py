@@ -20,7 +20,7 @@ from cnnlab.train.run import Run
 from cnnlab.train.signals import StopSignals
 from experiments import cli, snapshot
 from experiments.snapshot.cycles import cycle_schedule, snapshot_ends
-from experiments.snapshot.experiment import published, train_fresh_starts
+from experiments.snapshot.experiment import published_difference, train_fresh_starts
 from experiments.snapshot.summary import summary_lines
 
 TINY = snapshot.Config(
@@ -88,7 +88,7 @@ def test_the_claim_is_the_difference_that_was_measured_beside_the_published_one(
     ("kind", "error"), [("cosine", 0.2419), ("none", 0.2697), ("reinitialised", 0.2630)]
 )
 def test_a_network_trained_by_steps_is_held_against_the_published_difference(kind, error):
-    difference, source = published(dataclasses.replace(TINY, kind=kind, schedule="step"))
+    difference, source = published_difference(dataclasses.replace(TINY, kind=kind, schedule="step"))
     assert difference == pytest.approx(0.2802 - error) and f"{100 * error:.2f}" in source
 
 

@@ -67,12 +67,12 @@ def test_draws_are_as_many_of_each_class_other_ones_for_each_seed_and_grow():
 def test_little_data_are_shown_as_often_as_a_lot_and_equally_often():
     _, targets = load_targets(TINY)
     target = targets["similar"]
-    rows = target.repeated
+    rows = target.repeated_draws
     assert rows.shape == (2, len(target.splits.train))
     for row, drawn in zip(rows, target.draws, strict=True):
         images, counts = np.unique(row, return_counts=True)
         assert set(images) == set(drawn) and set(counts) == {5}
-    uneven = Target("", target.splits, target.draws[:, :4]).repeated
+    uneven = Target("", target.splits, target.draws[:, :4]).repeated_draws
     for row, drawn in zip(uneven, target.draws[:, :4], strict=True):
         images, counts = np.unique(row, return_counts=True)
         assert set(images) == set(drawn) and sorted(counts) == [7, 7, 8, 8]
