@@ -83,7 +83,7 @@ class Rates:
 
     def merged(self, params: Any, trainable: Any) -> Any:
         """``params`` with the trainable part replaced by ``trainable``."""
-        return _merged(params, trainable)
+        return _merge(params, trainable)
 
     def scaled(self, updates: Any, params: Any) -> Any:
         """Updates of the trainable part, each times its factor."""
@@ -145,12 +145,12 @@ class Rates:
         if missed:
             raise ValueError(
                 f"every parameter must be matched by exactly one rule, but none matches "
-                f"{_quoted(missed)}. Add a rule for them; the rules are {_quoted(self._patterns)}."
+                f"{_quote(missed)}. Add a rule for them; the rules are {_quote(self._patterns)}."
             )
         if twice:
             raise ValueError(
                 f"every parameter must be matched by exactly one rule, but several match "
-                f"{_quoted(twice)}. Narrow one of {_quoted(self._patterns)}."
+                f"{_quote(twice)}. Narrow one of {_quote(self._patterns)}."
             )
         factors = {
             path: factor
@@ -159,13 +159,13 @@ class Rates:
         }
         if not any(factors.values()):
             raise ValueError(
-                f"something must learn, but {_quoted(p for p, factor in self.rules if not factor)} "
+                f"something must learn, but {_quote(p for p, factor in self.rules if not factor)} "
                 "freeze every parameter. Leave at least the head free."
             )
         if empty:
             raise ValueError(
-                f"every rule must match a parameter, but {_quoted(empty)} matches none. The "
-                f"parameters are {_quoted(paths)}."
+                f"every rule must match a parameter, but {_quote(empty)} matches none. The "
+                f"parameters are {_quote(paths)}."
             )
         return factors
 
@@ -178,14 +178,13 @@ def _matches(pattern: str, path: str) -> bool:
     return re.fullmatch(pattern, path) is not None
 
 
-def _merged(params: Any, part: Any) -> Any:
+def _merge(params: Any, part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     return {
-        name: _merged(value, part[name]) if name in part else value
-        for name, value in params.items()
+        name: _merge(value, part[name]) if name in part else value for name, value in params.items()
     }
 
 
-def _quoted(names: Iterable[str]) -> str:
+def _quote(names: Iterable[str]) -> str:
     return some(map(repr, names))

@@ -148,7 +148,7 @@ def scales(sizes: Sequence[int], crop: int) -> Views:
     names = tuple(f"{size} pixels, {name}" for size in sizes for name in crops.names)
 
     def make(images: jax.Array) -> jax.Array:
-        return jnp.concatenate([crops(_resized(images, size)) for size in sizes])
+        return jnp.concatenate([crops(_resize_shorter_side(images, size)) for size in sizes])
 
     return Views(names, make)
 
@@ -171,7 +171,7 @@ def _window(images: jax.Array, top: int, left: int, height: int, width: int) -> 
     return images[:, top : top + height, left : left + width]
 
 
-def _resized(images: jax.Array, size: int) -> jax.Array:
+def _resize_shorter_side(images: jax.Array, size: int) -> jax.Array:
     """``images`` with a shorter side of ``size`` pixels."""
     count, height, width, channels = images.shape
     shorter = min(height, width)

@@ -84,7 +84,7 @@ def read(name: str, data_dir: Path) -> Parts:
         if file == layout.names:
             class_names = _class_names(layout, data, shown)
         else:
-            batches[file] = (_binary if layout.binary else _pickled)(layout, data, shown)
+            batches[file] = (_read_binary if layout.binary else _read_pickle)(layout, data, shown)
     missing = [f for f in layout.files if f not in batches and f != layout.names]
     missing += [layout.names] if not class_names else []
     if missing:
@@ -93,7 +93,7 @@ def read(name: str, data_dir: Path) -> Parts:
             f"Fetch {layout.archive} again from its publisher."
         )
     _check_lengths(layout, place, batches)
-    train = _joined([batches[file] for file in layout.train])
+    train = _concatenate([batches[file] for file in layout.train])
     version = "binary" if layout.binary else "Python"
     return Parts(
         Dataset(*train, class_names, name),
@@ -149,7 +149,7 @@ def _members(
     # One pass over the stream; nothing is written to disk. It is read to its end, where gzip has
     # its checksum, and through gzip, because tarfile does not verify the checksum.
     try:
-        with _uncompressed(path) as stream:
+        with _open_decompressed(path) as stream:
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
                     file = PurePosixPath(member.name).name
@@ -167,7 +167,7 @@ def _members(
         ) from error
 
 
-def _uncompressed(path: Path) -> gzip.GzipFile | BinaryIO:
+def _open_decompressed(path: Path) -> gzip.GzipFile | BinaryIO:
     with path.open("rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
     return gzip.open(path) if compressed else path.open("rb")
@@ -190,7 +190,7 @@ def _class_names(layout: _Layout, data: bytes, shown: str) -> tuple[str, ...]:
     return names
 
 
-def _binary(layout: _Layout, data: bytes, shown: str) -> Batch:
+def _read_binary(layout: _Layout, data: bytes, shown: str) -> Batch:
     record = layout.label_bytes + _PIXELS
     if not data or len(data) % record:
         raise ValueError(
@@ -203,7 +203,7 @@ def _binary(layout: _Layout, data: bytes, shown: str) -> Batch:
     return _batch(layout, rows[:, layout.label_bytes :], labels, shown)
 
 
-def _pickled(layout: _Layout, data: bytes, shown: str) -> Batch:
+def _read_pickle(layout: _Layout, data: bytes, shown: str) -> Batch:
     batch = pickles.load(data, shown)
     rows, labels = _get(batch, "data"), _get(batch, layout.label_key)
     if rows is None or labels is None:
@@ -257,7 +257,7 @@ def _check_lengths(layout: _Layout, place: Path, batches: dict[str, Batch]) -> N
             )
 
 
-def _joined(batches: list[Batch]) -> Batch:
+def _concatenate(batches: list[Batch]) -> Batch:
     if len(batches) == 1:
         return batches[0]
     return np.concatenate([b[0] for b in batches]), np.concatenate([b[1] for b in batches])

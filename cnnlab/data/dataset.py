@@ -70,9 +70,9 @@ class LazyImages(abc.ABC):
         if isinstance(index, slice):
             indices = np.arange(*index.indices(len(self)))
         elif np.ndim(index) == 0:
-            return self.read(int(_checked_indices([operator.index(index)], len(self))[0]))
+            return self.read(int(_check_indices([operator.index(index)], len(self))[0]))
         else:
-            indices = _checked_indices(index, len(self))
+            indices = _check_indices(index, len(self))
         images = np.empty((len(indices), *self.shape[1:]), self.dtype)
         for row, i in enumerate(indices):
             images[row] = self.read(int(i))
@@ -207,7 +207,7 @@ class Dataset:
           TypeError: if the indices are not integers.
           IndexError: if one lies outside.
         """
-        indices = _checked_indices(indices, len(self))
+        indices = _check_indices(indices, len(self))
         if isinstance(self.images, LazyImages | np.memmap):
             images: Images = Selection(self.images, indices)
         else:
@@ -308,7 +308,7 @@ def _chunks(images: Images) -> Iterator[np.ndarray]:
         yield images[start : start + step]
 
 
-def _checked_indices(indices: Any, length: int) -> np.ndarray:
+def _check_indices(indices: Any, length: int) -> np.ndarray:
     array = np.asarray(indices)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise TypeError(

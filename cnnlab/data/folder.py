@@ -91,7 +91,7 @@ def read(
       ValueError: if a class folder is empty, a file cannot be read, sizes differ without an
         ``image_size``, or the parts have other classes than training.
     """
-    size = _checked_size(image_size)
+    size = _check_size(image_size)
     if on_unreadable not in ("error", "skip"):
         raise ValueError(f"on_unreadable must be 'error' or 'skip', got {on_unreadable!r}.")
     if not root.is_dir():
@@ -111,7 +111,7 @@ def read(
     return Parts(datasets["train"], datasets.get("test"), datasets.get("validation"), notes)
 
 
-def _checked_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
+def _check_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if image_size is None:
         return None
     pair = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
@@ -266,7 +266,7 @@ def _dataset(
 
 
 def _header_size(path: Path) -> tuple[int, int]:
-    with _opened(path) as image:
+    with _open_image(path) as image:
         return image.height, image.width
 
 
@@ -282,11 +282,11 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     """
     import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
-    with _opened(path) as image:
+    with _open_image(path) as image:
         try:
             image.load()
         except Exception as error:  # a decoder can raise anything on a damaged file
-            raise _unreadable(path, error) from error
+            raise _unreadable_error(path, error) from error
         if image.mode in _DEEP_MODES:
             raise ValueError(
                 f"{path}: images must have 8 bits a channel, got mode {image.mode!r}. "
@@ -303,16 +303,16 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(rgb.crop((left, top, left + width, top + height)))
 
 
-def _opened(path: Path) -> PIL.Image.Image:
+def _open_image(path: Path) -> PIL.Image.Image:
     import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
     try:
         return PIL.Image.open(path)
     except Exception as error:  # as above: a damaged header can raise anything
-        raise _unreadable(path, error) from error
+        raise _unreadable_error(path, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
+def _unreadable_error(path: Path, error: Exception) -> ValueError:
     reason = "no image that Pillow knows" if "identify" in str(error) else str(error)
     return ValueError(
         f"{path} cannot be read as an image: {reason}. Repair or remove the file; in an "

@@ -58,7 +58,7 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     Raises:
       ValueError: for any other file, which is named with what was expected.
     """
-    data = _uncompressed(path)
+    data = _read_decompressed(path)
     if len(data) < 4 or data[:2] != b"\0\0":
         raise ValueError(
             f"{path} is no IDX file: it must begin with the bytes 00 00 08 {ndim:02x} (or be "
@@ -109,8 +109,8 @@ def _part(name: str, data_dir: Path, prefix: str) -> Dataset:
     return Dataset(images[..., None], labels.astype(np.int32), CLASS_NAMES[name], name)
 
 
-def _find(name: str, data_dir: Path, prefix: str, rest: str) -> Path:
-    wanted = _file_names(prefix, rest)
+def _find(name: str, data_dir: Path, prefix: str, name_end: str) -> Path:
+    wanted = _file_names(prefix, name_end)
     folder = _folder(name, data_dir)
     for file in wanted:
         if (folder / file).is_file():
@@ -125,19 +125,22 @@ def _find(name: str, data_dir: Path, prefix: str, rest: str) -> Path:
 def _folder(name: str, data_dir: Path) -> Path:
     # The first folder that has any of the four files, so that two copies are never mixed.
     parts = [(p, r) for p in ("train", "t10k") for r in ("images-idx3", "labels-idx1")]
-    files = [file for prefix, rest in parts for file in _file_names(prefix, rest)]
+    files = [file for prefix, name_end in parts for file in _file_names(prefix, name_end)]
     for folder in _FOLDERS[name]:
         if any((data_dir / folder / file).is_file() for file in files):
             return data_dir / folder
     return data_dir
 
 
-def _file_names(prefix: str, rest: str) -> list[str]:
-    dashes, dots = f"{prefix}-{rest}-ubyte", f"{prefix}-{rest.replace('-idx', '.idx')}-ubyte"
+def _file_names(prefix: str, name_end: str) -> list[str]:
+    dashes, dots = (
+        f"{prefix}-{name_end}-ubyte",
+        f"{prefix}-{name_end.replace('-idx', '.idx')}-ubyte",
+    )
     return [dashes, f"{dashes}.gz", dots, f"{dots}.gz"]
 
 
-def _uncompressed(path: Path) -> bytes:
+def _read_decompressed(path: Path) -> bytes:
     data = path.read_bytes()
     if data[:2] != b"\x1f\x8b":
         return data

@@ -213,7 +213,7 @@ def _digits(
     while without_ink < 100:
         index = int(generator.integers(len(dataset)))
         longest = round(float(generator.uniform(*scale)) * size)
-        digit = _resized(np.asarray(dataset.images[index])[..., 0], longest, threshold, resize)
+        digit = _resize_ink(np.asarray(dataset.images[index])[..., 0], longest, threshold, resize)
         if digit is None:
             without_ink += 1
             continue
@@ -225,7 +225,7 @@ def _digits(
     )
 
 
-def _resized(
+def _resize_ink(
     image: np.ndarray, longest: int, threshold: int, resize: str
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Ink [h, w] in [0, 1] and mask of an image, cropped to its mask; None if there is no ink."""

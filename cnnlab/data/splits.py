@@ -225,16 +225,16 @@ def class_index(dataset: Dataset, name: str | int) -> int:
             return int(name)
         raise ValueError(
             f"{dataset.name} has classes 0 to {dataset.num_classes - 1}, got {name}. "
-            f"Their names are: {_some(dataset.class_names)}."
+            f"Their names are: {_name_list(dataset.class_names)}."
         )
     hint = nearest(name, dataset.class_names)
     raise ValueError(
         f"{dataset.name} has no class {name!r}.{hint} "
-        f"Its {dataset.num_classes} classes are: {_some(dataset.class_names)}."
+        f"Its {dataset.num_classes} classes are: {_name_list(dataset.class_names)}."
     )
 
 
-def _some(names: Sequence[str]) -> str:
+def _name_list(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) <= 20 else ", ".join([*names[:19], "..."])
 
 

@@ -44,7 +44,7 @@ class TfdsImages(LazyImages):
 
     def read(self, index: int) -> np.ndarray:
         """Image number ``index``: uint8 [H, W, C]."""
-        return _checked_image(self._source[index][self._key], self.shape[1:], self._name, index)
+        return _check_image(self._source[index][self._key], self.shape[1:], self._name, index)
 
     def identity(self, indices: np.ndarray) -> Iterable[str]:
         """The name and version of the data set, its split and the positions in it."""
@@ -68,7 +68,7 @@ def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
       ValueError: if it is not of labelled images of one size, or not in ArrayRecord files.
     """
     name, _, config = name.replace("/", ":", 1).partition(":")
-    folder = _prepared(name, config, data_dir)
+    folder = _find_prepared(name, config, data_dir)
     import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
     builder = tensorflow_datasets.builder_from_directory(str(folder))
@@ -77,7 +77,7 @@ def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
         full = folder.parent.relative_to(data_dir).as_posix()
         raise ValueError(
             f"{folder} must hold ArrayRecord files, which can be read without TensorFlow, got "
-            f"{file_format.value if file_format else 'none'}. {_how_to_prepare(full, data_dir)}"
+            f"{file_format.value if file_format else 'none'}. {_preparation_advice(full, data_dir)}"
         )
     splits = builder.info.splits
     if _TRAIN not in splits:
@@ -101,7 +101,7 @@ def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
     )
 
 
-def _prepared(name: str, config: str, data_dir: Path) -> Path:
+def _find_prepared(name: str, config: str, data_dir: Path) -> Path:
     root = data_dir / name
     folder = root / config if config else root
     versions = _versions(folder)
@@ -116,7 +116,7 @@ def _prepared(name: str, config: str, data_dir: Path) -> Path:
                 f"Name one: tfds:{name}:{configs[0]}."
             )
     if not versions:
-        raise FileNotFoundError(_not_prepared(name, config, data_dir))
+        raise FileNotFoundError(_not_prepared_message(name, config, data_dir))
     return max(versions, key=lambda p: tuple(int(n) for n in p.name.split(".")))
 
 
@@ -132,7 +132,7 @@ def _folders(folder: Path) -> list[Path]:
     return [p for p in folder.iterdir() if p.is_dir()] if folder.is_dir() else []
 
 
-def _not_prepared(name: str, config: str, data_dir: Path) -> str:
+def _not_prepared_message(name: str, config: str, data_dir: Path) -> str:
     import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
     here = [p.name for p in _folders(data_dir) if not p.name.startswith(".")]
@@ -142,10 +142,10 @@ def _not_prepared(name: str, config: str, data_dir: Path) -> str:
     if name not in known:
         hint = nearest(name, [*here, *known])
         return f"{text} tensorflow-datasets has no data set of this name.{hint}"
-    return f"{text} {_how_to_prepare(f'{name}/{config}' if config else name, data_dir)}"
+    return f"{text} {_preparation_advice(f'{name}/{config}' if config else name, data_dir)}"
 
 
-def _how_to_prepare(full: str, data_dir: Path) -> str:
+def _preparation_advice(full: str, data_dir: Path) -> str:
     return (
         "Nothing is downloaded automatically. To prepare it, run once:\n"
         f'  python -c "import tensorflow_datasets as tfds; tfds.builder({full!r}, '
@@ -207,7 +207,7 @@ def _without_decoding(builder: Any, split: str) -> Any:
     return builder.as_data_source(split=split, decoders=dict.fromkeys(images, skip) or None)
 
 
-def _checked_image(image: Any, shape: tuple[int, ...], name: str, index: int) -> np.ndarray:
+def _check_image(image: Any, shape: tuple[int, ...], name: str, index: int) -> np.ndarray:
     image = np.asarray(image)
     if image.shape != shape or image.dtype != np.uint8:
         raise ValueError(

@@ -46,7 +46,7 @@ def average(states: Sequence[TrainState], weights: ArrayLike | None = None) -> T
             "its members: average_members(states)."
         )
     states = list(states)
-    shares = _shares(len(states), weights)
+    shares = _normalized_weights(len(states), weights)
     _check_alike(states)
     last = states[-1]._replace(average=None)
 
@@ -74,7 +74,7 @@ def average_members(states: TrainState, weights: ArrayLike | None = None) -> Tra
 
     Source: Wortsman et al., Model soups, ICML 2022, section 2.
     """
-    return average(_alone([states]), weights)
+    return average(_single_networks([states]), weights)
 
 
 class RunningAverage(NamedTuple):
@@ -169,8 +169,8 @@ def greedy_soup(
 
     Source: Wortsman et al., Model soups, ICML 2022, recipe 1.
     """
-    rows = _alone([candidates] if isinstance(candidates, TrainState) else candidates)
-    _shares(len(rows), None)
+    rows = _single_networks([candidates] if isinstance(candidates, TrainState) else candidates)
+    _normalized_weights(len(rows), None)
     _check_alike(rows)
 
     def accuracy(states: TrainState) -> float:
@@ -194,7 +194,7 @@ def greedy_soup(
     return Soup(soup, tuple(chosen), tuple(history))
 
 
-def _shares(count: int, weights: ArrayLike | None) -> np.ndarray:
+def _normalized_weights(count: int, weights: ArrayLike | None) -> np.ndarray:
     """The weights [count], which add up to one."""
     if not count:
         raise ValueError("there must be at least one network to average, got none.")
@@ -211,7 +211,7 @@ def _shares(count: int, weights: ArrayLike | None) -> np.ndarray:
     return array / array.sum()
 
 
-def _alone(states: Sequence[TrainState]) -> list[TrainState]:
+def _single_networks(states: Sequence[TrainState]) -> list[TrainState]:
     """Every network of some states as states [1, ...], without moving averages."""
     alone = []
     for each in states:

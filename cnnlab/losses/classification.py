@@ -86,7 +86,7 @@ def distillation(
         terms = jnp.where(jnp.isneginf(teacher), 0, jnp.exp(teacher) * (teacher - student))
         return temperature**2 * jnp.sum(terms, axis=-1)
 
-    return _mixed(soft, weight, label_smoothing)
+    return _mix_with_labels(soft, weight, label_smoothing)
 
 
 def logits_matching(
@@ -126,10 +126,10 @@ def logits_matching(
             errors -= jnp.mean(errors, axis=-1, keepdims=True)
         return jnp.mean(jnp.square(errors / jnp.asarray(scale, errors.dtype)), axis=-1) / 2
 
-    return _mixed(squared, weight, label_smoothing)
+    return _mix_with_labels(squared, weight, label_smoothing)
 
 
-def _mixed(
+def _mix_with_labels(
     soft: Callable[[jax.Array, jax.Array], jax.Array], weight: float, label_smoothing: float
 ) -> TargetLoss:
     """``weight`` times ``soft(logits, targets)`` plus ``1 - weight`` times the cross-entropy."""

@@ -56,7 +56,7 @@ def segmentation(
         )
     if not 0 <= smooth < float("inf"):
         raise ValueError(f"smooth must be finite pixels >= 0, got {smooth}.")
-    weights = _checked_weights(class_weights)
+    weights = _check_weights(class_weights)
 
     def loss(logits: jax.Array, labels: jax.Array, masks: jax.Array) -> jax.Array:
         masks = centred(masks, logits)
@@ -228,7 +228,7 @@ def _check_shapes(logits: jax.Array, masks: jax.Array) -> None:
         raise ValueError(f"masks must be integers, got {masks.dtype}.")
 
 
-def _checked_weights(class_weights: Sequence[float] | None) -> tuple[float, ...] | None:
+def _check_weights(class_weights: Sequence[float] | None) -> tuple[float, ...] | None:
     if class_weights is None:
         return None
     weights = tuple(float(weight) for weight in class_weights)

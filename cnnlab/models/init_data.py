@@ -102,7 +102,7 @@ def data(examples: int = 128, balance: int = 5, bias: float = 0.0) -> Draw:
         variables = adjust(network, start(network, key, images), images, key, unit)
 
         def one(_: Any, variables: Variables) -> Variables:
-            variables = _balanced(network, variables, images, key)
+            variables = _balance_layers(network, variables, images, key)
             return adjust(network, variables, images, key, centre)
 
         return jax.lax.fori_loop(0, balance, one, variables) if balance else variables
@@ -170,7 +170,7 @@ def adjust(
     return {**variables, "params": unflatten_dict(params)}
 
 
-def _balanced(
+def _balance_layers(
     network: Network, variables: Variables, images: jax.Array, key: jax.Array
 ) -> Variables:
     """One round: whole layers scaled towards equal ratios of gradient to weight."""

@@ -46,12 +46,12 @@ def constant(value: float = 0.01) -> Draw:
     Args:
       value: of every weight; with 0 nothing but the last bias learns.
     """
-    return _each(initializers.constant(finite("value", value)))
+    return _draw_each(initializers.constant(finite("value", value)))
 
 
 def gaussian(std: float = 0.01) -> Draw:
     """Normal with mean 0 and the same standard deviation ``std`` > 0 in every layer."""
-    return _each(initializers.normal(positive("std", std)))
+    return _draw_each(initializers.normal(positive("std", std)))
 
 
 def lecun(distribution: Distribution = "normal") -> Draw:
@@ -92,7 +92,7 @@ def orthogonal(gain: float = 1.0) -> Draw:
 
     Source: Saxe et al., ICLR 2014.
     """
-    return _each(initializers.orthogonal(positive("gain", gain)))
+    return _draw_each(initializers.orthogonal(positive("gain", gain)))
 
 
 def random_walk(
@@ -207,7 +207,7 @@ def redraw(network: Network, key: jax.Array, images: jax.Array, draw: Kernel) ->
     return {**variables, "params": unflatten_dict(params)}
 
 
-def _each(initializer: Callable[..., jax.Array]) -> Draw:
+def _draw_each(initializer: Callable[..., jax.Array]) -> Draw:
     """The same initialiser of jax for every kernel."""
 
     def draw(path: Path, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
@@ -218,7 +218,7 @@ def _each(initializer: Callable[..., jax.Array]) -> Draw:
 
 def _scaling(scale: float, fan: str, distribution: str) -> Draw:
     _choice("distribution", distribution, ("uniform", "normal"))
-    return _each(initializers.variance_scaling(scale, fan, distribution))  # type: ignore[arg-type]
+    return _draw_each(initializers.variance_scaling(scale, fan, distribution))  # type: ignore[arg-type]
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> str:

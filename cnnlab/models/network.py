@@ -130,7 +130,7 @@ class Network(nn.Module):
             return stage.copy(name=name, frozen=frozen)
         for path in frozen:
             params, statistics = (
-                _at(self.variables.get(kind, {}), f"{name}/{path}")
+                _subtree(self.variables.get(kind, {}), f"{name}/{path}")
                 for kind in ("params", "batch_stats")
             )
             is_layer = params and not any(isinstance(value, Mapping) for value in params.values())
@@ -149,7 +149,7 @@ class Network(nn.Module):
         return self.names.index(name)
 
 
-def _at(tree: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+def _subtree(tree: Mapping[str, Any], path: str) -> Mapping[str, Any]:
     """The part of a tree of variables at "stage1/block0"; empty where there is none."""
     for key in path.split("/"):
         tree = tree.get(key, {})

@@ -44,7 +44,7 @@ def max_pool(
     if any(max(pads[i]) >= window[i] for i in range(2)):  # a window of padding alone has no largest
         raise ValueError(f"the padding must be less than the window {window}, got {padding!r}.")
     if _tiles(window, strides, pads):
-        return _largest_of_tiles(_tiled(x, window))
+        return _largest_of_tiles(_cut_into_windows(x, window))
     return nn.max_pool(x, window, strides, pads)
 
 
@@ -60,7 +60,7 @@ def average_pool(
     """
     window, strides, pads = _pooling(x, window, strides, padding)
     if _tiles(window, strides, pads):
-        return _tiled(x, window).mean((2, 4))
+        return _cut_into_windows(x, window).mean((2, 4))
     return nn.avg_pool(x, window, strides, pads)
 
 
@@ -82,12 +82,12 @@ def _pooling(
     steps = size if strides is None else pair(strides, "strides")
     pads = explicit_padding(padding, x.shape[1:3], size, steps)
     if ceil:
-        pads = _rounded_up(x.shape[1:3], size, steps, pads)
+        pads = _ceil_padding(x.shape[1:3], size, steps, pads)
     check_room(x.shape[1:3], size, pads)
     return size, steps, pads
 
 
-def _rounded_up(
+def _ceil_padding(
     size: Sequence[int], window: Sequence[int], strides: Sequence[int], pads: Pads
 ) -> Pads:
     """Padding with what the last window needs after the edge, if it begins before it."""
@@ -104,7 +104,7 @@ def _tiles(window: tuple[int, int], strides: tuple[int, int], pads: Pads) -> boo
     return window == strides and pads == ((0, 0), (0, 0))
 
 
-def _tiled(x: jax.Array, window: tuple[int, int]) -> jax.Array:
+def _cut_into_windows(x: jax.Array, window: tuple[int, int]) -> jax.Array:
     """Images cut into windows: [N, H', window, W', window, C]; what is left over is dropped."""
     n, height, width, channels = x.shape
     rows, columns = height // window[0], width // window[1]

@@ -266,8 +266,8 @@ def _pool_windows(
 
     def bins(low: np.ndarray, high: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
         if pooling == "max":
-            return _distinct(_bins(low, high, size, scale, length, np))
-        return _distinct(_interpolation(low, high, length, size, scale, 2, True, np))
+            return _unique_bins(_bins(low, high, size, scale, length, np))
+        return _unique_bins(_interpolation(low, high, length, size, scale, 2, True, np))
 
     rows, row_of = bins(boxes[:, 0], boxes[:, 2], x.shape[1])
     columns, column_of = bins(boxes[:, 1], boxes[:, 3], x.shape[2])
@@ -282,7 +282,7 @@ def _pool_windows(
     return features.reshape(x.shape[0], *cells.shape, x.shape[3])
 
 
-def _distinct(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _unique_bins(bins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Different bins ``[U, B]`` of ``[R, size, B]``, and which one each is: ``[R, size]``."""
     distinct, which = np.unique(bins.reshape(-1, bins.shape[2]), axis=0, return_inverse=True)
     return distinct, which.reshape(bins.shape[:2])

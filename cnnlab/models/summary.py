@@ -92,7 +92,7 @@ def summary(network: Network, image_shape: tuple[int, int, int]) -> Summary:
     labels: list[Any] = [[each] for each in receptive_field.pixel_labels(image_shape)]
     stages = []
     for name in network.names:
-        jaxpr, x = _traced(network, name, variables, x)
+        jaxpr, x = _trace_stage(network, name, variables, x)
         labels = [_follow_stage(jaxpr, each) for each in labels]
         field = receptive_field.middle_field([each[0] for each in labels])
         parameters = sum(
@@ -113,13 +113,15 @@ def multiply_adds(function: Any, *args: Any) -> int:
     return multiply_adds_of(jax.make_jaxpr(function)(*args).jaxpr)
 
 
-def _traced(network: Network, name: str, variables: Any, x: Any) -> tuple[core.ClosedJaxpr, Any]:
+def _trace_stage(
+    network: Network, name: str, variables: Any, x: Any
+) -> tuple[core.ClosedJaxpr, Any]:
     """The computation of one stage, and the shapes of its output."""
 
     def stage(variables: Any, x: Any) -> Any:
         return network.apply(variables, x, start=name, stop=name)
 
-    return jax.make_jaxpr(stage, return_shape=True)(_of_stage(variables, name), x)
+    return jax.make_jaxpr(stage, return_shape=True)(_stage_variables(variables, name), x)
 
 
 def _follow_stage(
@@ -130,7 +132,7 @@ def _follow_stage(
     return receptive_field.follow(jaxpr.jaxpr, [*variables, *inputs])
 
 
-def _of_stage(variables: Any, name: str) -> Any:
+def _stage_variables(variables: Any, name: str) -> Any:
     return {kind: {name: tree[name]} for kind, tree in variables.items() if name in tree}
 
 
@@ -140,7 +142,7 @@ def multiply_adds_of(jaxpr: core.Jaxpr) -> int:
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name == "conv_general_dilated":
-            total += _of_convolution(eqn)
+            total += _convolution_cost(eqn)
         elif name == "dot_general":
             (contracted, _), _ = eqn.params["dimension_numbers"]
             left = _shape(eqn.invars[0])
@@ -156,7 +158,7 @@ def multiply_adds_of(jaxpr: core.Jaxpr) -> int:
     return total
 
 
-def _of_convolution(eqn: core.JaxprEqn) -> int:
+def _convolution_cost(eqn: core.JaxprEqn) -> int:
     """Every output meets the kernel of its map; of a spread input, every input every map's."""
     image, kernel = _shape(eqn.invars[0]), _shape(eqn.invars[1])
     if max(eqn.params["lhs_dilation"]) > 1:  # zeros between the inputs are no work

@@ -123,9 +123,9 @@ class Up(TwoConvs):
             x = x.repeat(2, axis=1).repeat(2, axis=2)
             x = Conv(self.features, 2, padding="SAME", dtype=self.dtype, name="up")(x)
         if self.border == "pad":
-            x = _padded(x, skip)
+            x = _pad(x, skip)
         else:
-            skip = _cropped(skip, x)
+            skip = _crop(skip, x)
         return self.two_convs(jnp.concatenate([skip, x], axis=-1), train), tuple(skips)
 
 
@@ -208,13 +208,13 @@ def unet(
     return Network((*stages, ("head", PixelClassifier(num_classes, dtype))))
 
 
-def _padded(x: jax.Array, like: jax.Array) -> jax.Array:
+def _pad(x: jax.Array, like: jax.Array) -> jax.Array:
     """``x`` with zeros around it, of the height and width of ``like``."""
     more = [like.shape[axis] - x.shape[axis] for axis in (1, 2)]
     return jnp.pad(x, ((0, 0), *((m // 2, m - m // 2) for m in more), (0, 0)))
 
 
-def _cropped(x: jax.Array, like: jax.Array) -> jax.Array:
+def _crop(x: jax.Array, like: jax.Array) -> jax.Array:
     """The middle of ``x``, of the height and width of ``like``."""
     top, left = ((x.shape[axis] - like.shape[axis]) // 2 for axis in (1, 2))
     return x[:, top : top + like.shape[1], left : left + like.shape[2]]

@@ -142,7 +142,7 @@ def legend(
         gap = 0.0 if outside is None else max(axes.bbox.y0 - outside.y0, 0)
         style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0.0), "borderaxespad": 0.0}
         style |= {"ncols": columns, "frameon": False}
-        style["bbox_transform"] = _moved_down(axes, 72 * gap / _DPI + 6)
+        style["bbox_transform"] = _shift_down(axes, 72 * gap / _DPI + 6)
     elif where == "right":
         style = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5), "frameon": False}
     _legend(axes, [axes], title, labels, style)
@@ -257,7 +257,7 @@ def wrapped(text: str, inches: float, points: float) -> str:
     return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
 
 
-def _moved_down(axes: Any, points: float) -> Any:
+def _shift_down(axes: Any, points: float) -> Any:
     from matplotlib.transforms import ScaledTranslation  # noqa: PLC0415 matplotlib is slow
 
     return axes.transAxes + ScaledTranslation(0, -points / 72, axes.figure.dpi_scale_trans)

@@ -46,8 +46,8 @@ def scores(
     # First, for it checks the probabilities and the labels.
     ece = expected_calibration_error(probabilities, labels, bins).ece
     p, y = np.asarray(probabilities).astype(np.float64), np.asarray(labels)
-    means = {name: float(values.mean()) for name, values in _each(p, y).items()}
-    return {**means, "ece": ece, "top_k": float((_rank(p, y) < top).mean())}
+    means = {name: float(values.mean()) for name, values in _scores_per_example(p, y).items()}
+    return {**means, "ece": ece, "top_k": float((_true_class_rank(p, y) < top).mean())}
 
 
 def example_scores(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, np.ndarray]:
@@ -64,10 +64,10 @@ def example_scores(probabilities: ArrayLike, labels: ArrayLike) -> dict[str, np.
       ValueError: probabilities or labels other than these.
     """
     expected_calibration_error(probabilities, labels, 1)  # for its checks
-    return _each(np.asarray(probabilities).astype(np.float64), np.asarray(labels))
+    return _scores_per_example(np.asarray(probabilities).astype(np.float64), np.asarray(labels))
 
 
-def _each(p: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+def _scores_per_example(p: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     rows = np.arange(len(y))
     residual = p.copy()
     residual[rows, y] -= 1.0
@@ -79,7 +79,7 @@ def _each(p: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _rank(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _true_class_rank(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     """How many classes come before the true one."""
     true = p[np.arange(len(y)), y][:, None]
     earlier = np.arange(p.shape[1]) < y[:, None]

@@ -176,7 +176,7 @@ def difference(row: Mapping[str, Any]) -> str:
 def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every claim as a line of text."""
     return [
-        f"{row['claim']}{_where(row)} ({row['difference']}): {difference(row)}: {explain(row)}"
+        f"{row['claim']}{_place_text(row)} ({row['difference']}): {difference(row)}: {explain(row)}"
         for row in rows
     ]
 
@@ -188,7 +188,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         head,
         *(
             [
-                f"{row['claim']}{_where(row)}",
+                f"{row['claim']}{_place_text(row)}",
                 row["difference"],
                 row.get("source") or _published(row),
                 difference(row),
@@ -281,7 +281,7 @@ def _older_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _where(row: Mapping[str, Any]) -> str:
+def _place_text(row: Mapping[str, Any]) -> str:
     return f", {row['at']}" if row.get("at") else ""
 
 

@@ -115,7 +115,7 @@ def tune(
     phases = recipe_rates(name, base.network, shapes, details)
     if name == "scratch":
         trained = s.train(folder, base, train, splits.validation, config=config, options=options)
-        return _scored(name, base, trained.states, splits, trained.seconds)
+        return _score(name, base, trained.states, splits, trained.seconds)
     common = _Common(name, s, splits, details, FrontCache() if fronts is None else fronts)
     done: list[Tuned] = []
     for number, (rates, own) in enumerate(
@@ -229,7 +229,7 @@ def _train_phase(
     trained = s.train(
         folder, recipe, splits.train, splits.validation, config=config, options=options
     )
-    return _scored(name, recipe, trained.states, splits, trained.seconds)
+    return _score(name, recipe, trained.states, splits, trained.seconds)
 
 
 def _train_tail(
@@ -269,7 +269,7 @@ def _train_tail(
         options=options,
     )
     seconds = trained.seconds + cache_seconds
-    tuned = _scored(name, tail_recipe, trained.states, outputs, seconds)
+    tuned = _score(name, tail_recipe, trained.states, outputs, seconds)
     whole = tail.join_front(recipe, states, trained.states, front)
     return tuned._replace(recipe=recipe, states=whole, front=front, cache_seconds=cache_seconds)
 
@@ -299,7 +299,7 @@ def _front_outputs(
     return Splits(**parts)
 
 
-def _scored(name: str, recipe: Recipe, states: TrainState, splits: Splits, seconds: float) -> Tuned:
+def _score(name: str, recipe: Recipe, states: TrainState, splits: Splits, seconds: float) -> Tuned:
     """The networks with their accuracy on the validation and the test part."""
     validation = None
     if splits.validation is not None:

@@ -156,7 +156,9 @@ class Study(Generic[AnyConfig]):
           validation: evaluated after each epoch, or None.
           options: ``build.fit_options`` of the config by default.
         """
-        return self._epochs(self.run, recipe, train, validation, self._placed(options, self.config))
+        return self._epochs(
+            self.run, recipe, train, validation, self._with_mesh(options, self.config)
+        )
 
     def train(
         self,
@@ -192,7 +194,7 @@ class Study(Generic[AnyConfig]):
           DivergedError: if a loss is not finite.
         """
         config = self.config if config is None else config
-        options = self._placed(options, config)
+        options = self._with_mesh(options, config)
         per_epoch = options.steps_per_epoch(len(train))
         steps = [epoch * per_epoch for epoch in keep_epochs]
         with self._open_training(name, config, options, steps) as run:
@@ -344,7 +346,7 @@ class Study(Generic[AnyConfig]):
 
     # Helpers --------------------------------------------------------------------------------
 
-    def _placed(self, options: FitOptions | None, config: Training) -> FitOptions:
+    def _with_mesh(self, options: FitOptions | None, config: Training) -> FitOptions:
         """The options with the mesh that the config asks for."""
         options = fit_options(config) if options is None else options
         mesh = options.mesh or make_mesh(options.members, member_axis=config.member_axis)

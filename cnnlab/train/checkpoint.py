@@ -239,11 +239,11 @@ def _on_device(function: Callable[..., Any], leaves: list[jax.Array]) -> list[np
     if not leaves:
         return []
     device: Any = next(iter(leaves[0].sharding.device_set))
-    return jax.device_get(_seldom(function, device.platform)(leaves))
+    return jax.device_get(_jit_for_quick_compilation(function, device.platform)(leaves))
 
 
 @functools.cache
-def _seldom(function: Callable[..., Any], platform: str) -> Callable[..., Any]:
+def _jit_for_quick_compilation(function: Callable[..., Any], platform: str) -> Callable[..., Any]:
     return jax.jit(function, compiler_options=run_once_options(platform))
 
 

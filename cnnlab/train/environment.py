@@ -81,7 +81,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
         if name == "XLA flags":
             then, today = " ".join((then or "").split()), " ".join((today or "").split())
         if then != today:
-            lines.append(f"{name}: {_or_none(then)} then, {_or_none(today)} now")
+            lines.append(f"{name}: {_text_or_none(then)} then, {_text_or_none(today)} now")
     return lines
 
 
@@ -91,7 +91,7 @@ def _field(value: Any, keys: tuple[str, ...]) -> Any:
     return value
 
 
-def _or_none(value: Any) -> str:
+def _text_or_none(value: Any) -> str:
     return "none" if value is None or value == "" else str(value)
 
 

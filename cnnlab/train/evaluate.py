@@ -44,7 +44,7 @@ def evaluate(
     members = _members(states)
     mesh = make_mesh(members) if mesh is None else mesh
     source = evaluation_source(dataset, mesh) if source is None else source
-    plan = evaluation_plan(len(dataset), _fitting(batch_size, len(dataset), mesh), members)
+    plan = evaluation_plan(len(dataset), _round_batch_size(batch_size, len(dataset), mesh), members)
     program = eval_program(recipe, source.batch_at, mesh)
     sums = no_sums(members, mesh)
     for window in source.windows(plan, 0, plan.shape[1]):
@@ -70,7 +70,7 @@ def predict(
     members = _members(states)
     mesh = make_mesh(members) if mesh is None else mesh
     source = evaluation_source(dataset, mesh)
-    plan = evaluation_plan(len(dataset), _fitting(batch_size, len(dataset), mesh), members)
+    plan = evaluation_plan(len(dataset), _round_batch_size(batch_size, len(dataset), mesh), members)
     program = predict_program(recipe, source.batch_at, mesh)
     logits = []
     for window in source.windows(plan, 0, 1):
@@ -103,7 +103,7 @@ def _members(states: TrainState) -> int:
     return states.step.shape[0]
 
 
-def _fitting(batch_size: int, examples: int, mesh: Mesh) -> int:
+def _round_batch_size(batch_size: int, examples: int, mesh: Mesh) -> int:
     if batch_size < 1:
         raise ValueError(f"the batch size must be at least 1, got {batch_size}.")
     devices = mesh.shape[DATA]

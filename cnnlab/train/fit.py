@@ -189,7 +189,7 @@ def steps(
         )
     placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
     source = as_source(train, mesh, options.stream)
-    evaluated = _Evaluated(recipe, validation, mesh, options.stream)
+    evaluated = _Validation(recipe, validation, mesh, options.stream)
     program = train_program(recipe, source.batch_at, mesh)
     calls = _CallsInFlight(recipe, seeds)
     compiled = None
@@ -205,7 +205,7 @@ def steps(
                 window.shared,
                 np.int32(window.start),
                 np.int32(window.steps),
-                _votes(mesh, stop()),
+                _stop_votes(mesh, stop()),
             )
             if compiled is None:
                 compiled = program.lower(states, sums, *arguments).compile()
@@ -257,12 +257,12 @@ class _CallsInFlight:
             check_finite(sums, self._seeds, self._recipe)
             self.stop_voted = int(ballot) > 0 or self.stop_voted
             self.arrived = means(sums, scored=scored)
-        ready = [sums for sums, _ in self._pending if _ready(sums)]
+        ready = [sums for sums, _ in self._pending if _is_ready(sums)]
         if ready:
             self.arrived = means(ready[-1], scored=scored)
 
 
-class _Evaluated:
+class _Validation:
     """The part of the data that is evaluated after each epoch, if there is one."""
 
     def __init__(
@@ -332,13 +332,13 @@ def check_finite(sums: Sums, seeds: Sequence[int], recipe: Recipe) -> None:
         raise DivergedError(step, [seeds[int(i)] for i in np.flatnonzero(diverged < NEVER)], rate)
 
 
-def _ready(sums: Sums) -> bool:
+def _is_ready(sums: Sums) -> bool:
     """True where the sums have arrived; asking does not wait."""
     loss: Any = sums.loss
     return bool(loss.is_ready())
 
 
-def _votes(mesh: Mesh, stop: bool) -> jax.Array:
+def _stop_votes(mesh: Mesh, stop: bool) -> jax.Array:
     """One vote for each device, cast by the process that holds it."""
     where = sharding(mesh, (*mesh.axis_names,))
     shape = (mesh.devices.size,)

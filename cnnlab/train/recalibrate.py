@@ -52,7 +52,7 @@ def recalibrate(
     network = states.evaluated
     old = traverse_util.flatten_dict(network.model_state.get("batch_stats", {}))
     frozen = frozen_modules(recipe, states.params)
-    taken = {path: x for path, x in old.items() if not _within(path, frozen)}
+    taken = {path: x for path, x in old.items() if not _is_within(path, frozen)}
     if not taken:
         return states
     mesh = make_mesh(members) if mesh is None else mesh
@@ -126,7 +126,7 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
     return jax.jit(call, out_shardings=sharding(mesh, MEMBER))
 
 
-def _within(path: tuple[str, ...], modules: Sequence[str]) -> bool:
+def _is_within(path: tuple[str, ...], modules: Sequence[str]) -> bool:
     """True where a path leads into one of the modules, which are named as ``stage1/block0``."""
     return any("/".join(path).startswith(f"{name}/") for name in modules)
 

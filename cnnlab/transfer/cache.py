@@ -107,11 +107,11 @@ def front_features(
     rows = max(copies, 1) * len(dataset)
     about: dict[str, Any] = {}
     if directory is not None:
-        about = _about(front, recipe, dataset, copies, seed)
+        about = _fingerprints(front, recipe, dataset, copies, seed)
         about |= {"stage": up_to, "copies": copies, "seed": seed if copies else 0, "dtype": dtype}
         if cache_files.exists(pathlib.Path(directory)):
             stored = cache_files.read(pathlib.Path(directory), about, memory_limit)
-            return _as_features(stored, dataset, copies, up_to)
+            return _make_features(stored, dataset, copies, up_to)
     parts = _compute(
         front, recipe.augment if copies else None, dataset, copies, seed, batch_size, mesh
     )
@@ -126,7 +126,7 @@ def front_features(
         folder = pathlib.Path(directory)
         cache_files.write(folder, about, converted, (rows, *shape), np.dtype(dtype))
         features = cache_files.read(folder, about, memory_limit)
-    return _as_features(features, dataset, copies, up_to)
+    return _make_features(features, dataset, copies, up_to)
 
 
 # The front -----------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def _convert(part: np.ndarray, dtype: str, up_to: str) -> np.ndarray:
     return converted
 
 
-def _as_features(images: Any, dataset: Dataset, copies: int, up_to: str) -> Features:
+def _make_features(images: Any, dataset: Dataset, copies: int, up_to: str) -> Features:
     times = max(copies, 1)
 
     def repeat(values: np.ndarray | None) -> Any:
@@ -309,7 +309,7 @@ def weights_digest(variables: Any) -> str:
     return digest.hexdigest()
 
 
-def _about(
+def _fingerprints(
     front: _Front, recipe: Recipe, dataset: Dataset, copies: int, seed: int
 ) -> dict[str, Any]:
     """Fingerprints of all that the features depend on, as JSON values."""

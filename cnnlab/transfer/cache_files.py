@@ -160,7 +160,7 @@ def read(directory: pathlib.Path, about: Mapping[str, Any], memory_limit: int) -
 
 
 def _check(directory: pathlib.Path, was: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    different = [name for name in wanted if not _same(was.get(name), wanted[name])]
+    different = [name for name in wanted if not _equal_up_to_rounding(was.get(name), wanted[name])]
     if different:
         differences = "; ".join(
             f"{_DESCRIPTIONS.get(name, name)}" + _values(was.get(name), wanted[name])
@@ -173,7 +173,7 @@ def _check(directory: pathlib.Path, was: Mapping[str, Any], wanted: Mapping[str,
         )
 
 
-def _same(was: Any, wanted: Any) -> bool:
+def _equal_up_to_rounding(was: Any, wanted: Any) -> bool:
     if isinstance(wanted, list) and isinstance(was, list):  # of numbers, up to rounding
         return len(was) == len(wanted) and bool(np.allclose(was, wanted, rtol=1e-4, atol=1e-4))
     return bool(was == wanted)

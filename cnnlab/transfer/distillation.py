@@ -114,7 +114,7 @@ def live_teacher(
                 "images; this one normalises them otherwise. Give both recipes the same prepare, "
                 "or compute the teacher's logits once by teacher_logits."
             )
-    networks = [(recipe, fetch(_evaluated(states))) for recipe, states in teachers]
+    networks = [(recipe, fetch(_evaluated_variables(states))) for recipe, states in teachers]
 
     def teach(images: jax.Array) -> jax.Array:
         outputs = []
@@ -192,7 +192,7 @@ def class_bias(logits: ArrayLike, labels: ArrayLike, classes: int | Sequence[int
     right = lost.sum() + np.append(0, np.cumsum(changes))  # in the interval before each end
     lows, highs = np.append(-np.inf, ends), np.append(ends, np.inf)
     best = np.flatnonzero(right == right.max())
-    bias = min((_inside(lows[i], highs[i]) for i in best), key=abs)
+    bias = min((_number_between(lows[i], highs[i]) for i in best), key=abs)
     return ClassBias(bias, _accuracy(logits, inside, labels, bias))
 
 
@@ -210,11 +210,11 @@ def prior_bias(logits: ArrayLike, classes: int | Sequence[int], frequency: float
     logits, inside = _check_logits(logits, classes)
     if not 0 <= frequency <= 1:
         raise ValueError(f"frequency must be in [0, 1], got {frequency}.")
-    margins = np.sort(_outside(logits, inside).max(1) - _within(logits, inside).max(1))
+    margins = np.sort(_keep_outside(logits, inside).max(1) - _keep_inside(logits, inside).max(1))
     count = round(frequency * len(margins))
     low = margins[count - 1] if count else -np.inf
     high = margins[count] if count < len(margins) else np.inf
-    return _inside(low, high)
+    return _number_between(low, high)
 
 
 def gap_closed(
@@ -278,7 +278,7 @@ def _average(logits: Any, rule: str, temperature: float) -> jax.Array:
     return temperature * (jax.nn.logsumexp(softened, axis=0) - np.log(len(logits)))
 
 
-def _evaluated(states: TrainState) -> dict[str, Any]:
+def _evaluated_variables(states: TrainState) -> dict[str, Any]:
     """The variables that are evaluated."""
     network = states.evaluated
     return {"params": network.params, **network.model_state}
@@ -333,11 +333,11 @@ def _check_logits(logits: ArrayLike, classes: int | Sequence[int]) -> tuple[np.n
     return array, inside
 
 
-def _within(logits: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _keep_inside(logits: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.where(inside, logits, -np.inf)
 
 
-def _outside(logits: np.ndarray, inside: np.ndarray) -> np.ndarray:
+def _keep_outside(logits: np.ndarray, inside: np.ndarray) -> np.ndarray:
     return np.where(inside, -np.inf, logits)
 
 
@@ -348,7 +348,7 @@ def _margins(
 
     The biased classes keep their order, and so do the others, so one bias decides each example.
     """
-    within, outside = _within(logits, inside), _outside(logits, inside)
+    within, outside = _keep_inside(logits, inside), _keep_outside(logits, inside)
     margins = outside.max(1) - within.max(1)
     return margins, within.argmax(1) == labels, outside.argmax(1) == labels
 
@@ -357,7 +357,7 @@ def _accuracy(logits: np.ndarray, inside: np.ndarray, labels: np.ndarray, bias: 
     return float(((logits + bias * inside).argmax(1) == labels).mean())
 
 
-def _inside(low: float, high: float) -> float:
+def _number_between(low: float, high: float) -> float:
     """A number between the two: 0 if it lies there, else the middle, or 1 beyond the only end."""
     if low < 0 < high:
         return 0.0

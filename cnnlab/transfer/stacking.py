@@ -268,10 +268,10 @@ def _divergence(
     kernels: Any = Machine(True, False, False)  # type: ignore[arg-type]
     decay = optax.add_decayed_weights(weight_decay, mask=kernels)
     optimizer = optax.chain(decay, optax.sgd(learning_rate, momentum=momentum))
-    return _Rule(kind, _small, gradient, optimizer, error, "sigmoid", persistent)
+    return _Rule(kind, _boltzmann_std, gradient, optimizer, error, "sigmoid", persistent)
 
 
-def _small(inputs: int, width: int) -> float:
+def _boltzmann_std(inputs: int, width: int) -> float:
     """The standard deviation for Boltzmann machines (Hinton, 2010, section 8)."""
     del inputs, width
     return 0.01

@@ -117,7 +117,7 @@ def copy_variables(
     advice = _advice(problems, shapes, stage if channels is None else None, reinitialise)
     _check(problems, shapes, len(shared), len(ours), advice)
     values = {
-        path: _as(theirs[path], leaf.dtype) if path in shared else leaf
+        path: _astype(theirs[path], leaf.dtype) if path in shared else leaf
         for path, leaf in ours.items()
     }
     adapted = None
@@ -174,9 +174,9 @@ def transplant(
     )
     copied = {
         path: None if leaf is None else np.broadcast_to(leaf, (len(seeds), *leaf.shape))
-        for path, leaf in _copied_leaves(variables, report).items()
+        for path, leaf in _leaves_to_copy(variables, report).items()
     }
-    return _with_copied(recipe, own, copied, mesh), report
+    return _place_copies(recipe, own, copied, mesh), report
 
 
 def transplant_each(
@@ -223,7 +223,7 @@ def transplant_each(
     again = [name for name in others if name not in stages]
     variables, report = copy_variables(theirs, shapes, reinitialise=again)
     mesh = make_mesh(count) if mesh is None else mesh
-    return _with_copied(recipe, own, _copied_leaves(variables, report), mesh), report
+    return _place_copies(recipe, own, _leaves_to_copy(variables, report), mesh), report
 
 
 def last_stages(network: Network, k: int) -> tuple[str, ...]:
@@ -243,13 +243,13 @@ def last_stages(network: Network, k: int) -> tuple[str, ...]:
 # Helpers -------------------------------------------------------------------------------------
 
 
-def _copied_leaves(variables: Mapping[str, Any], report: Report) -> dict[Path, Any]:
+def _leaves_to_copy(variables: Mapping[str, Any], report: Report) -> dict[Path, Any]:
     """The copied variables by path; None for those that keep their fresh values."""
     new = set(report.fresh)
     return {p: None if _name(p) in new else leaf for p, leaf in _flat(variables).items()}
 
 
-def _with_copied(
+def _place_copies(
     recipe: Recipe, own: Mapping[str, Any], copied: Mapping[Path, Any], mesh: Mesh
 ) -> TrainState:
     """States ``[M, ...]`` of the copied leaves, placed on the mesh, and else of their own."""
@@ -315,7 +315,7 @@ def _first_kernel(shapes: Mapping[Path, tuple[Path, Path]], stage: str) -> Path 
     return kernels[0] if len(kernels) == 1 else None
 
 
-def _as(value: Any, dtype: Any) -> Any:
+def _astype(value: Any, dtype: Any) -> Any:
     if isinstance(value, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct(value.shape, dtype)
     return np.asarray(value).astype(dtype)

@@ -180,7 +180,7 @@ def test_copies_are_as_many_images_and_updates_in_all(tuned, monkeypatch):
     monkeypatch.setattr(Study, "train", train)
     monkeypatch.setattr(cache, "front_features", front_features)
     scored = Tuned("linear", None, None, 0.0, np.zeros(2), None)
-    monkeypatch.setattr(fine_tuning, "_scored", lambda *_: scored)
+    monkeypatch.setattr(fine_tuning, "_score", lambda *_: scored)
     changes = {"crop": 1, "epochs": 6, "warmup_epochs": 0}
     tune("linear", "copies", changes, copies=3)
     tune("linear", "augmented", changes)

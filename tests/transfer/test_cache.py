@@ -231,15 +231,19 @@ def test_a_cache_with_another_augmentation_is_noticed_whatever_the_seed(initial)
     def fingerprint(augmentation, seed, dataset=TRAIN):
         recipe = dataclasses.replace(WHOLE, augment=augmentation)
         front = cache._front(recipe, initial, FRONT)
-        return cache._about(front, recipe, dataset, 2, seed)["augment"]
+        return cache._fingerprints(front, recipe, dataset, 2, seed)["augment"]
 
     flipped, shifted = augment.flip(), augment.crop(1)
     flips = [fingerprint(flipped, seed) for seed in range(3)]
-    assert np.isfinite(flips).all() and cache_files._same(flips[0], fingerprint(augment.flip(), 0))
-    assert not cache_files._same(flips[0], flips[1])
+    assert np.isfinite(flips).all() and cache_files._equal_up_to_rounding(
+        flips[0], fingerprint(augment.flip(), 0)
+    )
+    assert not cache_files._equal_up_to_rounding(flips[0], flips[1])
     for seed, each in enumerate(flips):
-        assert not cache_files._same(each, fingerprint(augment.compose(), seed))
-    assert not cache_files._same(fingerprint(shifted, 0), fingerprint(augment.crop(1, 0.1), 0))
+        assert not cache_files._equal_up_to_rounding(each, fingerprint(augment.compose(), seed))
+    assert not cache_files._equal_up_to_rounding(
+        fingerprint(shifted, 0), fingerprint(augment.crop(1, 0.1), 0)
+    )
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ class _Problems:
                 shapes[name] = f"{key} {value.dtype} -> {leaf.dtype}"
         for name, (key, value) in tried.placed.items():
             if name not in ours:
-                reason = _harmless(name, value)
+                reason = _unneeded_reason(name, value)
                 if reason:
                     unneeded.append((key, reason))
                 else:
@@ -201,7 +201,7 @@ class _Problems:
         counters = [key for key in rest if key.endswith("num_batches_tracked")]
         unneeded += [(key, "a counter that nothing here uses") for key in counters]
         unplaced = [key for key in rest if key not in counters]
-        body = _no_head(unplaced, arrays, tried)
+        body = _outside_head(unplaced, arrays, tried)
         return _Problems(missing, shapes, absent, unplaced, body, unneeded)
 
     @property
@@ -243,7 +243,7 @@ class _Problems:
         return ValueError("\n".join(lines))
 
 
-def _no_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str]:
+def _outside_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str]:
     """Those of the unplaced names that cannot be of the head there."""
     kin = kinship(arrays)
     body = {kin[key] for name, (key, _) in tried.placed.items() if not _in_head(name)}
@@ -251,7 +251,7 @@ def _no_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str
     return [key for key in unplaced if kin[key] in body or (head and kin[key] not in head)]
 
 
-def _harmless(name: str, value: np.ndarray) -> str | None:
+def _unneeded_reason(name: str, value: np.ndarray) -> str | None:
     """The reason why a layer can do without this tensor, if it can."""
     if name.endswith("/scale") and np.all(value == 1):
         return "all ones, and the norm here has no scale"

@@ -70,7 +70,7 @@ def read(path: Path) -> Contents:
 def _read_zip(path: Path) -> Any:
     with zipfile.ZipFile(path) as archive:
         members = {info.filename: info for info in archive.infolist()}
-        root = _root(members)
+        root = _archive_root(members)
         _check_members(members, path.stat().st_size)
         if f"{root}byteorder" in members and archive.read(f"{root}byteorder") != b"little":
             raise RefusedError("the tensors are big-endian; save them on a little-endian machine.")
@@ -84,7 +84,7 @@ def _read_zip(path: Path) -> Any:
                 if size != storages[key].nbytes:
                     raise RefusedError(_wrong_size(key, storages[key], size))
                 storages[key].data = archive.read(name)  # which checks the CRC
-            return _same(storages[key], dtype, key, count)
+            return _check_same_storage(storages[key], dtype, key, count)
 
         return unpickler.load(io.BytesIO(archive.read(f"{root}data.pkl")), storage)
 
@@ -99,7 +99,7 @@ def _check_members(members: dict[str, zipfile.ZipInfo], size: int) -> None:
         )
 
 
-def _root(members: dict[str, zipfile.ZipInfo]) -> str:
+def _archive_root(members: dict[str, zipfile.ZipInfo]) -> str:
     roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
     if len(roots) != 1:
         raise RefusedError(
@@ -137,7 +137,9 @@ def _read_stream(data: bytes) -> Any:
     def storage(dtype: np.dtype, key: str, count: int, view: Any = None) -> Storage:
         if view is not None:
             raise RefusedError("views of storages, of PyTorch before 0.4, are not read.")
-        return _same(storages.setdefault(key, Storage(dtype, count)), dtype, key, count)
+        return _check_same_storage(
+            storages.setdefault(key, Storage(dtype, count)), dtype, key, count
+        )
 
     content = unpickler.load(stream, storage)
     keys = unpickler.load(stream)
@@ -158,7 +160,7 @@ def _fill(storage: Storage, key: str, data: bytes, stream: io.BytesIO) -> None:
     stream.seek(storage.nbytes, io.SEEK_CUR)
 
 
-def _same(storage: Storage, dtype: np.dtype, key: str, count: int) -> Storage:
+def _check_same_storage(storage: Storage, dtype: np.dtype, key: str, count: int) -> Storage:
     if (storage.dtype, storage.count) != (dtype, count):
         raise RefusedError(f"storage {key!r} is used with two dtypes or sizes.")
     return storage

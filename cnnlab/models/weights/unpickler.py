@@ -98,7 +98,7 @@ class Tensor:
         axes = [len(n) if isinstance(n, (tuple, list)) else _WHOLE for n in (shape, strides)]
         if axes[0] != axes[1] or axes[0] > _DIMENSIONS:
             raise RefusedError(f"a tensor must have as many strides as axes, <= {_DIMENSIONS}.")
-        if not isinstance(storage, Storage) or not all(map(_whole, [offset, *shape, *strides])):
+        if not isinstance(storage, Storage) or not all(map(_is_count, [offset, *shape, *strides])):
             raise RefusedError("a tensor must be a view of a storage by whole numbers >= 0.")
         self.shape = tuple(shape)
         self._dtype = np.dtype(dtype or storage.dtype)
@@ -127,7 +127,7 @@ class Tensor:
         return np.lib.stride_tricks.as_strided(row, self.shape, strides, writeable=False)
 
 
-def _whole(number: Any) -> bool:
+def _is_count(number: Any) -> bool:
     return type(number) is int and 0 <= number < _WHOLE
 
 
@@ -152,14 +152,14 @@ class _Dict(dict):
         """See the class."""
 
 
-class _Sealed(type):
+class _SealedType(type):
     """A class whose attributes a pickle cannot set."""
 
     def __setattr__(cls, name: str, value: Any) -> NoReturn:
         raise RefusedError("the pickle sets an attribute of a class; it was not run.")
 
 
-class _Parameter(metaclass=_Sealed):
+class _Parameter(metaclass=_SealedType):
     """The wrapper of every weight in early versions of PyTorch; a class, as the opcode demands."""
 
     __slots__ = ()
@@ -254,7 +254,7 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C cannot be asked 
         if not isinstance(kind, _Kind) or pid[0] != "storage" or self._storage is None:
             raise RefusedError("the pickle refers to something outside that is no storage.")
         _, _, key, _, count, *view = pid
-        if not isinstance(key, str) or not _whole(count):
+        if not isinstance(key, str) or not _is_count(count):
             raise RefusedError("a storage must have a key and a count of elements >= 0.")
         return self._storage(kind.dtype, key, count, *view)
 

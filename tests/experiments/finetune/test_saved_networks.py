@@ -195,7 +195,7 @@ def test_a_resume_writes_nothing_twice_and_ends_what_was_begun(
     unscored = fine_tuning.Tuned("", None, None, 3.0, np.zeros(2), None)
     monkeypatch.setattr(
         fine_tuning,
-        "_scored",
+        "_score",
         lambda name, recipe, states, *_: unscored._replace(name=name, recipe=recipe, states=states),
     )
     finetune.run(finetune.Config(resume=run_dir))
