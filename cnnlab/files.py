@@ -30,7 +30,7 @@ def write_json(path: PathLike, value: Any) -> None:
 
     Raises:
       TypeError: a value that JSON cannot hold, naming where it stands.
-      OSError: the file could not be written; the old one is untouched. A full disk is said.
+      OSError: the file could not be written; the old one is untouched. A full disk is named.
     """
     text = json.dumps(to_plain(value), indent=2, allow_nan=False) + "\n"
     write_bytes(path, text.encode())

@@ -1,4 +1,4 @@
-"""Autoencoders: networks that give their image back through a narrow code.
+"""Autoencoders: networks that reconstruct their image through a narrow code.
 
 ``dense_autoencoder`` for 28 x 28 x 1 (Hinton and Salakhutdinov, Science 2006):
 

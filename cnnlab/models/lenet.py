@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun et al., Proc. IEEE 1998): as it is taught today, and as published.
+"""LeNet-5 (LeCun et al., Proc. IEEE 1998): in the form usual today, and as published.
 
 ``lenet5``:
 

@@ -1,4 +1,4 @@
-"""How far predictions can be believed: calibration error, confusion counts, per-class accuracy.
+"""Calibration error, confusion counts and per-class accuracy of predictions.
 
 Pure functions on host arrays. Source of the calibration error: Guo et al., On Calibration of
 Modern Neural Networks, ICML 2017, section 2.

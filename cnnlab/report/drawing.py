@@ -202,7 +202,7 @@ def save(figure: Figure, path: PathLike) -> pathlib.Path:
 
 
 class Look(NamedTuple):
-    """How a curve or a group of dots is told from others; see ``look``."""
+    """Colour, marker and dashes of a curve or a group of dots; see ``look``."""
 
     colour: str
     marker: str
@@ -252,7 +252,7 @@ def over_seeds(
 
 
 def wrapped(text: str, inches: float, points: float) -> str:
-    """The text in lines of so many inches, in a font of so many points."""
+    """The text in lines of ``inches``, in a font of ``points``."""
     width = max(int(inches * 72 / (0.56 * points)), 12)
     return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
 

@@ -1,4 +1,4 @@
-"""How near an image is to what it should be: PSNR and SSIM (Wang et al., 2004), image by image."""
+"""Similarity of images to their originals: PSNR and SSIM (Wang et al., 2004), image by image."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 ROUNDING_PSNR = float(10 * np.log10(12 * 255**2))
 """58.92 dB: the PSNR, at a peak of 1, of an image to the one that its 8 bits were rounded from.
 
-An error below it cannot be told from the rounding of the original."""
+An error below it is within the rounding of the original."""
 
 _CHUNK = 512  # images at a time, for the float64 copies
 

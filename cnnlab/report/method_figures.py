@@ -26,7 +26,7 @@ def by_members(curves: Mapping[str, Curve], *, title: str = "") -> Figure:
 
     Args:
       curves: label -> "members" (counts, [P]), "mean" (accuracies in [0, 1], [P]), and "low" and
-        "high" ([P], or None or left out for no band). The caller's title says what the band is.
+        "high" ([P], or None or left out for no band). The caller's title names the band.
       title: above the figure.
 
     Raises:

@@ -201,7 +201,7 @@ def filters(kernels: Mapping[str, ArrayLike], *, most: int = 64, title: str = ""
     Args:
       kernels: label -> ``[h, w, C, F]``: F filters of C = 1 or 3 channels, such as the kernel of
         the first convolution, or that of a dense layer on pixels, reshaped.
-      most: of a layer; so many with the largest norm.
+      most: kernels of a layer; those with the largest norm.
       title: above the figure.
 
     Raises:
@@ -219,7 +219,7 @@ def filters(kernels: Mapping[str, ArrayLike], *, most: int = 64, title: str = ""
         picture(axes, tiles(images))
         axes.set_axis_off()
         _, height, width, _ = images.shape
-        for index in range(len(images)):  # a white corner can be told from the gap
+        for index in range(len(images)):  # a white corner differs from the gap
             y, x = divmod(index, _across(len(images)))
             y0, x0 = y * (height + 1), x * (width + 1)
             rectangle(axes, (y0, x0, y0 + height, x0 + width), "#777777", width=0.4)
@@ -234,7 +234,7 @@ def kernel_images(kernels: ArrayLike, most: int) -> np.ndarray:
 
     Args:
       kernels: ``[h, w, C, F]``, C = 1 or 3.
-      most: at most so many.
+      most: at most this many.
 
     Raises:
       ValueError: for another shape.

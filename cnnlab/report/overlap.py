@@ -19,7 +19,7 @@ def confusion(truth: np.ndarray, predictions: np.ndarray, num_classes: int) -> n
       num_classes: K.
 
     Returns:
-      int64 ``[K, K]``: rows are the truth, columns what was said.
+      int64 ``[K, K]``: rows are the truth, columns the predictions.
 
     Raises:
       ValueError: for other shapes, or a class that is out of range.
@@ -50,10 +50,10 @@ def intersection_over_union(counts: ArrayLike) -> np.ndarray:
       counts: ``[..., K, K]``, as ``confusion`` gives them.
 
     Returns:
-      float64 ``[..., K]`` in [0, 1]; NaN for a class that is neither there nor said to be.
+      float64 ``[..., K]`` in [0, 1]; NaN for a class that is neither present nor predicted.
     """
-    right, there, said = _sums(counts)
-    return _ratio(right, there + said - right)
+    right, present, predicted = _sums(counts)
+    return _ratio(right, present + predicted - right)
 
 
 def dice(counts: ArrayLike) -> np.ndarray:
@@ -65,8 +65,8 @@ def dice(counts: ArrayLike) -> np.ndarray:
     Returns:
       float64 ``[..., K]`` in [0, 1].
     """
-    right, there, said = _sums(counts)
-    return _ratio(2 * right, there + said)
+    right, present, predicted = _sums(counts)
+    return _ratio(2 * right, present + predicted)
 
 
 def mean_over_classes(values: ArrayLike, *, background: bool = True) -> np.ndarray:
@@ -74,7 +74,7 @@ def mean_over_classes(values: ArrayLike, *, background: bool = True) -> np.ndarr
 
     Args:
       values: ``[..., K]``, as ``intersection_over_union`` or ``dice`` give them.
-      background: whether class 0 counts. It is large and easy: without it the figure says more.
+      background: whether class 0 counts. It is large and easy, and hides differences.
 
     Returns:
       float64 ``[...]``.
@@ -96,7 +96,7 @@ def pixel_accuracy(counts: ArrayLike) -> np.ndarray:
 
 
 def _sums(counts: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixels of each class that are right, that are there, and that were said to be."""
+    """Pixels of each class that are right, that are present, and that were predicted."""
     table = np.asarray(counts, np.float64)
     if table.ndim < 2 or table.shape[-1] != table.shape[-2]:
         raise ValueError(f"counts must be [..., K, K], got shape {table.shape}.")

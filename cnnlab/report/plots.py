@@ -123,7 +123,7 @@ def dots(
 def _dot(axes: Axes, value: float, y: int, row: Dot, style: Look, label: str | None) -> None:
     seeds = np.asarray(row.seeds, np.float64)
     if seeds.size > 1:
-        spread = np.linspace(-0.16, 0.16, seeds.size)  # equal seeds can be told apart
+        spread = np.linspace(-0.16, 0.16, seeds.size)  # equal seeds lie apart
         axes.plot(seeds, y + spread, "o", color=style.colour, alpha=0.4, markersize=4)
     reach = None
     if row.low is not None and row.high is not None:

@@ -15,7 +15,7 @@ _ERRORS = (0, 1, 2, 5, 10, 20, 30, 40, 50, 60, 80, 100)
 
 
 def accuracies(axes: Axes, *, lines: int = 22) -> None:
-    """Accuracies in percent on the y axis: 99 % can be told from 98 %, and 50 % is there, too.
+    """Accuracies in percent on the y axis: 99 % and 98 % lie apart, and 50 % still fits.
 
     The scale is the square root of the error.
 
@@ -85,7 +85,7 @@ def epochs(axes: Axes, first: float, last: float) -> None:
 
 
 def integers(axes: Axes, which: str = "x", most: int = 10) -> None:
-    """Whole numbers on the x or y axis, at most so many."""
+    """Whole numbers on the x or y axis, at most ``most``."""
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 matplotlib is slow to import
 
     axis = axes.xaxis if which == "x" else axes.yaxis

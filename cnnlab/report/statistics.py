@@ -258,7 +258,7 @@ def points(figure: Mapping[str, Any], digits: int = 2, *, of: str = "") -> str:
       figure: of ``paired``, or with the same ``mean``, ``confidence`` and ``interval``; without the
         latter the text has none.
       digits: after the point.
-      of: what is said of the interval, such as "over images by bootstrap", where it is not
+      of: the kind of the interval, such as "over images by bootstrap", where it is not
         Student's over seeds.
     """
     text = f"{100 * figure['mean']:+.{digits}f} points"

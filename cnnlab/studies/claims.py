@@ -9,8 +9,8 @@
     )
 
 A claim says that a difference is positive. Its verdict is *reproduced* where the whole interval
-lies above zero, *contradicted* where it lies below, and *undecided* where it holds zero; then it is
-said whether the interval still holds the published effect, and how many repetitions would tell.
+lies above zero, *contradicted* where it lies below, and *undecided* where it holds zero; then
+its text has whether the interval holds the published effect, and how many repetitions would decide.
 """
 
 import dataclasses
@@ -40,7 +40,7 @@ _OVER = {
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """A difference that a claim says is positive.
+    """A difference that a claim states to be positive.
 
     Attributes:
       text: the claim in words.
@@ -248,7 +248,7 @@ def _read(text: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _conditions(fields: Mapping[str, Any]) -> Iterator[str]:
-    """What else a reader of the verdict should know, from the row's further fields."""
+    """The conditions of a verdict, in words, from the row's further fields."""
     if fields.get("third"):
         yield fields["third"]
     if fields.get("won"):

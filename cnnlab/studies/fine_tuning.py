@@ -174,7 +174,7 @@ def share_epochs(config: Training, phases: int) -> list[Training]:
 
 
 class _Common(NamedTuple):
-    """The arguments of ``tune`` that its phases have in common."""
+    """The arguments of ``tune`` that its phases share."""
 
     name: str
     s: Study[Any]
@@ -204,7 +204,7 @@ def _images_seen(train: Dataset, options: FitOptions) -> int:
 
 
 def _with_epochs(config: Training, epochs: int) -> Training:
-    """The same for so many epochs, with as large a part of them for the warm-up."""
+    """The config for ``epochs`` epochs, with as large a part of them for the warm-up."""
     warmup = config.warmup_epochs * epochs / config.epochs
     return dataclasses.replace(config, epochs=epochs, warmup_epochs=warmup)
 

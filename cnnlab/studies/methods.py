@@ -51,7 +51,7 @@ class Cost:
     seconds: float | None = None
 
     def times(self, count: int) -> "Cost":
-        """So many trainings at this cost; a prediction costs the same."""
+        """The cost of ``count`` trainings like this one; a prediction costs the same."""
         seconds = None if self.seconds is None else count * self.seconds
         return Cost(count * self.epochs, self.multiply_adds, seconds)
 

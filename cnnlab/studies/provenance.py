@@ -94,7 +94,7 @@ def check_history_unseen(directory: pathlib.Path, test: Dataset, say: Callable[[
     Args:
       directory: of their run.
       test: what they must not have seen.
-      say: is told where the data of an earlier training are gone.
+      say: prints a line where the data of an earlier training are gone.
 
     Raises:
       ValueError: if they have.

@@ -30,11 +30,12 @@ class Details:
     """The choices that the recipes leave open.
 
     Attributes:
-      top: "top" trains so many stages, the head among them.
+      top: the number of stages that "top" trains, the head among them.
       body: the factor of the rate of "top" and "all" against the head's.
       decay: "layerwise" takes this factor from stage to stage, in place of 1, 1/10 and 1/100.
-      copies: with a frozen front, train on the front's outputs of so many augmented copies of each
-        image, computed once; 0 for the images themselves, or for augmentation without a cache.
+      copies: with a frozen front, the number of augmented copies of each image whose outputs of the
+        front are trained on, computed once; 0 for the images themselves, or for augmentation
+        without a cache.
       cache: where the outputs of a frozen front are kept: in memory, on the disk (in the run
         directory), or nowhere: the front then runs in every step.
       rules: of "rules": ``(pattern, factor)``, as of ``Rates``; exactly one for every parameter.

@@ -51,7 +51,7 @@ def predict_runs(
       splits: the data of the first run, on whose parts all predict.
       missing: what to do where a run or its checkpoints are gone or damaged.
       data_dir: where the data are, if not where the runs found them.
-      say: is told which runs are left out.
+      say: prints a line on each run that is left out.
 
     Raises:
       CheckpointError: if a run or its checkpoint is gone or damaged, and ``missing`` is "error".

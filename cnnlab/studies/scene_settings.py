@@ -26,7 +26,7 @@ class SceneTraining(Training):
     scale: tuple[float, float] = (0.4, 0.6)
     """The longer side of a digit, as a part of the scene's: from and to."""
     contrast: tuple[float, float] = (80.0, 120.0)
-    """How much ink differs from what is behind it, of 0 to 255: from and to, at most 127."""
+    """The difference of the ink from its background, of 0 to 255: from and to, at most 127."""
     backgrounds: str = "textures"
     """textures, photographs (of scikit-learn), or a data set's images: cifar10, folder:PATH …"""
 

@@ -34,7 +34,7 @@ class Training:
     split_seed: int = 0
     """Seed of the splits into training, validation and (where there is no official one) test."""
     per_class: int | None = None
-    """Train on so many images a class only."""
+    """Train on this many images a class only."""
     fraction: float | None = None
     """Train on this fraction of the images only."""
     classes: tuple[str, ...] | None = None
@@ -89,9 +89,9 @@ class Training:
     flip: bool = False
     """Mirror half of the training images."""
     crop: int = 1
-    """Pad the training images by so many pixels and cut at a random place; 4 for 32 x 32."""
+    """Pad the training images by N pixels and crop at a random place; 4 for 32 x 32."""
     cutout: int = 0
-    """Cover a square with sides of so many pixels."""
+    """Cover a square with sides of N pixels."""
 
     seeds: int = 1
     """How many networks to train at once, with seeds SEED, SEED + 1 …"""
@@ -113,9 +113,9 @@ class Training:
     keep: int = 2
     """Latest checkpoints to keep, besides the best."""
     keep_every: int | None = None
-    """Keep the checkpoint of every so many epochs, too."""
+    """Keep the checkpoint of every Nth epoch, too."""
     checkpoint_steps: int | None = None
-    """Save every so many updates, too, not only after each epoch."""
+    """Save every N updates, too, not only after each epoch."""
     quiet: bool = False
     """Show nothing but the result."""
 

@@ -95,23 +95,23 @@ class Study(Generic[AnyConfig]):
 
     @property
     def run(self) -> Run:
-        """The run of the study itself, once it has begun."""
+        """The run of the study itself, after ``begin``."""
         if self._run is None:
             raise RuntimeError("the study has no run directory yet: call begin first.")
         return self._run
 
     @property
     def directory(self) -> pathlib.Path:
-        """The run directory, once the study has begun."""
+        """The run directory, after ``begin``."""
         return self.run.directory
 
     def say(self, text: str) -> None:
-        """Prints a line, unless the config says quiet."""
+        """Prints a line, unless the config is quiet."""
         if not self.config.quiet:
             self.host.say(text)
 
     def begin(self, name: str, notes: str, *, keep_steps: Collection[int] = ()) -> None:
-        """Makes the run directory, or opens the one that is resumed, and says where it is.
+        """Makes the run directory, or opens the one that is resumed, and prints its path.
 
         What a study adds to the settings of every training is to be checked before.
 
@@ -234,12 +234,12 @@ class Study(Generic[AnyConfig]):
         return self.run.load(recipe, train.image_shape, members=members, mesh=mesh)
 
     def mesh(self, members: int | None = None) -> Mesh:
-        """The mesh for so many members, one for each seed of the config by default."""
+        """The mesh for ``members`` members, one for each seed of the config by default."""
         members = len(self.config.all_seeds) if members is None else members
         return make_mesh(members, member_axis=self.config.member_axis)
 
     def show(self, epoch: Position) -> None:
-        """Shows the metrics of an epoch, unless the config says quiet."""
+        """Shows the metrics of an epoch, unless the config is quiet."""
         if self._display is not None:
             self._display.epoch(epoch_line(epoch))
 
@@ -318,7 +318,7 @@ class Study(Generic[AnyConfig]):
 
         Args:
           about: what was measured; a key of the header that it has, too, counts.
-          claims: what the study says about claims.
+          claims: with their differences.
           summary: of the result, as lines; by default one for each figure over seeds.
         """
         config = self.config

@@ -141,7 +141,7 @@ class Checkpoints:
         Args:
           like: a pytree of ``jax.ShapeDtypeStruct`` with shardings: what is to come back.
           step: only this one; by default the newest, and if that is damaged the one before it, ….
-          say: is told of each damaged checkpoint.
+          say: prints a line on each damaged checkpoint.
 
         Returns:
           The step, the tree and the meta that were saved.
@@ -205,7 +205,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns what a full disk looks like from here into an error that says what to do."""
+        """Turns the errors of a full disk into one whose message has the remedy."""
         try:
             yield
         except CheckpointError:

@@ -163,7 +163,7 @@ def steps(
       options: how long, in what batches, which members.
       resume_from: the states and sums of a ``Position``, to go on from in the place of
         ``options.initial`` and of fresh states.
-      stop: asked before each call; once it says True, on any process, the iterator ends with a
+      stop: asked before each call; once it returns True, on any process, the iterator ends with a
         ``Position`` whose ``stopped`` is True, at the same step on all processes.
 
     Raises:

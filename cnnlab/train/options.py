@@ -1,4 +1,4 @@
-"""How a recipe is trained: the arguments of ``fit`` as a value, and parts that are only watched."""
+"""Options of a training: the arguments of ``fit`` as a value, and parts that are only watched."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ class FitOptions:
         return tuple(self.seeds if self.init_seeds is None else map(int, self.init_seeds))
 
     def steps_per_epoch(self, examples: int) -> int:
-        """Updates in an epoch of a training part with so many examples.
+        """Updates in an epoch of a training part with ``examples`` examples.
 
         Raises:
           ValueError: if the batch size does not fit.

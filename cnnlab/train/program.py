@@ -254,7 +254,7 @@ def steps_in_a_call(cost: int, batch_size: int, mesh: Mesh, teacher: int = 0) ->
 
 
 def spread_over(mesh: Mesh) -> Callable[[Batch], Batch]:
-    """Says that a batch is split over the ``data`` axis."""
+    """Constrains a batch to be split over the ``data`` axis."""
     if mesh.shape[DATA] == 1:
         return lambda batch: batch
 

@@ -132,7 +132,7 @@ def _is_within(path: tuple[str, ...], modules: Sequence[str]) -> bool:
 
 
 def _statistics(totals: Mapping[tuple[str, ...], Any], batches: int) -> dict[Any, Any]:
-    """Means and variances of everything, of the sums over so many equal batches."""
+    """Means and variances of all statistics, from sums over ``batches`` equal batches."""
     means = {path: total / batches for path, total in totals.items()}
     for path, square in means.items():
         if path[-1] == "var":

@@ -47,7 +47,7 @@ class Display(Protocol):
         ...
 
     def update(self, step: int, metrics: Mapping[str, float | int | str] | None = None) -> None:
-        """So many updates are done."""
+        """``step`` updates are done."""
         ...
 
 
@@ -60,8 +60,8 @@ class Recording:
       wall_clock: seconds since 1970, ``time.time``, for TensorBoard.
       display: makes a ``Display``, such as ``report.progress.Progress``, of the updates in all, the
         updates in an epoch, the examples in an update, the clock and the update to start from.
-      checkpoint_steps: save at least every so many updates within an epoch, too.
-      say: is told what a reader of the log must know, such as a damaged checkpoint.
+      checkpoint_steps: also save within an epoch, at least every N updates.
+      say: prints a line, such as one on a damaged checkpoint.
 
     Raises:
       ValueError: if ``checkpoint_steps`` is less than 1.

@@ -83,7 +83,7 @@ class Run:
           environment: ``train.environment.environment()``.
           keep: how many of the latest checkpoints are kept, besides the best.
           keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.
-          say: is told what a reader of the log must know, such as a damaged checkpoint.
+          say: prints a line, such as one on a damaged checkpoint.
 
         Raises:
           FileExistsError: if something is in the directory: a run never writes into another one.

@@ -8,7 +8,7 @@ from typing import Any
 class StopSignals:
     """Turns the first SIGTERM or Ctrl-C into a flag; the second one acts as ever.
 
-    Called, it says whether one has come.
+    Called, it returns whether one has come.
     """
 
     def __init__(self) -> None:

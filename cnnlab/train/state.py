@@ -65,13 +65,13 @@ class Recipe:
       loss: one value an example.
       schedule: the learning rate as a function of the step, where it is to be recorded; the
         optimizer has its own.
-      accumulate: the batch goes through the network in so many parts, one after the other, whose
+      accumulate: the batch goes through the network in this many parts, one after the other, whose
         gradients are averaged: the memory of a part, the update of the whole. BatchNorm sees parts.
       ema_decay: decay of the moving average of parameters and batch statistics that is evaluated in
         place of the network; None for none. In its first steps the average forgets faster:
         ``min(decay, (1 + t) / (10 + t))``.
-      teacher: ``(images as the network sees them) -> logits [N, K]``: says of each augmented batch
-        what the loss gets as its targets, in place of targets that the data set holds. Its network
+      teacher: ``(images as the network sees them) -> logits [N, K]``: of each augmented batch
+        the targets of the loss, in place of targets that the data set holds. Its network
         gets no gradient. ``transfer.distillation.live_teacher`` makes one.
       rates: which parameters are frozen and how fast the others learn, ``transfer.freezing``; all
         at the optimizer's rate by default.

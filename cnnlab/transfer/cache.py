@@ -314,7 +314,7 @@ def _fingerprints(
 ) -> dict[str, Any]:
     """Fingerprints of all that the features depend on, as JSON values."""
     # Transformations are functions, identified by their results: on a ramp of all pixel values,
-    # and augmentations on noise, in which every pixel can be told from the others.
+    # and augmentations on noise, in which every pixel differs from the others.
     shape = dataset.image_shape
     ramp = np.resize(np.arange(256), (1, *shape)).astype(dataset.images.dtype)
     noise = np.random.Generator(np.random.PCG64(0)).integers(0, 256, (_IMAGES, *shape))

@@ -1,4 +1,4 @@
-"""Hands networks on: variables as safetensors, the whole function as a program of StableHLO."""
+"""Exports networks: variables as safetensors, the whole function as a program of StableHLO."""
 
 from __future__ import annotations
 

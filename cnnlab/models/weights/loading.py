@@ -1,4 +1,4 @@
-"""Puts the weights of a file into the variables of a network, and reports what became of each."""
+"""Loads the weights of a file into a network's variables, and reports which array went where."""
 
 from __future__ import annotations
 
@@ -244,7 +244,7 @@ class _Problems:
 
 
 def _outside_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str]:
-    """Those of the unplaced names that cannot be of the head there."""
+    """Those of the unplaced names that are not of the source's head."""
     kin = kinship(arrays)
     body = {kin[key] for name, (key, _) in tried.placed.items() if not _in_head(name)}
     head = {kin[key] for name, (key, _) in tried.placed.items() if _in_head(name)}
