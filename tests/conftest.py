@@ -1,4 +1,4 @@
-"""What tests share: a tiny recipe and its batches, committed numbers, more devices than one."""
+"""Shared by tests: a tiny recipe and its batches, committed numbers, more devices than one."""
 
 import dataclasses
 import functools

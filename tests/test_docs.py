@@ -22,6 +22,6 @@ PAGES = sorted([*DOCS.glob("*.md"), *DOCS.glob("results/*.md"), DOCS.parent / "R
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_links_to_is_there(page):
+def test_links_of_a_page_exist(page):
     links = re.findall(r"\]\((?!https:)([^)#]+)[^)]*\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []

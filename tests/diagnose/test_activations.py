@@ -15,7 +15,7 @@ from cnnlab.models.perceptron import Classifier, Flatten, Hidden
 
 
 def lecture_stds(quick_jit, start, activation, depth=10, width=500, examples=1000):
-    """What the hidden layers of the lecture's net give, after the activation, over three seeds."""
+    """Deviations of the lecture's hidden layers after the activation, over three seeds."""
     network = models.mlp(10, widths=(width,) * depth, activation=activation)
 
     def one(seed):
@@ -47,7 +47,7 @@ def test_the_lectures_ten_tanh_layers(quick_jit, name):
 
 
 def test_he_keeps_the_activations_of_relu_layers(quick_jit):
-    # Behind ReLU sqrt(1 - 1 / pi) = 0.826; the lecture's seven layers lie between 0.82 and 0.89.
+    # After ReLU sqrt(1 - 1 / pi) = 0.826; the lecture's seven layers lie between 0.82 and 0.89.
     stds = lecture_stds(quick_jit, init.create("he"), "relu", depth=7, width=500, examples=100)
     assert stds[:, 0] == pytest.approx(np.sqrt(1 - 1 / np.pi), rel=0.03)
     assert (stds.mean(0) > 0.72).all() and (stds.mean(0) < 0.95).all()

@@ -61,7 +61,7 @@ def sampled(states):
     return dropout_logits(BATCHNORM, states, DATASET, 5, seed=3, batch_size=8)
 
 
-class Foreign(nn.Module):
+class UnknownModule(nn.Module):
     """A stage of Flax's own layers: their dropout, and a dense layer that checks nothing."""
 
     @nn.compact
@@ -176,7 +176,7 @@ def test_dropout_of_next_to_nothing_is_predict_with_the_moving_average():
 
 def test_the_dropout_of_flax_is_sampled_from_and_its_errors_are_value_errors():
     """Of linear networks: every sample is the logits of the inputs times 0 or 1 / (1 - rate)."""
-    recipe = make_recipe(Network((("head", Foreign()),)))
+    recipe = make_recipe(Network((("head", UnknownModule()),)))
     states = make_states(recipe, 1)
     black = dataclasses.replace(DATASET, images=np.zeros_like(DATASET.images))  # inputs of -2
     got = dropout_logits(recipe, states, black, 300, batch_size=13)[0, :, 0]

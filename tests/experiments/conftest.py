@@ -1,4 +1,4 @@
-"""What holds for the trainings of every experiment."""
+"""Fixtures for the trainings of every experiment."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What tests of layers and families share."""
+"""Helpers shared by tests of layers and families."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

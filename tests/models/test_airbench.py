@@ -52,7 +52,7 @@ def test_the_stages_have_the_published_shapes():
 
 @pytest.fixture(scope="module")
 def torchs(reference, quick_jit):
-    """What the reference script has, and ours of it: logits and statistics, whole and in parts."""
+    """Logits and statistics of the reference script and ours, whole and in parts."""
     script, numbers = reference("airbench_torch")
     with jax.enable_x64(True):
         tree = {path: jnp.asarray(value) for path, value in script.variables().items()}

@@ -21,7 +21,7 @@ FORMS = ["inverted", "plain"]
 
 
 def drop(x: Any, seed: int = 0, **options: Any) -> jax.Array:
-    """What training makes of ``x``."""
+    """The output of dropout in training."""
     return Dropout(**options).apply({}, x, train=True, rngs={"dropout": jax.random.key(seed)})
 
 

@@ -170,7 +170,7 @@ def test_lsuv_leaves_a_layer_alone_whose_output_does_not_vary(start):
 
 
 def outputs(network, variables):
-    """What each dense layer of a perceptron gives: [N, C] each."""
+    """The output of each dense layer of a perceptron, [N, C] each."""
     x, result = IMAGES.reshape(96, -1), []
     for name in network.names[1:]:
         layer = variables["params"][name]["dense"]

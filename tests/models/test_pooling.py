@@ -26,7 +26,7 @@ def close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
 
 
 def sides(window: Any, strides: Any, padding: Any) -> tuple[Any, Any, Any]:
-    """What Flax takes."""
+    """The padding in Flax's form."""
     window = (window, window) if isinstance(window, int) else window
     strides = window if strides is None else (strides, strides)
     return window, strides, [(padding, padding)] * 2 if isinstance(padding, int) else padding

@@ -251,7 +251,7 @@ def test_windows_that_cannot_be_pooled_are_refused(windows: Any, message: str) -
         Regions(windows, (16, 16), 4).apply({}, jnp.zeros((1, 4, 4, 1)))
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     features, boxes = jnp.zeros((4, 4, 1)), jnp.zeros((1, 4))
     with pytest.raises(ValueError, match="For several images: jax.vmap"):
         roi_pool(features[None], boxes, 2, 0.25)

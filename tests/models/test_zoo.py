@@ -129,7 +129,7 @@ def test_a_network_of_the_zoo_trains_runs_in_parts_and_as_members(name, quick_ji
 
     params, model_state, loss = results["step"]
     assert finite((params, model_state, loss))
-    # Behind a dead ReLU of so narrow a network, some layers may get no gradient.
+    # After a dead ReLU of so narrow a network, some layers may get no gradient.
     assert moved(results["state"].params, params) >= 0.5
     assert "params" not in model_state
     if model_state and classifies:

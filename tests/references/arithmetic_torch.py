@@ -31,11 +31,11 @@ def main() -> None:
             return None
 
     numbers: dict[str, object] = {"torch": torch.__version__}
-    found: dict[str, list] = {"convolution": [], "pooling": [], "ceil": [], "transposed": []}
+    results: dict[str, list] = {"convolution": [], "pooling": [], "ceil": [], "transposed": []}
     for window in WINDOWS:
         kernel, options = window["kernel"], {k: v for k, v in window.items() if k != "kernel"}
         weight = torch.zeros(1, 1, kernel)
-        rows: dict[str, list] = {name: [] for name in found}
+        rows: dict[str, list] = {name: [] for name in results}
         for n in SIZES:
             x = torch.zeros(1, 1, n)
             rows["convolution"].append(size(functional.conv1d, x, weight, **options))
@@ -47,8 +47,8 @@ def main() -> None:
                 size(functional.conv_transpose1d, x, weight, output_padding=more, **options)
             )
         for name, row in rows.items():
-            found[name].append(row)
-    numbers.update(found)
+            results[name].append(row)
+    numbers.update(results)
     path = pathlib.Path(__file__).with_suffix(".json")
     path.write_text(json.dumps(numbers) + "\n")
 

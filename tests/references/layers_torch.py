@@ -67,7 +67,7 @@ def normals(seed: int, *shape: int) -> np.ndarray:
 
 
 def weights(*shape: int) -> np.ndarray:
-    """What the output of a layer is multiplied by before it is summed to the loss."""
+    """Factors of a layer's output in the sum that is the loss."""
     return normals(99, *shape)
 
 

@@ -42,7 +42,7 @@ def main() -> None:
     for box in boxes():
         y0, x0, y1, x1 = np.floor(box / STRIDE + 0.5).astype(int)
         covered = maps[:, y0 : y1 + 1, x0 : x1 + 1]
-        # Cells behind the last one count in the size of the bins, but are not there.
+        # Cells after the last one count in the size of the bins, but are not there.
         below, right = y1 + 1 - y0 - covered.shape[1], x1 + 1 - x0 - covered.shape[2]
         padded = torch.nn.functional.pad(covered, (0, right, 0, below), value=-torch.inf)
         bins = adaptive_max_pool2d(padded[None], SIZE)[0]

@@ -4,7 +4,7 @@
 
 writes both anew (torch 2.13.0 on a CPU made those that are committed). The tests take the tensors,
 weights and images from here; only ``main`` needs torch. The net is torchvision's vgg11_bn with 1,
-2, 4, 8 and 8 maps and dense layers of 5 and 4 units, for 64 x 64 pixels: behind the convolutions
+2, 4, 8 and 8 maps and dense layers of 5 and 4 units, for 64 x 64 pixels: after the convolutions
 2 x 2 places are left, so that the order of the axes in the flatten shows.
 """
 
@@ -21,7 +21,7 @@ DENSE = (8 * 2 * 2, 5, 4, 3)
 
 
 def tensors() -> dict[str, np.ndarray]:
-    """What the files hold: float32 in one storage, transposed, and cut out; half; whole; scalar."""
+    """The arrays in the files: float32 (one storage), transposed, cut out; half; int64; scalar."""
     row = np.arange(24, dtype=np.float32).reshape(4, 6)
     return {
         "plain": row,

@@ -104,7 +104,7 @@ def test_scores_of_zero_are_no_detections() -> None:
     assert average_precisions(nothing, BOXES, CLASSES, 2)["mean"] == 0
 
 
-def test_what_cannot_be_judged_is_refused() -> None:
+def test_invalid_boxes_and_detections_are_refused() -> None:
     for arguments, message in (
         (([0.5], [True], 0), "at least one object"),
         (([0.5], [True, False], 1), "got shapes"),

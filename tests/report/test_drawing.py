@@ -132,7 +132,7 @@ def test_a_reference_line_has_its_label_in_a_strip_without_rows():
 # Curves --------------------------------------------------------------------------------------
 
 
-def test_a_curve_is_the_mean_in_its_band_and_its_last_value_can_be_told():
+def test_a_curve_is_the_mean_in_its_band_and_its_last_value_is_legible():
     _, axes = one_panel()
     values = np.array([[1.0, 3.0], [4.0, 8.0]])
     curve = plots.mean_curve(values, scale=10)

@@ -40,18 +40,18 @@ ERROR = np.std(FOUR, ddof=1) / 2  # over the root of four
 
 
 @pytest.mark.parametrize(
-    ("band", "low", "high", "said"),
+    ("band", "low", "high", "message"),
     [
         ("standard error", 3 - ERROR, 3 + ERROR, "± standard error"),
         ("range", 1.0, 6.0, "smallest to largest"),
     ],
 )
-def test_the_band_over_the_seeds_and_the_legend_that_names_it(band, low, high, said):
+def test_the_band_over_the_seeds_and_the_legend_that_names_it(band, low, high, message):
     records = [{"epoch": e, "train/loss": FOUR} for e in (1, 2)]
     axes = panels(figures.curves(records, band=band))["Loss"]
     heights = axes.collections[0].get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == (pytest.approx(low), pytest.approx(high))
-    assert axes.get_legend().get_title().get_text() == f"mean of 4 seeds, band {said}"
+    assert axes.get_legend().get_title().get_text() == f"mean of 4 seeds, band {message}"
 
 
 def test_one_seed_has_no_band_and_no_word_of_seeds():

@@ -67,7 +67,7 @@ def test_equal_images_have_no_finite_psnr_but_where_it_is_cut_off():
     np.testing.assert_allclose(ssim(images, images), 1)
 
 
-def test_rounding_to_eight_bits_costs_what_is_said():
+def test_rounding_to_eight_bits_has_the_documented_error():
     exact, _ = random_pair((1, 64, 64, 3))
     rounded = np.rint(255 * exact) / 255
     assert psnr(rounded, exact)[0] == pytest.approx(image_scores.ROUNDING_PSNR, abs=0.1)
@@ -99,6 +99,6 @@ def test_the_window_is_the_largest_odd_one_that_fits(size, window):
         (lambda x: psnr(x[:0], x[:0]), "at least one image"),
     ],
 )
-def test_what_cannot_be_compared_is_refused(call, message):
+def test_images_that_cannot_be_compared_are_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call(random_pair((2, 12, 12, 1))[0])

@@ -47,7 +47,7 @@ def test_a_class_that_is_nowhere_is_not_in_the_mean():
     iou = overlap.intersection_over_union(counts)
     np.testing.assert_allclose(iou, [1 / 2, 2 / 3, np.nan, np.nan])
     assert overlap.mean_over_classes(iou) == pytest.approx(7 / 12)
-    # One that is said to be there and is not counts with zero.
+    # One that is predicted and not present counts with zero.
     wrong = overlap.intersection_over_union(overlap.confusion(truth, truth + 1, 3))
     np.testing.assert_allclose(wrong, [0, 0, 0])
     with pytest.raises(ValueError, match="none that is a number"):

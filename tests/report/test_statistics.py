@@ -76,8 +76,8 @@ def test_one_figure_has_student_s_interval_of_its_mean():
 def test_a_difference_in_words():
     figure = {"mean": 0.012, "interval": [-0.0036, 0.0206], "confidence": 0.95}
     assert points(figure) == "+1.20 points (95 % interval -0.36 to +2.06)"
-    told = points({**figure, "confidence": 0.9}, 1, of="over images")
-    assert told == "+1.2 points (90 % interval over images -0.4 to +2.1)"
+    text = points({**figure, "confidence": 0.9}, 1, of="over images")
+    assert text == "+1.2 points (90 % interval over images -0.4 to +2.1)"
     assert points(paired([0.3], [0.1])) == "+20.00 points"
 
 

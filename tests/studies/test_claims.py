@@ -107,7 +107,7 @@ def test_a_ratio_is_shown_as_such_and_other_units_with_four_digits():
     )
 
 
-def test_rows_of_before_with_scores_are_judged_over_seeds_and_images():
+def test_older_rows_with_scores_get_verdicts_over_seeds_and_images():
     figure = paired_over_both(*np.random.default_rng(0).normal(20, 1, (2, 3, 9)), resamples=50)
     old = {"claim": "a beats b", "ours": "a", "theirs": "b", **figure, "verdict": "reproduced"}
     del old["both"]  # older files do not even have it
@@ -156,7 +156,7 @@ def test_rows_of_before_that_name_both_sides_have_a_difference():
     assert [row["unit"] for row in rows] == ["points", "log ratio"]
 
 
-def test_rows_of_before_are_read_and_judged_anew():
+def test_older_rows_are_read_and_get_new_verdicts():
     figure = {"mean": 0.01, "interval": [-0.02, 0.04], "confidence": 0.95, "values": [0.0, 0.02]}
     old = {"verdict": "not reproduced at this size: no difference was found"}
     named = {

@@ -1,4 +1,4 @@
-"""A result in words where its experiment says no more: a line for each figure over seeds."""
+"""The default summary of a result: a line for each figure over seeds."""
 
 from cnnlab.report.statistics import over_seeds
 from cnnlab.studies.summary import summary_lines

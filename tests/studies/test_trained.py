@@ -66,7 +66,7 @@ def test_a_run_s_own_statistics_are_those_it_was_given(finished, tmp_path):
     assert trained.with_run_statistics(tmp_path, train).statistics == other
 
 
-def test_what_is_no_finished_run_is_refused(tmp_path, finished):
+def test_unfinished_runs_are_refused(tmp_path, finished):
     with pytest.raises(ResumeError, match="there is no run"):
         trained.load_run(tmp_path)
     (tmp_path / "config.json").write_text('{"experiment": "probe"}')

@@ -34,14 +34,14 @@ def saved(folder, scores, keep=2):
 
 
 def restored(folder, like, **options):
-    said = []
+    messages = []
     with Checkpoints(folder) as checkpoints:
-        step, actual, meta = checkpoints.restore(like, say=said.append, **options)
+        step, actual, meta = checkpoints.restore(like, say=messages.append, **options)
     assert meta == {"of": step}
     for name, value in tree(step).items():
         assert actual[name].dtype == value.dtype
         assert (np.asarray(actual[name]) == np.asarray(value)).all()
-    return step, said
+    return step, messages
 
 
 def test_the_latest_two_and_the_best_are_kept(tmp_path, like):
@@ -80,8 +80,8 @@ def test_any_flipped_bit_in_the_arrays_is_found(tmp_path, like):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << (position % 8)
         path.write_bytes(damaged)
-        step, said = restored(tmp_path, like)  # compares every number, too
-        assert step == 2 or (step == 1 and "2 cannot be restored" in said[0])
+        step, messages = restored(tmp_path, like)  # compares every number, too
+        assert step == 2 or (step == 1 and "2 cannot be restored" in messages[0])
     path.write_bytes(whole)
     middle = bytearray(whole)
     middle[len(whole) // 2] ^= 1
@@ -104,12 +104,12 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_is_used(tmp_path, like
     else:
         record = tmp_path / "2/record/metadata"
         record.write_text(record.read_text().replace('"of": 2', '"of": 7').replace('"of":2', "7"))
-    step, said = restored(tmp_path, like)
+    step, messages = restored(tmp_path, like)
     assert step == 1
-    assert len(said) == 1 and str(tmp_path / "2") in said[0]
+    assert len(messages) == 1 and str(tmp_path / "2") in messages[0]
 
 
-def test_when_none_is_whole_it_says_so(tmp_path, like):
+def test_no_undamaged_checkpoint_is_an_error(tmp_path, like):
     saved(tmp_path, [None])
     data_file(tmp_path, 1).unlink()
     with (
@@ -124,7 +124,7 @@ def test_when_none_is_whole_it_says_so(tmp_path, like):
         checkpoints.restore(like)
 
 
-def test_what_is_not_finite_is_not_saved(tmp_path, like):
+def test_states_that_are_not_finite_are_not_saved(tmp_path, like):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(1, tree(1), {"of": 1})
         bad = tree(2) | {"kernel": tree(2)["kernel"].at[3, 3].set(jnp.nan)}

@@ -48,7 +48,7 @@ def test_differences_are_none_between_equal_environments():
 
 
 @pytest.mark.parametrize(
-    ("keys", "value", "said"),
+    ("keys", "value", "message"),
     [
         (("versions", "jaxlib"), "0.1", "jaxlib: 0.1 then"),
         (("device_kind",), "H100", "device kind: H100 then"),
@@ -58,7 +58,7 @@ def test_differences_are_none_between_equal_environments():
         (("jax_config", "x64"), "yes", "x64: yes then"),
     ],
 )
-def test_differences_name_each_field_that_the_bits_depend_on(keys, value, said):
+def test_differences_name_each_field_that_the_bits_depend_on(keys, value, message):
     now = environment()
     before = copy.deepcopy(now)
     inner = before
@@ -66,7 +66,7 @@ def test_differences_name_each_field_that_the_bits_depend_on(keys, value, said):
         inner = inner[key]
     inner[keys[-1]] = value
     (line,) = differences(before, now)
-    assert line.startswith(said)
+    assert line.startswith(message)
 
 
 def test_differences_pass_over_what_the_bits_do_not_depend_on():

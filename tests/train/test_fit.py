@@ -107,7 +107,7 @@ def test_yielded_states_stay_as_they_were(recipe, splits):
         assert (np.asarray(states.params["head"]["classifier"]["dense"]["bias"]) == then).all()
 
 
-def test_a_stop_ends_at_a_call_and_says_so(recipe, splits):
+def test_a_stop_ends_at_a_call_and_is_reported(recipe, splits):
     asked = iter([False, True])
     options = train.FitOptions(**SETTINGS)
     stop = lambda: next(asked, True)  # noqa: E731
@@ -214,7 +214,7 @@ def test_programs_are_shared_by_recipes_that_only_start_otherwise(recipe):
     assert other == recipe and hash(other) == hash(recipe) and other.init != recipe.init
 
 
-def test_what_could_not_be_trained_is_told_before_anything_is_computed(recipe, splits):
+def test_invalid_trainings_are_refused_before_anything_is_computed(recipe, splits):
     train.check_fits(recipe, splits.train)
     unet = dataclasses.replace(recipe, network=models.unet(3, width=1, depth=1))
     with pytest.raises(ValueError, match=r"logits \[N, 3\].*\(2, 8, 8, 3\).*no classifier"):

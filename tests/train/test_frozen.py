@@ -74,7 +74,7 @@ def test_under_vmap_exactly_what_is_free_changes_decay_and_statistics_included(s
     factors = leaves(Rates(RULES).factors(state.params))
     assert by_parameter == {path: factor > 0 for path, factor in factors.items()}
     by_statistic = changed(state.model_state["batch_stats"], moved.model_state["batch_stats"])
-    still = {path.rpartition("/")[0] for path, found in by_statistic.items() if not found}
+    still = {path.rpartition("/")[0] for path, moved_too in by_statistic.items() if not moved_too}
     assert "stem/norm" in still and "stage2/block0/norm1" in still
     assert "stage2/block0/norm2" not in still and "stage3/block0/norm1" not in still
     averaged = changed(state.average.params, moved.average.params)
@@ -119,9 +119,9 @@ def test_the_backward_pass_of_a_frozen_front_is_not_computed(tiny, state, make_b
 
     def cost(rates):
         recipe = dataclasses.replace(tiny, rates=rates)
-        begun = state._replace(opt_state=recipe.optimizer.init(recipe.trainable(state.params)))
-        begun = begun._replace(average=None)
-        return multiply_adds(lambda s: train.train_step(recipe, s, batch, run_key(0)), begun)
+        initial = state._replace(opt_state=recipe.optimizer.init(recipe.trainable(state.params)))
+        initial = initial._replace(average=None)
+        return multiply_adds(lambda s: train.train_step(recipe, s, batch, run_key(0)), initial)
 
     network = tiny.network
     variables = {"params": state.params, **state.model_state}
@@ -172,13 +172,13 @@ def test_a_frozen_run_that_is_resumed_comes_to_the_same_bits_and_is_recalibrated
     assert train.recalibrate(still, resumed, splits.train) is resumed
 
 
-def test_a_frozen_front_takes_stages_without_parameters_along_but_not_those_behind_it(tiny):
+def test_a_frozen_front_includes_stages_without_parameters_in_it_but_not_after_it(tiny):
     names = ("noise", "stem", "pool", "stage1", "drop", "head")
     network = models.Network(tuple((name, tiny.network.stages[0][1]) for name in names))
     params = {name: {"kernel": jnp.zeros(2)} for name in ("stem", "stage1", "head")}
-    for rules, found in (
+    for rules, frozen in (
         (((r"(stem|stage1)/.*", 0.0), ("head/.*", 1.0)), {"noise", "stem", "pool", "stage1"}),
         ((("(stem|stage1)/.*", 1.0), ("head/.*", 0.0)), {"head"}),
     ):
         recipe = dataclasses.replace(tiny, network=network, rates=Rates(rules))
-        assert set(frozen_modules(recipe, params)) == found
+        assert set(frozen_modules(recipe, params)) == frozen

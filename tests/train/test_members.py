@@ -108,20 +108,20 @@ def test_members_that_do_not_fit_are_refused(recipe, dataset, settings, message)
 
 
 @pytest.fixture(scope="module")
-def begun(varied, dataset, quick_jit):
+def initial(varied, dataset, quick_jit):
     """Two members at step 0, from elsewhere: on the host, without a moving average."""
     start = quick_jit(lambda key: train.init_state(varied, key, dataset.image_shape))
     state = start(jax.random.key(3))
     return jax.tree.map(lambda x: np.stack([x, x]), state)
 
 
-def test_members_may_begin_from_the_same_states_with_the_same_seeds(varied, dataset, begun):
-    """What they differ by are the hyperparameters, which are not dropped, nor the average."""
+def test_members_may_begin_from_the_same_states_with_the_same_seeds(varied, dataset, initial):
+    """They differ by the hyperparameters; neither these nor the average are dropped."""
     averaging = dataclasses.replace(varied, ema_decay=0.9)
     given = {"learning_rate_factor": [0.0, 1.0]}
     settings = {"seeds": (3, 3), "hyperparameters": given, "subsets": [list(range(40))] * 2}
-    states = trained(averaging, dataset, initial=begun, **settings)
-    start = begun.params["stage1"]["dense"]["kernel"]
+    states = trained(averaging, dataset, initial=initial, **settings)
+    start = initial.params["stage1"]["dense"]["kernel"]
     assert (kernels(states, 0) == start[0]).all() and (kernels(states, 1) != start[1]).any()
     averaged = states.average.params["stage1"]["dense"]["kernel"]
     assert (averaged[0] == start[0]).all() and (averaged[1] != start[1]).any()
@@ -141,9 +141,9 @@ def test_members_may_begin_from_the_same_states_with_the_same_seeds(varied, data
         ({"hyperparameters": {"momentum": [0.5, 0.5]}}, "unknown hyperparameter 'momentum'"),
     ],
 )
-def test_states_that_cannot_be_begun_from_are_refused(varied, dataset, begun, settings, message):
+def test_invalid_initial_states_are_refused(varied, dataset, initial, settings, message):
     settings = {"seeds": (0, 1), **settings}
-    initial = begun._replace(**settings.pop("change", {}))
+    initial = initial._replace(**settings.pop("change", {}))
     with pytest.raises(ValueError, match=message):
         next(train.fit(varied, dataset, initial=initial, **SETTINGS, **settings))
 
@@ -162,13 +162,13 @@ def test_hyperparameters_are_one_number_not_negative_a_member(varied, dataset, v
 
 
 def pulled(logits, labels, targets=None):
-    """The distance from what the teacher says; without one, the usual loss."""
+    """The distance from the teacher's logits; without a teacher, the usual loss."""
     if targets is None:
         return losses.softmax_cross_entropy(logits, labels)
     return jnp.sum((logits - targets) ** 2, axis=-1)
 
 
-def test_what_a_teacher_said_of_each_example_reaches_the_loss_in_any_order(dataset):
+def test_teacher_targets_of_each_example_reach_the_loss_in_any_order(dataset):
     """A student that can copy its teacher exactly does: both are linear."""
     images = dataset.images.reshape(len(dataset), -1) / 255.0
     weights = np.random.Generator(np.random.PCG64(0)).normal(size=(25, 3))

@@ -41,7 +41,7 @@ def recipe():
     )
 
 
-def test_what_was_shown_is_corrupt_and_what_is_asked_for_is_not(recipe, dataset):
+def test_inputs_are_corrupted_and_targets_are_not(recipe, dataset):
     *_, last = train.fit(recipe, dataset, dataset, epochs=2, batch_size=20, seeds=(0, 1))
     assert {"train/loss", "validation/loss"} == set(last.metrics)  # nothing is right or wrong
     outputs = train.predict(recipe, last.states, dataset, batch_size=30)

@@ -71,7 +71,7 @@ def test_it_leaves_records_checkpoints_and_events(finished):
 
 
 def interrupted_after(count, number, run, recipe, splits, **settings):
-    """Sends itself a signal after so many epochs; returns what the run says."""
+    """Sends itself a signal after so many epochs; returns the interruption."""
     with pytest.raises(Interrupted) as raised:
         for epoch in follow(run, recipe, splits, **settings):
             if epoch.epoch == count:
@@ -84,11 +84,11 @@ def test_a_signal_saves_within_the_epoch_and_the_run_goes_on_to_the_same_bits(
     tmp_path, recipe, splits, finished, number
 ):
     before = signal.getsignal(number)
-    said = interrupted_after(2, number, Run.create(tmp_path / "run", {}, {}), recipe, splits)
-    assert said.signal == number and said.directory == tmp_path / "run"
+    interrupted = interrupted_after(2, number, Run.create(tmp_path / "run", {}, {}), recipe, splits)
+    assert interrupted.signal == number and interrupted.directory == tmp_path / "run"
     assert signal.getsignal(number) == before
     per_epoch = finished[1][0].steps_per_epoch
-    assert 2 * per_epoch < said.step < 3 * per_epoch  # in the midst of an epoch
+    assert 2 * per_epoch < interrupted.step < 3 * per_epoch  # in the midst of an epoch
     epochs = list(follow(Run.resume(tmp_path / "run"), recipe, splits))
     assert [epoch.epoch for epoch in epochs] == [3, 4]
     assert same_leaves(epochs[-1].states, finished[1][-1].states)
@@ -97,7 +97,7 @@ def test_a_signal_saves_within_the_epoch_and_the_run_goes_on_to_the_same_bits(
     )
 
 
-def test_records_behind_the_checkpoint_are_written_again_not_twice(
+def test_records_after_the_checkpoint_are_written_once_after_a_resume(
     tmp_path, recipe, splits, finished
 ):
     list(itertools.islice(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits), 2))
@@ -193,7 +193,7 @@ def test_run_directories_are_numbered(tmp_path):
     Run.create(numbered(tmp_path, "digits"), {}, {})
 
 
-def test_checkpoints_that_are_gone_are_not_begun_again_in_silence(tmp_path, recipe, splits):
+def test_missing_checkpoints_are_an_error_not_a_fresh_start(tmp_path, recipe, splits):
     list(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits))
     shutil.rmtree(tmp_path / "run/checkpoints")
     with pytest.raises(ResumeError, match="checkpoints .* are gone"):
@@ -239,9 +239,9 @@ def test_a_kept_step_is_what_the_run_was_then_and_another_one_is_named(tmp_path,
 def test_a_run_can_begin_with_given_states(tmp_path, recipe, splits, finished):
     _, epochs = finished
     first = epochs[0].states
-    begun = first._replace(step=jnp.zeros_like(first.step))
-    (one,) = follow(Run.create(tmp_path / "run", {}, {}), recipe, splits, epochs=1, initial=begun)
-    *_, plain = train.fit(recipe, splits.train, epochs=1, batch_size=20, initial=begun)
+    initial = first._replace(step=jnp.zeros_like(first.step))
+    (one,) = follow(Run.create(tmp_path / "run", {}, {}), recipe, splits, epochs=1, initial=initial)
+    *_, plain = train.fit(recipe, splits.train, epochs=1, batch_size=20, initial=initial)
     assert same_leaves(one.states, plain.states)
 
 

@@ -84,7 +84,7 @@ def test_members_are_made_by_vmap(small, quick_jit):
 
 
 @pytest.mark.parametrize(
-    ("setting", "said"),
+    ("setting", "message"),
     [
         ({"accumulate": 0}, "accumulate must be at least 1 part, got 0"),
         ({"ema_decay": 1.0}, r"ema_decay must be in \(0, 1\) or None, got 1.0"),
@@ -92,8 +92,8 @@ def test_members_are_made_by_vmap(small, quick_jit):
         ({"ema_decay": float("nan")}, r"ema_decay must be in \(0, 1\) or None"),
     ],
 )
-def test_a_recipe_out_of_range_is_refused(small, setting, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_recipe_out_of_range_is_refused(small, setting, message):
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(small[0], **setting)
 
 

@@ -177,7 +177,7 @@ def test_written_features_are_read_and_not_computed_again(
     ]
 
 
-def test_a_cache_whose_writer_was_killed_is_never_taken_for_complete(monkeypatch, tmp_path, plain):
+def test_an_incomplete_cache_is_recomputed(monkeypatch, tmp_path, plain):
     complete = cache.front_features(PLAIN, plain, TRAIN, "stem", batch_size=5)
     parts = cache._compute
 

@@ -62,11 +62,11 @@ def test_every_u_net_has_the_encoder_of_its_own_classifier_and_a_fresh_decoder(
 ):
     classifier, classifiers, fresh = networks
     assert classifier.network.names == ("stem", "stage1", "head")
-    found, report = seg.with_encoders(classifiers, recipe, fresh)
+    actual, report = seg.with_encoders(classifiers, recipe, fresh)
     for collection in ("params", "batch_stats"):
         ours, theirs, own = (
             s.params if collection == "params" else s.model_state[collection]
-            for s in (found, classifiers, fresh)
+            for s in (actual, classifiers, fresh)
         )
         for stage in ours:
             wanted = theirs if stage in ("stem", "stage1") else own
@@ -75,7 +75,7 @@ def test_every_u_net_has_the_encoder_of_its_own_classifier_and_a_fresh_decoder(
     assert "head/classifier/dense/kernel" in report.left
     # stage1 has the same outputs as the classifier's.
     images = jnp.asarray(bright(2).images, jnp.float32) / 255
-    one = {"params": found.params, **found.model_state}
+    one = {"params": actual.params, **actual.model_state}
     two = {"params": classifiers.params, **classifiers.model_state}
     ours, theirs = (
         quick_jit(functools.partial(net.apply, stop="stage1"))(
@@ -89,9 +89,9 @@ def test_every_u_net_has_the_encoder_of_its_own_classifier_and_a_fresh_decoder(
 def test_the_optimizer_of_a_frozen_encoder_has_the_decoder_only(recipe, networks):
     _, classifiers, fresh = networks
     frozen = dataclasses.replace(recipe, rates=freeze(recipe.network, up_to="stage1"))
-    found, _ = seg.with_encoders(classifiers, frozen, fresh)
-    moments = [leaf for leaf in jax.tree.leaves(found.opt_state) if jnp.ndim(leaf) == 5]
-    decoder = [found.params[name] for name in ("up1", "head")]
+    actual, _ = seg.with_encoders(classifiers, frozen, fresh)
+    moments = [leaf for leaf in jax.tree.leaves(actual.opt_state) if jnp.ndim(leaf) == 5]
+    decoder = [actual.params[name] for name in ("up1", "head")]
     kernels = [leaf for leaf in jax.tree.leaves(decoder) if leaf.ndim == 5]
     assert len(moments) == 2 * len(kernels)
 
@@ -100,12 +100,12 @@ def test_pixels_are_learned_and_masks_come_out_in_order(recipe):
     train, test = bright(32), bright(18, seed=1)
     for epoch in fit(recipe, train, epochs=15, batch_size=8):
         trained = epoch.states
-    found = seg.predict_masks(recipe, trained, test, batch_size=1)  # chunks of sixteen
-    assert found.shape == (1, 18, 8, 8)
-    assert found.dtype == np.uint8
-    assert (found == test.annotations).mean() > 0.97
+    actual = seg.predict_masks(recipe, trained, test, batch_size=1)  # chunks of sixteen
+    assert actual.shape == (1, 18, 8, 8)
+    assert actual.dtype == np.uint8
+    assert (actual == test.annotations).mean() > 0.97
     logits = predict(recipe, trained, test, batch_size=1)
-    np.testing.assert_array_equal(found, logits.argmax(-1))
+    np.testing.assert_array_equal(actual, logits.argmax(-1))
 
 
 def test_other_networks_are_refused(recipe, networks):

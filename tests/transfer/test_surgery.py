@@ -40,16 +40,16 @@ SOURCE = variables(resnet(5), seed=1)
 FRESH = variables(resnet(3), seed=2)
 
 
-def check(found, new):
+def check(actual, new):
     """Every leaf is the source's or, where ``new`` is true, the fresh one's."""
-    for path, leaf in flat(found).items():
+    for path, leaf in flat(actual).items():
         origin = FRESH if new(path.partition("/")[2]) else SOURCE
         np.testing.assert_array_equal(leaf, flat(origin)[path], err_msg=path)
 
 
 def test_all_is_copied_by_name_but_the_head():
-    found, report = copy_variables(SOURCE, FRESH)
-    check(found, lambda path: path.startswith("head/"))
+    actual, report = copy_variables(SOURCE, FRESH)
+    check(actual, lambda path: path.startswith("head/"))
     assert set(report.fresh) == {"head/classifier/dense/kernel", "head/classifier/dense/bias"}
     total = len(jax.tree.leaves(FRESH))
     assert len(report.copied) == total - 2
@@ -58,10 +58,10 @@ def test_all_is_copied_by_name_but_the_head():
 
 
 def test_stages_and_patterns_start_afresh_with_their_statistics():
-    found, _ = copy_variables(SOURCE, FRESH, reinitialise=last_stages(resnet(), 2))
-    check(found, lambda path: path.startswith(("head/", "stage3/")))
-    found, report = copy_variables(SOURCE, FRESH, reinitialise=("head", ".*/norm[12]/.*"))
-    check(found, lambda path: path.startswith("head/") or "/norm1/" in path or "/norm2/" in path)
+    actual, _ = copy_variables(SOURCE, FRESH, reinitialise=last_stages(resnet(), 2))
+    check(actual, lambda path: path.startswith(("head/", "stage3/")))
+    actual, report = copy_variables(SOURCE, FRESH, reinitialise=("head", ".*/norm[12]/.*"))
+    check(actual, lambda path: path.startswith("head/") or "/norm1/" in path or "/norm2/" in path)
     assert "stage2/block0/norm2/var" in report.fresh
 
 
@@ -75,16 +75,16 @@ def test_the_last_stages_are_counted_from_the_head():
 
 def test_reinitialised_arrays_may_be_missing_on_either_side():
     other = {"params": {**SOURCE["params"], "head": {"conv": {"kernel": np.zeros((1, 1, 8, 5))}}}}
-    found, report = copy_variables(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
-    check(found, lambda path: path.startswith("head/"))
+    actual, report = copy_variables(other | {"batch_stats": SOURCE["batch_stats"]}, FRESH)
+    check(actual, lambda path: path.startswith("head/"))
     assert report.left == ("head/conv/kernel",)
     assert "not used of the source: head/conv/kernel" in str(report)
 
 
 def test_values_take_the_dtype_of_the_fresh_ones():
     low = jax.tree.map(lambda leaf: leaf.astype(np.float16), FRESH)
-    found, _ = copy_variables(SOURCE, low)
-    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {np.dtype(np.float16)}
+    actual, _ = copy_variables(SOURCE, low)
+    assert {leaf.dtype for leaf in jax.tree.leaves(actual)} == {np.dtype(np.float16)}
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_arrays_that_do_not_fit_are_refused_and_listed(source, settings, message
 def test_summed_channels_have_the_same_output_for_grey_images(before, after):
     source = variables(resnet(5), (8, 8, before), seed=1)
     fresh = variables(resnet(3), (8, 8, after), seed=2)
-    found, report = copy_variables(source, fresh, channels="sum")
+    actual, report = copy_variables(source, fresh, channels="sum")
     assert f"from {before} to {after} input channels (sum)" in str(report)
-    old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
+    old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, actual))
     # Of an image that is the same in all channels a convolution sees the sums.
     np.testing.assert_allclose(new.sum(2), old.sum(2), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(new, np.broadcast_to(new[:, :, :1], new.shape))
@@ -126,8 +126,8 @@ def test_summed_channels_have_the_same_output_for_grey_images(before, after):
 
 def test_adapted_channels_are_the_old_ones_in_turn_and_scaled():
     source, fresh = variables(resnet(5), (8, 8, 3)), variables(resnet(3), (8, 8, 4))
-    found, _ = copy_variables(source, fresh, channels="adapt")
-    old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, found))
+    actual, _ = copy_variables(source, fresh, channels="adapt")
+    old, new = (tree["params"]["stem"]["conv"]["kernel"] for tree in (source, actual))
     np.testing.assert_allclose(new, 0.75 * old[:, :, [0, 1, 2, 0]])
 
 
@@ -187,8 +187,8 @@ def test_each_member_gets_the_stages_of_a_network_of_its_own(transplanted):
         {"params": states.params, **states.model_state},
     )
     sources = restarted(recipe, trained["params"], {"batch_stats": trained["batch_stats"]})
-    found, report = transplant_each(sources, recipe, states, ("stage1",))
-    for path, leaf in flat({"params": found.params, **found.model_state}).items():
+    actual, report = transplant_each(sources, recipe, states, ("stage1",))
+    for path, leaf in flat({"params": actual.params, **actual.model_state}).items():
         origin = trained if "/stage1/" in path else {"params": states.params, **states.model_state}
         np.testing.assert_array_equal(leaf, flat(origin)[path], err_msg=path)
     assert all("stage1" not in path for path in report.fresh)

@@ -88,6 +88,6 @@ def test_figures_are_saved(tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(draw, message):
+def test_invalid_data_for_a_figure_are_refused(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()

@@ -26,15 +26,15 @@ def test_components_are_the_projection_of_the_singular_value_decomposition():
     centred = flat - flat.mean(0)
     _, _, right = np.linalg.svd(centred, full_matrices=False)
     wanted = centred @ right[:3].T @ right[:3] + flat.mean(0)
-    found = methods.principal_components(images, 3).apply(images)
-    np.testing.assert_allclose(found.reshape(40, -1), wanted, atol=1e-5)
+    actual = methods.principal_components(images, 3).apply(images)
+    np.testing.assert_allclose(actual.reshape(40, -1), wanted, atol=1e-5)
 
 
 def test_as_many_components_as_factors_give_all_back():
     clean = noisy_pairs(50).clean
     inside = (clean > 0).all((1, 2, 3)) & (clean < 1).all((1, 2, 3))
-    found = methods.principal_components(clean[inside], 2).apply(clean[inside])
-    np.testing.assert_allclose(found, clean[inside], atol=1e-5)
+    actual = methods.principal_components(clean[inside], 2).apply(clean[inside])
+    np.testing.assert_allclose(actual, clean[inside], atol=1e-5)
 
 
 def test_the_best_linear_map_beats_filters_where_images_have_few_factors():
@@ -65,15 +65,15 @@ def test_a_setting_is_the_best_of_its_kind_on_validation():
 
 @pytest.mark.parametrize(("noise", "least"), [(0.02, 0.3), (0.5, 1.0)])
 def test_more_noise_wants_a_wider_filter(noise, least):
-    found = methods.filters(noisy_pairs(30, noise, size=12), noise)["gaussian filter"]
-    assert float(found.setting.removeprefix("sigma ")) >= least
-    assert (found.setting == "sigma 2") == (noise == 0.5)
+    actual = methods.filters(noisy_pairs(30, noise, size=12), noise)["gaussian filter"]
+    assert float(actual.setting.removeprefix("sigma ")) >= least
+    assert (actual.setting == "sigma 2") == (noise == 0.5)
 
 
 def test_constant_images_survive_the_wiener_filter():
     flat = np.full((4, 8, 8, 1), 0.25, np.float32)
-    found = methods.filters(Pairs(flat, flat), None)["Wiener filter"].apply(flat)
-    np.testing.assert_allclose(found, flat)
+    actual = methods.filters(Pairs(flat, flat), None)["Wiener filter"].apply(flat)
+    np.testing.assert_allclose(actual, flat)
 
 
 def test_colours_that_follow_from_the_grey_value_are_found():
@@ -82,25 +82,27 @@ def test_colours_that_follow_from_the_grey_value_are_found():
     tint = np.where(grey > 0.5, 0.1, -0.1) * np.asarray([1.0, -0.509, 0.0])  # of no luma, nearly
     clean = (grey + tint).astype(np.float32)
     seen = np.broadcast_to(colour.luma(clean), clean.shape)
-    found = methods.apply_methods(methods.colourings(clean), seen)
-    quality = {name: psnr(images, clean).mean() for name, images in found.items()}
+    actual = methods.apply_methods(methods.colourings(clean), seen)
+    quality = {name: psnr(images, clean).mean() for name, images in actual.items()}
     assert quality["mean chroma of the grey value"] > 30 > quality["mean chroma"]
 
 
 def test_luma_is_corrected_and_colours_stay():
     generator = np.random.Generator(np.random.PCG64(0))
     images, seen = generator.random((2, 3, 4, 4, 3)), generator.random((3, 4, 4, 1)).repeat(3, -1)
-    found = colour.with_luma(images, seen)
-    np.testing.assert_allclose(colour.luma(found), np.stack([seen[..., :1]] * 2), atol=1e-12)
+    actual = colour.with_luma(images, seen)
+    np.testing.assert_allclose(colour.luma(actual), np.stack([seen[..., :1]] * 2), atol=1e-12)
     chroma = images - colour.luma(images)
-    np.testing.assert_allclose(found - colour.luma(found), chroma, atol=1e-12)
-    np.testing.assert_allclose(colour.saturation(found), np.sqrt((chroma**2).mean((2, 3, 4))))
+    np.testing.assert_allclose(actual - colour.luma(actual), chroma, atol=1e-12)
+    np.testing.assert_allclose(colour.saturation(actual), np.sqrt((chroma**2).mean((2, 3, 4))))
     np.testing.assert_allclose(colour.saturation(seen), 0, atol=1e-12)
 
 
 def test_answers_are_cut_off_at_black_and_white():
-    found = methods.apply_methods({"loud": Method(lambda x: 5 * x - 1)}, np.eye(2)[None, ..., None])
-    np.testing.assert_array_equal(found["loud"][0, ..., 0], np.eye(2))
+    actual = methods.apply_methods(
+        {"loud": Method(lambda x: 5 * x - 1)}, np.eye(2)[None, ..., None]
+    )
+    np.testing.assert_array_equal(actual["loud"][0, ..., 0], np.eye(2))
 
 
 def test_photographs_come_in_parts_that_share_no_pixel():

@@ -29,7 +29,7 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
     for path, image in zip(paths, pixels, strict=True):
         PIL.Image.fromarray(image).save(path)
     (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\n")
-    found = classify.run(
+    actual = classify.run(
         classify.Config(
             tuple(paths),
             weights=file,
@@ -43,6 +43,8 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
     probabilities = jax.nn.softmax(network.apply(variables, normalised(pixels)))
     for path, row in zip(paths, np.asarray(probabilities), strict=True):
         names = [["ant", "bee", "cat", "dog"][index] for index in np.argsort(-row)[:3]]
-        assert [name for name, _ in found[str(path)]] == names
-        np.testing.assert_allclose([p for _, p in found[str(path)]], np.sort(row)[:0:-1], rtol=1e-4)
-    assert f"{paths[0]}: {found[str(paths[0])][0][0]}" in capsys.readouterr().out
+        assert [name for name, _ in actual[str(path)]] == names
+        np.testing.assert_allclose(
+            [p for _, p in actual[str(path)]], np.sort(row)[:0:-1], rtol=1e-4
+        )
+    assert f"{paths[0]}: {actual[str(paths[0])][0][0]}" in capsys.readouterr().out

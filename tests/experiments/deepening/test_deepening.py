@@ -1,4 +1,4 @@
-"""Growing against starting from scratch: what begins with what, and what is said of it."""
+"""Growing against starting from scratch: initial weights, claims and summary."""
 
 import dataclasses
 import json

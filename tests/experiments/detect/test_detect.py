@@ -105,8 +105,8 @@ def test_a_detector_that_knows_every_window_finds_all_that_windows_reach(finishe
     expected = np.mean([reached[kinds == k].mean() for k in range(10) if (kinds == k).any()])
     points = {(each["name"], each["regression"]): each for each in result["points"]}
     for overlap in ("0.5", "0.75"):
-        found = points["fine-tuned", "applied"]["average_precision"][overlap]["values"]
-        assert found == pytest.approx([expected, 0], abs=0.03)
+        measured = points["fine-tuned", "applied"]["average_precision"][overlap]["values"]
+        assert measured == pytest.approx([expected, 0], abs=0.03)
     plain = points["fine-tuned", "not applied"]["average_precision"]["0.75"]["values"]
     assert plain[0] < 0.9 * expected
     assert {how for name, how in points if name == "classes only"} == {"not trained"}
@@ -157,12 +157,12 @@ def test_each_detector_begins_with_the_front_of_its_own_classifier(scenes):
     with study.open(TINY, host()) as s:
         initial = training.initial_states(s, recipe, states, scenes.data.train)
     assert set(initial.params) == {"stem", "stage1", "stage2", "head"}
-    for found, whole in (
+    for measured, source in (
         (initial.params, trained["params"]),
         (initial.model_state["batch_stats"], trained["batch_stats"]),
     ):
-        front = {name: whole[name] for name in ("stem", "stage1", "stage2")}
-        jax.tree.map(np.testing.assert_array_equal, {name: found[name] for name in front}, front)
+        front = {name: source[name] for name in ("stem", "stage1", "stage2")}
+        jax.tree.map(np.testing.assert_array_equal, {name: measured[name] for name in front}, front)
     heads = np.asarray(initial.params["head"]["dense1"]["kernel"])
     assert heads.shape == (2, 9 * 4, 4) and (heads[0] != heads[1]).any()
     assert initial.step.tolist() == [0, 0]

@@ -12,7 +12,7 @@ from experiments.detect import figures
 IMAGES = np.zeros((2, 8, 8, 1), np.uint8)
 BOXES = np.asarray([[[0, 0, 4, 4], [4, 4, 8, 8]], [[2, 2, 6, 5], [0, 0, 0, 0]]], np.float32)
 CLASSES = np.asarray([[0, 1], [1, -1]])
-FOUND = Detections(
+DETECTIONS = Detections(
     np.asarray([0, 0, 1, 1]),
     np.asarray([0, 0, 1, 1]),
     np.asarray([[0, 0, 4, 4], [4, 4, 8, 8], [2, 2, 6, 5], [0, 0, 3, 3]], np.float32),
@@ -30,7 +30,7 @@ def rectangles(axes):
 
 def test_objects_and_detections_lie_where_they_are():
     figure = figures.scenes(
-        IMAGES, BOXES, CLASSES, {"one": FOUND, "other": FOUND}, ("four", "five")
+        IMAGES, BOXES, CLASSES, {"one": DETECTIONS, "other": DETECTIONS}, ("four", "five")
     )
     first, second, *others = figure.axes
     assert len(others) == 2 and first.get_ylabel() == "one"

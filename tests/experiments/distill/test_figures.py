@@ -47,7 +47,7 @@ def test_classes_have_the_mean_of_the_seeds_in_percent_and_missing_ones_are_shad
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_invalid_data_for_a_figure_are_refused():
     for rows in ({}, {"teacher": []}, {"teacher": [[1.0]]}):
         with pytest.raises(ValueError, match="one seed or more"):
             figures.errors(rows, examples=10)

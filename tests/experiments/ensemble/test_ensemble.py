@@ -191,5 +191,5 @@ def test_a_member_that_is_gone_is_named_or_left_out_on_request(
         assert not (tmp_path / "of").exists()
     result = of_runs(finished[0], broken, gone, missing="skip")
     assert len(result["members"]) == 2
-    said = capsys.readouterr().out
-    assert f"going on without {broken}" in said and f"going on without {gone}" in said
+    printed = capsys.readouterr().out
+    assert f"going on without {broken}" in printed and f"going on without {gone}" in printed

@@ -50,9 +50,9 @@ def test_a_run_s_own_weights_from_a_file_do_what_the_run_did(finished, tmp_path)
     directory, result = finished
     file = tmp_path / "seed.safetensors"
     export.run(export.Config(directory, file, seed=1))
-    found = evaluate.run(evaluate.Config(directory, weights=file))
-    assert found["accuracy"]["values"] == [result["test"]["accuracy"]["values"][1]]
-    assert json.loads((directory / f"evaluate-test-{found['dataset']}-seed.json").read_text())
+    actual = evaluate.run(evaluate.Config(directory, weights=file))
+    assert actual["accuracy"]["values"] == [result["test"]["accuracy"]["values"][1]]
+    assert json.loads((directory / f"evaluate-test-{actual['dataset']}-seed.json").read_text())
     assert weights.read(file)
     with pytest.raises(ValueError, match="--best: only without --weights"):
         evaluate.run(evaluate.Config(directory, weights=file, best=True))
@@ -60,14 +60,14 @@ def test_a_run_s_own_weights_from_a_file_do_what_the_run_did(finished, tmp_path)
 
 def test_evaluation_agrees_with_the_training_and_with_scikit_learn(finished, capsys):
     directory, result = finished
-    found = evaluate.run(evaluate.Config(directory))
+    actual = evaluate.run(evaluate.Config(directory))
     for name in ("accuracy", "loss"):
         wanted = result["test"][name]["values"]
-        np.testing.assert_allclose(found[name]["values"], wanted, rtol=1e-5)
+        np.testing.assert_allclose(actual[name]["values"], wanted, rtol=1e-5)
     assert "calibration error" in capsys.readouterr().out
-    by_class = np.mean([figure["mean"] for figure in found["per_class"].values()])
-    assert by_class == pytest.approx(found["accuracy"]["mean"], abs=0.15)
-    for path in found["figures"]:
+    by_class = np.mean([figure["mean"] for figure in actual["per_class"].values()])
+    assert by_class == pytest.approx(actual["accuracy"]["mean"], abs=0.15)
+    for path in actual["figures"]:
         assert pathlib.Path(path).read_bytes().startswith(b"\x89PNG")
     best = evaluate.run(evaluate.Config(directory, part="validation", best=True))
     assert best["step"] == result["best_step"] and best["part"] == "validation"

@@ -66,7 +66,7 @@ def test_a_run_takes_no_options_of_weights(finished):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"model": None}, "--weights needs --model"),
         ({"model": "resnet20"}, "another network.*missing from the file"),
@@ -77,7 +77,7 @@ def test_a_run_takes_no_options_of_weights(finished):
         ({"best": True, "recalibrate": True}, "--best, --recalibrate: only with a run directory"),
     ],
 )
-def test_what_does_not_fit_is_told(file, tmp_path, change, said):
+def test_unfit_weights_are_named_in_the_error(file, tmp_path, change, message):
     settings = {"weights": file, "model": "resnet8", "model_options": OPTIONS, "dataset": DATASET}
-    with pytest.raises(ValueError, match=f"(?s){said}"):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
         evaluate.run(evaluate.Config(**{**settings, "runs": tmp_path, **change}))

@@ -31,14 +31,14 @@ def test_a_run_is_exported_as_weights_and_as_a_program(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "seed", "said"),
+    ("name", "seed", "message"),
     [
         ("x.pth", 0, ".safetensors or .stablehlo"),
         ("x.safetensors", 7, "0, 1"),
     ],
 )
-def test_an_export_that_cannot_be_is_told(finished, tmp_path, name, seed, said):
-    with pytest.raises(ValueError, match=said):
+def test_an_invalid_export_is_refused(finished, tmp_path, name, seed, message):
+    with pytest.raises(ValueError, match=message):
         export.run(export.Config(finished[0], tmp_path / name, seed=seed))
     with pytest.raises(FileNotFoundError, match="nowhere"):
         export.run(export.Config(finished[0], tmp_path / "nowhere" / "x.safetensors"))

@@ -54,7 +54,7 @@ def noise(shapes, seed=0):
 
 
 def made(study, name, recipe, train, validation=None, *, config, options=None):
-    """In the place of a training: where it would have begun, or noise."""
+    """In the place of a training: its initial weights, or noise."""
     state = state_shapes(recipe, train.image_shape)
     initial = None if options is None else options.initial
     if initial is None:
@@ -92,8 +92,8 @@ def test_a_run_says_what_each_recipe_did_and_leaves_a_figure(tuned_run):
 
 def test_a_resume_goes_on_from_the_weights_that_it_began_with(tuned_run, monkeypatch):
     directory, _ = tuned_run
-    begun = json.loads((directory / "origin.json").read_text())
-    assert begun["name"] == "mlp trained on synthetic:160:4x4x1:4, class0, class1"
+    origin = json.loads((directory / "origin.json").read_text())
+    assert origin["name"] == "mlp trained on synthetic:160:4x4x1:4, class0, class1"
 
     def others(*arguments, **settings):
         part = made(*arguments, **settings)
@@ -102,7 +102,7 @@ def test_a_resume_goes_on_from_the_weights_that_it_began_with(tuned_run, monkeyp
         )
 
     monkeypatch.setattr(Study, "train", others)
-    with pytest.raises(ResumeError, match=f"digest {begun['weights']}.*or start a new run"):
+    with pytest.raises(ResumeError, match=f"digest {origin['weights']}.*or start a new run"):
         finetune.run(finetune.Config(resume=directory))
 
 
@@ -176,7 +176,7 @@ def test_a_finished_run_is_read_again_without_training(tmp_path, capsys):
         assert actual.tolist() == each["test_accuracy"]["values"]
 
 
-def test_a_run_that_is_not_there_is_told(tmp_path):
+def test_a_missing_run_is_an_error(tmp_path):
     for settings in ({"resume": tmp_path / "x"}, {"from_run": tmp_path / "x"}):
         with pytest.raises(ResumeError, match="there is no run in"):
             finetune.run(finetune.Config(**settings, runs=tmp_path / "runs"))

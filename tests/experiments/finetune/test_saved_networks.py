@@ -96,7 +96,7 @@ def test_whole_networks_are_read_back_as_good_as_they_were(run_dir, name):
     assert (results[1]["part_of"], results[1]["recipe"]) == ("run", name)
 
 
-def test_a_reader_of_the_whole_is_told_where_the_networks_are(run_dir):
+def test_loading_the_study_itself_names_where_its_networks_are(run_dir):
     with pytest.raises(ResumeError, match=r"holds no networks itself: give one of .*networks/lin"):
         trained.run_config(run_dir)
 
@@ -151,7 +151,7 @@ def test_a_file_of_one_of_them_has_the_whole_network(run_dir, tmp_path):
         np.testing.assert_array_equal(ours, theirs[0])
 
 
-def test_what_they_had_learned_from_before_is_refused_as_a_test_part(run_dir, capsys):
+def test_data_of_earlier_trainings_are_refused_as_a_test_part(run_dir, capsys):
     config = trained.run_config(run_dir / "networks" / "linear")
     source = load_data(dataclasses.replace(config, classes=("0", "1"), per_class=None))
     directory = run_dir / "networks" / "linear"
@@ -165,19 +165,21 @@ def test_what_they_had_learned_from_before_is_refused_as_a_test_part(run_dir, ca
     assert [tuple(each["classes"]) for each in before] == [("class2", "class3"), ("0", "1")]
 
 
-def test_data_of_before_that_are_gone_are_told(run_dir, tmp_path):
+def test_missing_data_of_earlier_trainings_are_reported(run_dir, tmp_path):
     own = run_dir / "networks" / "linear"
     gone = dataclasses.replace(trained.run_config(own), dataset="npz", data_dir=tmp_path / "x")
     fields = json.loads((own / "config.json").read_text())
     fields[provenance.HISTORY] = [to_json(gone)]
     (tmp_path / "config.json").write_text(json.dumps(fields))
     (tmp_path / "checkpoints").mkdir()
-    said = []
-    provenance.check_history_unseen(tmp_path, load_data(trained.run_config(own)).test, said.append)
-    assert len(said) == 1 and "had seen the test part in npz" in said[0]
+    messages = []
+    provenance.check_history_unseen(
+        tmp_path, load_data(trained.run_config(own)).test, messages.append
+    )
+    assert len(messages) == 1 and "had seen the test part in npz" in messages[0]
 
 
-def test_a_resume_writes_nothing_twice_and_ends_what_was_begun(
+def test_a_resume_writes_nothing_twice_and_completes_the_files(
     run_dir, without_training, monkeypatch
 ):
     folder = run_dir / "networks"
@@ -213,7 +215,7 @@ def test_a_resume_writes_nothing_twice_and_ends_what_was_begun(
         finetune.run(finetune.Config(resume=folder / "linear"))
 
 
-# Foreign weights, mean images ----------------------------------------------------------------
+# Weight files and mean images ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("normalization", ["torchvision", "caffe", "unit"])
@@ -262,7 +264,7 @@ def test_a_mean_image_of_another_shape_is_refused():
 # Rules and what starts afresh ----------------------------------------------------------------
 
 
-def test_what_starts_afresh_is_said_and_differs_from_seed_to_seed(
+def test_fresh_parameters_are_reported_and_differ_from_seed_to_seed(
     tmp_path, without_training, capsys
 ):
     config = dataclasses.replace(

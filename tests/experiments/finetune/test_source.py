@@ -67,7 +67,7 @@ def test_a_network_of_colour_images_can_be_tuned_to_grey_ones(file):
         source.check_transfer(wider, network.variables, network.channels, splits)
 
 
-def test_other_classes_are_told_with_the_option_that_says_how_many_there_are(file):
+def test_another_number_of_classes_is_an_error_that_names_the_option(file):
     with pytest.raises(
         ValueError, match="(?s)the file has 7 classes, not 1000: --weights-classes 7"
     ):
@@ -161,7 +161,7 @@ def part(images):
 
 
 @pytest.mark.parametrize("size", [4, 8])
-def test_files_are_told_apart_by_what_they_are_called_at_every_size(size):
+def test_files_are_distinguished_by_their_names_at_every_size(size):
     own = Splits(part(Files("abc", 4)), None, part(Files("d", 4)), "")
     provenance.check_unseen(own, part(Files("def", size)), "it")
     with pytest.raises(ValueError, match="on 1 of the 2"):

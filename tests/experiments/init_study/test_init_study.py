@@ -57,7 +57,7 @@ def test_a_study_leaves_its_figures_and_its_result(finished):
 def test_what_is_measured_is_what_is_claimed(finished):
     _, result = finished
     layers = result["layers"]["mlp on synthetic:60:6x6x1:3"]
-    distinct = {name: found["distinct_units"] for name, found in result["learning"].items()}
+    distinct = {name: learning["distinct_units"] for name, learning in result["learning"].items()}
     assert distinct["constant"]["first_seed"] == {"stage1/dense": [1, 8], "stage2/dense": [1, 8]}
     assert distinct[LSUV]["fraction"]["mean"] == 1
     # LSUV looks at 20 images, the statistics are of these and ten more.
@@ -75,8 +75,8 @@ def test_a_divergence_is_a_result(tmp_path):
         learning_rate=1e30,
         run_dir=tmp_path / "run",
     )
-    found = init_study.run(config)["learning"]["gaussian:std=50.0"]
-    assert found["diverged"]["step"] >= 0 and found["last"] is None
+    learning = init_study.run(config)["learning"]["gaussian:std=50.0"]
+    assert learning["diverged"]["step"] >= 0 and learning["last"] is None
 
 
 def test_an_initialisation_in_words():
@@ -141,11 +141,11 @@ def test_what_is_measured_starts_as_what_is_trained(text, quick_jit):
     setting = measurement.model_setting("", recipe, {text: chosen}, splits.train, examples=999)
     key = stream_key(run_key(7), "init")
     shown = setting.start_images(chosen, key)
-    found = quick_jit(functools.partial(chosen, recipe.network))(key, shown)["params"]
+    learning = quick_jit(functools.partial(chosen, recipe.network))(key, shown)["params"]
     states, _ = initialise(recipe, splits.train, jnp.uint32([7]), make_mesh(1))
     trained = jax.tree.map(lambda leaf: leaf[0], states.params)
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, trained
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), learning, trained
     )
     assert setting.images(key).shape == (len(splits.train), 6, 6, 1)
     assert setting.labels.tolist() == splits.train.labels.tolist()

@@ -15,14 +15,14 @@ def scene():
     image = np.full((1, 4, 4, 3), 120, np.uint8)
     truth = np.zeros((1, 4, 4), np.uint8)
     truth[0, 0, :2] = 1
-    found = np.zeros((1, 4, 4), np.uint8)
-    found[0, 0, 0], found[0, 3, 3] = 2, 1
-    return image, truth, found
+    predicted = np.zeros((1, 4, 4), np.uint8)
+    predicted[0, 0, 0], predicted[0, 3, 3] = 2, 1
+    return image, truth, predicted
 
 
 def test_errors_have_the_colour_of_their_kind(scene):
-    image, truth, found = scene
-    figure = figures.overlays(image, truth, {"net": found}, NAMES, title="a $ sign")
+    image, truth, predicted = scene
+    figure = figures.overlays(image, truth, {"net": predicted}, NAMES, title="a $ sign")
     picture = figure.axes[3].images[0].get_array()
     legend = {text.get_text(): patch for text, patch in _legend(figure)}
     for place, name in (
@@ -52,23 +52,23 @@ def test_bars_are_means_of_seeds_and_the_last_is_of_all_classes(tmp_path):
 
 
 def test_lines_go_through_the_means_by_scenes():
-    found = {"scratch": {10: [0.1, 0.3], 100: [0.6, 0.8]}, "pretrained": {10: [0.4, 0.4]}}
-    axes = figures.iou_by_scenes(found).axes[0]
+    predicted = {"scratch": {10: [0.1, 0.3], 100: [0.6, 0.8]}, "pretrained": {10: [0.4, 0.4]}}
+    axes = figures.iou_by_scenes(predicted).axes[0]
     heights = np.asarray(axes.containers[0][0].get_ydata(), float)
     np.testing.assert_allclose(heights, [20, 70])
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["10", "100"]
 
 
 def test_shapes_that_cannot_be_drawn_are_refused(scene):
-    image, truth, found = scene
+    image, truth, predicted = scene
     with pytest.raises(ValueError, match="a scene and a prediction"):
         figures.overlays(image, truth, {}, NAMES)
     with pytest.raises(ValueError, match="net must be masks"):
-        figures.overlays(image, truth, {"net": found[:, :2]}, NAMES)
+        figures.overlays(image, truth, {"net": predicted[:, :2]}, NAMES)
     with pytest.raises(ValueError, match=r"truth must be in 0\.\.2.* got 0 to 3"):
-        figures.overlays(image, 3 * truth, {"net": found}, NAMES)
+        figures.overlays(image, 3 * truth, {"net": predicted}, NAMES)
     with pytest.raises(ValueError, match="uint8"):
-        figures.overlays(image / 255, truth, {"net": found}, NAMES)
+        figures.overlays(image / 255, truth, {"net": predicted}, NAMES)
     with pytest.raises(ValueError, match="IoU must be"):
         figures.iou_by_class({"net": np.ones((2, 2))}, NAMES)
     with pytest.raises(ValueError, match="got none"):

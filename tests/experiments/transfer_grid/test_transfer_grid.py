@@ -1,4 +1,4 @@
-"""The grid of transfer: the data of its cells, what is chosen by what, and what is said of it."""
+"""The grid of transfer: the data of its cells, the choice of rates, and its summary."""
 
 import dataclasses
 import json
@@ -186,7 +186,7 @@ def test_a_run_leaves_the_figure_and_what_the_lecture_says_against_what_won(fini
         ({"model_options": ("widths=(5,)",)}, "no earlier stage"),
     ],
 )
-def test_what_cannot_be_is_refused_before_anything_is_written(settings, message, tmp_path):
+def test_invalid_settings_are_refused_before_anything_is_written(settings, message, tmp_path):
     config = dataclasses.replace(TINY, run_dir=tmp_path / "run", **settings)
     with pytest.raises(ValueError, match=message):
         transfer_grid.run(config)
@@ -203,7 +203,7 @@ def test_a_classifier_on_an_earlier_stage_has_the_front_and_the_head():
     assert [(each.stage, each.rate) for each in actual] == [("stage1", 0.1), ("stage1", 0.01)]
 
 
-# What is said --------------------------------------------------------------------------------
+# Summary ------------------------------------------------------------------------------------
 
 
 def recipe(test, validation):

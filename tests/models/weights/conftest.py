@@ -83,7 +83,7 @@ def checkpoint(arrays, form, extra=b"", wrapper=None, **changed):
 
 @pytest.fixture(scope="session")
 def torch_format():
-    """What is above, by name."""
+    """The helpers above, by name."""
     return SimpleNamespace(
         text=text,
         number=number,

@@ -1,4 +1,4 @@
-"""What is handed on: variables that come back, and a program that computes the same."""
+"""Exports: variables that load again, and a program that computes the same."""
 
 import jax
 import numpy as np

@@ -65,7 +65,7 @@ def npz(tmp_path):
 
 
 def npy(array, **changed):
-    """The bytes of a .npy file; ``changed``: what its header says."""
+    """The bytes of a .npy file; ``changed``: its header."""
     file = io.BytesIO()
     header = np.lib.format.header_data_from_array_1_0(array) | changed
     np.lib.format.write_array_header_1_0(file, header)

@@ -1,4 +1,4 @@
-"""Loading says what became of every leaf, and refuses what is of another network."""
+"""Loading reports on every leaf, and refuses the weights of another network."""
 
 import jax
 import jax.numpy as jnp
@@ -143,7 +143,7 @@ def test_an_error_of_the_head_alone_says_how_many_outputs_there_are(change, outp
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_file_says_how_many_channels_its_network_takes(count, tmp_path):
+def test_the_number_of_channels_is_read_from_the_file(count, tmp_path):
     network = models.create("resnet8", 4, width=2, norm="group")
     shapes = jax.eval_shape(
         network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, count), jnp.float32)
