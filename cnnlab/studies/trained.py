@@ -1,11 +1,7 @@
-"""Trained networks, of a finished run or of a file of weights, with all that is known of them.
+"""Trained networks with all that is known of them: those of a run; ``weights_files`` reads files.
 
-    networks = trained.load_run("runs/digits-resnet8-1")
-    logits = predict(networks.recipe, networks.states, networks.splits.test)
-
-    networks = trained.load_weights(WeightsFile(weights="resnet20.th", model="resnet20"), 10, shape)
-
-Both are ``TrainedNetworks``.
+networks = trained.load_run("runs/digits-resnet8-1")
+logits = predict(networks.recipe, networks.states, networks.splits.test)
 """
 
 import dataclasses
@@ -15,37 +11,21 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
-import optax
-from jax import numpy as jnp
 
-from cnnlab import augment, models
-from cnnlab.augment import Transform
+from cnnlab import models
 from cnnlab.data import Dataset, Splits
 from cnnlab.data.dataset import Part, Statistics
 from cnnlab.files import write_bytes
 from cnnlab.models import Network
-from cnnlab.models.weights import HeadError
 from cnnlab.run_directory import CHECKPOINTS, RESULT, ResumeError, read_config
 from cnnlab.studies.build import load_data, make_recipe
-from cnnlab.studies.settings import (
-    Normalization,
-    Training,
-    WeightsFile,
-    from_json,
-    parse_options,
-)
-from cnnlab.train import Recipe, TrainState, states_of
+from cnnlab.studies.settings import Training, from_json
+from cnnlab.train import Recipe, TrainState
 from cnnlab.train.run import Run
 
 STATISTICS = "statistics.npz"
 """In a run directory: the statistics that its networks normalise images by, where they are not
 those of the run's own data."""
-
-# Mean and deviation of red, green and blue, in pixel units.
-_WEIGHTS_STATISTICS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
-    "torchvision": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
-    "caffe": ((123.0, 117.0, 104.0), (1.0, 1.0, 1.0)),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,60 +170,6 @@ def from_training(
     )
 
 
-def load_weights(
-    file: WeightsFile,
-    num_classes: int,
-    image_shape: tuple[int, int, int],
-    *,
-    own_channels: bool = False,
-    classes_option: str | None = None,
-) -> TrainedNetworks:
-    """The network whose weights are in a file of another program.
-
-    Args:
-      file: the file and the network; its model options may say ``num_classes=1000``.
-      num_classes: of the file, where the model options do not say it.
-      image_shape: ``(H, W, C)`` of the images that it will see.
-      own_channels: whether the network takes images of as many channels as the file says, which
-        may be others than C.
-      classes_option: the command line's option for the number of classes, for the message where
-        the file has another one.
-
-    Raises:
-      FileNotFoundError: if there is no file.
-      ValueError: if the model is missing, or the file is that of another one.
-    """
-    if file.weights is None or file.model is None:
-        raise ValueError("--weights needs --model as well: the network that they are of.")
-    path = pathlib.Path(file.weights)
-    num_classes = parse_options(file.model_options).get("num_classes", num_classes)
-    options = tuple(text for text in file.model_options if not text.startswith("num_classes="))
-    network = models.create(file.model, num_classes, **parse_options(options))
-    height, width, channels = image_shape
-    if own_channels:
-        channels = models.weights.input_channels(path, network, image_shape, mapping=file.mapping)
-    prepare = _weights_preparation(file.normalization, channels)
-    image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
-    shapes = jax.eval_shape(network.init, jax.random.key(0), image)
-    try:
-        variables, report = models.weights.load(path, shapes, mapping=file.mapping)
-    except HeadError as error:
-        advice = _head_advice(error, num_classes, classes_option)
-        raise ValueError(f"{error.details}\n{advice}") from error
-    recipe = Recipe(network, optax.identity(), prepare)
-    return TrainedNetworks(
-        recipe,
-        states_of(recipe, variables),
-        path.name,
-        file.model,
-        options,
-        (height, width, channels),
-        "unit" if file.normalization == "unit" else "channel",
-        weights_statistics(file.normalization),
-        report=dataclasses.replace(report, path=path.name),
-    )
-
-
 def load_run_on(
     directory: pathlib.Path, part: Part, data: Training | None = None, *, best: bool = False
 ) -> tuple[TrainedNetworks, Dataset]:
@@ -261,7 +187,7 @@ def load_run_on(
     """
     networks = load_run(directory, best=best)
     assert networks.splits is not None
-    dataset = _part(networks.splits if data is None else load_data(data), part)
+    dataset = part_images(networks.splits if data is None else load_data(data), part)
     if dataset.image_shape != networks.image_shape:
         raise ValueError(
             f"the network was trained on images of shape {networks.image_shape}, those of "
@@ -270,35 +196,12 @@ def load_run_on(
     return networks, dataset
 
 
-def load_weights_on(
-    file: WeightsFile,
-    part: Part,
-    dataset: str,
-    data_dir: pathlib.Path | None = None,
-    image_size: int | None = None,
-) -> tuple[TrainedNetworks, Dataset]:
-    """The network of a file of weights, and a part of a data set.
-
-    Args:
-      file: the file and the network; of the data set's number of classes unless it says another.
-      part: of the data; without a validation part all others are training images.
-      dataset: its name, as of ``Training``.
-      data_dir: where its files are.
-      image_size: side in pixels that an image folder's images are brought to.
+def part_images(splits: Splits, part: Part) -> Dataset:
+    """A part of the data.
 
     Raises:
-      FileNotFoundError: if the file or the data are not there.
-      ValueError: if the file is that of another network, or for an unknown data set.
+      ValueError: if there is no such part.
     """
-    validation = 0.1 if part == "validation" else None
-    data = Training(
-        dataset=dataset, data_dir=data_dir, image_size=image_size, validation=validation
-    )
-    images = _part(load_data(data), part)
-    return load_weights(file, images.num_classes, images.image_shape), images
-
-
-def _part(splits: Splits, part: Part) -> Dataset:
     dataset: Dataset | None = getattr(splits, part)
     if dataset is None:
         raise ValueError(f"there is no {part} part: choose --part train or --part test.")
@@ -363,29 +266,3 @@ def write_statistics(directory: pathlib.Path, statistics: Statistics) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_bytes(pathlib.Path(directory) / STATISTICS, buffer.getvalue())
-
-
-def weights_statistics(normalization: Normalization) -> Statistics | None:
-    """The statistics by which weights of another program normalise; None for 0 to 1."""
-    numbers = _WEIGHTS_STATISTICS.get(normalization)
-    return None if numbers is None else Statistics(*numbers)
-
-
-def _weights_preparation(normalization: Normalization, channels: int) -> Transform:
-    statistics = weights_statistics(normalization)
-    if statistics is None:
-        return augment.to_unit_range()
-    if channels != len(statistics.mean):
-        raise ValueError(
-            f"the normalization {normalization} is for networks that take images of 3 channels, "
-            f"these have {channels}: choose unit."
-        )
-    return augment.normalize(statistics.mean, statistics.std)
-
-
-def _head_advice(error: HeadError, num_classes: int, classes_option: str | None) -> str:
-    """The advice on a command line where only the head differs."""
-    if error.outputs is None:
-        return "Only the head differs: choose the model options and the image size of the file."
-    mend = "" if classes_option is None else f": {classes_option} {error.outputs}"
-    return f"Only the head differs, the file has {error.outputs} classes, not {num_classes}{mend}."

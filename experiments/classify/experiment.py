@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from cnnlab import data, models
-from cnnlab.studies import trained
+from cnnlab.studies import weights_files
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.train import predict_step
 
@@ -31,7 +31,7 @@ def run(config: Config) -> dict[str, list[tuple[str, float]]]:
         raise ValueError(f"--top must be in 1 … {len(names)}, the classes; got {config.top}.")
     side, say = config.image_size, host().say
     pixels = np.stack([data.read_image(path, (side, side)) for path in config.images])
-    networks = trained.load_weights(config, len(names), pixels.shape[1:])
+    networks = weights_files.load_weights(config, len(names), pixels.shape[1:])
     say(str(networks.report))
     result = {}
     for path, probabilities in zip(config.images, _probabilities(networks, pixels), strict=True):

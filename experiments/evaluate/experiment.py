@@ -16,7 +16,7 @@ from cnnlab.files import write_json
 from cnnlab.models import weights
 from cnnlab.report import calibration, drawing, figures
 from cnnlab.report.statistics import over_seeds
-from cnnlab.studies import trained
+from cnnlab.studies import trained, weights_files
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.train import Recipe, TrainState, predict, recalibrate, states_of
 from cnnlab.train.environment import environment
@@ -153,7 +153,7 @@ def _read_weights(
 
 def _load_weights(config: Config) -> Subject:
     assert config.weights is not None and config.dataset is not None
-    networks, dataset = trained.load_weights_on(
+    networks, dataset = weights_files.load_weights_on(
         config, config.part, config.dataset, config.data_dir, config.image_size
     )
     report = networks.report

@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 
 from cnnlab.data import Dataset
-from cnnlab.studies import trained
+from cnnlab.studies import trained, weights_files
 from cnnlab.studies.settings import parse_pool
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.transfer.features import features, save_features
@@ -48,7 +48,7 @@ def _load(config: Config) -> tuple[TrainedNetworks, Dataset, str]:
     """The networks, the images that they are shown, and the networks' name."""
     if config.run is None:
         assert config.weights is not None and config.dataset is not None
-        networks, dataset = trained.load_weights_on(
+        networks, dataset = weights_files.load_weights_on(
             config, config.part, config.dataset, config.data_dir, config.image_size
         )
         return networks, dataset, f"{config.model} with {config.weights.name}"

@@ -10,7 +10,7 @@ from cnnlab.data.splits import class_index
 from cnnlab.files import read_json, write_json
 from cnnlab.processes import first_process
 from cnnlab.run_directory import ResumeError
-from cnnlab.studies import provenance, trained
+from cnnlab.studies import provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.fine_tuning import share_epochs
 from cnnlab.studies.recipes import recipe_rates
@@ -79,7 +79,7 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
                 f"channels, these have {channels}: choose unit, or say by --channels what to do "
                 "with the first kernels of a network that takes 3."
             )
-        return trained.load_weights(
+        return weights_files.load_weights(
             config.file,
             config.weights_classes,
             splits.train.image_shape,

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from cnnlab.data import Dataset, Splits, subset
-from cnnlab.studies import build, trained
+from cnnlab.studies import build, trained, weights_files
 from cnnlab.studies.settings import WeightsFile, changed_fields, option_name, parse_pool
 from cnnlab.train import Recipe, TrainState, check_fits
 from cnnlab.train.state import state_shapes
@@ -79,7 +79,7 @@ def load_source(config: Config) -> Source:
         mapping=config.mapping,
         normalization=config.foreign_normalization,
     )
-    networks = trained.load_weights(file, splits.train.num_classes, splits.train.image_shape)
+    networks = weights_files.load_weights(file, splits.train.num_classes, splits.train.image_shape)
     name = f"{config.model} with {config.weights.name}"
     return Source(splits, networks.recipe, networks.states, name, str(networks.report))
 

@@ -11,7 +11,7 @@ import pytest
 from cnnlab.models import weights
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.settings import WeightsFile
-from cnnlab.studies.trained import load_weights
+from cnnlab.studies.weights_files import load_weights
 from cnnlab.train import evaluate
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.run import Run

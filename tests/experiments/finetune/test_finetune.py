@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from cnnlab import models
 from cnnlab.models import weights
 from cnnlab.run_directory import ResumeError
-from cnnlab.studies import provenance, trained
+from cnnlab.studies import provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.claims import explain
 from cnnlab.studies.recipe_settings import AMOUNTS, LECTURE, SIMILARITIES
@@ -292,11 +292,11 @@ def test_weights_of_a_file_have_the_classes_of_the_file(tmp_path):
     weights.save_safetensors(variables, path)
     options = ("width=2", "norm=group")
     file = WeightsFile(weights=path, model="resnet8", model_options=options)
-    network = trained.load_weights(file, 7, (8, 8, 3), own_channels=True)
+    network = weights_files.load_weights(file, 7, (8, 8, 3), own_channels=True)
     for ours, theirs in zip(*map(jax.tree.leaves, (network.variables, variables)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     with pytest.raises(ValueError, match=r"(?s)another network.*7.*-> .*1000"):
-        trained.load_weights(file, 1000, (8, 8, 3), own_channels=True)
+        weights_files.load_weights(file, 1000, (8, 8, 3), own_channels=True)
 
 
 # Recommendation ------------------------------------------------------------------------------

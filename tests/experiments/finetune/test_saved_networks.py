@@ -12,7 +12,7 @@ from cnnlab.data.dataset import Statistics
 from cnnlab.keys import run_key
 from cnnlab.models import weights
 from cnnlab.run_directory import ResumeError
-from cnnlab.studies import fine_tuning, provenance, trained
+from cnnlab.studies import fine_tuning, provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.settings import WeightsFile, to_json
 from cnnlab.studies.study import Study, Trained
@@ -227,7 +227,7 @@ def test_foreign_normalisations_are_ones_of_ours(tmp_path, normalization):
     file = WeightsFile(
         weights=path, model="mlp", model_options=("widths=(3,)",), normalization=normalization
     )
-    network = trained.load_weights(file, 5, (4, 4, 3), own_channels=True)
+    network = weights_files.load_weights(file, 5, (4, 4, 3), own_channels=True)
     config = dataclasses.replace(TINY, dataset="synthetic:160:4x4x3:4", source_classes=())
     train = load_data(config).train
     own, seen = source.with_normalization(config, network, train)
