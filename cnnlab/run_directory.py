@@ -8,6 +8,8 @@ from cnnlab.files import read_json
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
 METRICS = "metrics.jsonl"
+DATA = "data.npz"
+"""Which images are in which part, the class names and the statistics: a ``data.record``."""
 CHECKPOINTS, FIGURES = "checkpoints", "figures"
 KEEP_STEPS = "keep_steps.json"
 """The steps whose checkpoints a run never deletes, where there are some."""

@@ -10,7 +10,7 @@ from cnnlab.data.dataset import (
 )
 from cnnlab.data.features import Features
 from cnnlab.data.folder import read_image
-from cnnlab.data.sources import load, names
+from cnnlab.data.sources import load, names, read_parts
 from cnnlab.data.splits import Splits, folds, split, subset
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "load",
     "names",
     "read_image",
+    "read_parts",
     "split",
     "subset",
 ]

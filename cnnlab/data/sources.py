@@ -81,7 +81,13 @@ def load(
     """
     if split_seed < 0:
         raise ValueError(f"split_seed must be at least 0, got {split_seed}.")
-    parts = _read(name, data_dir, image_size, on_unreadable, memory_limit)
+    parts = read_parts(
+        name,
+        data_dir,
+        image_size=image_size,
+        on_unreadable=on_unreadable,
+        memory_limit=memory_limit,
+    )
     notes = list(parts.notes)
     _check_classes(parts.train, "the training part" if parts.test else "the data set")
     if parts.test is None:
@@ -168,13 +174,18 @@ def _check_classes(dataset: Dataset, part: str) -> None:
     )
 
 
-def _read(
+def read_parts(
     name: str,
-    data_dir: str | Path | None,
-    image_size: int | tuple[int, int] | None,
-    on_unreadable: str,
-    memory_limit: int,
+    data_dir: str | Path | None = None,
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    on_unreadable: str = "error",
+    memory_limit: int = MEMORY_LIMIT,
 ) -> Parts:
+    """A data set as it was published: all its images, nothing split off.
+
+    Args and errors are those of ``load``.
+    """
     source, _, options = name.partition(":")
     if source not in _NAMES or (options and source not in (*_WITH_PATH, "tfds", "synthetic")):
         known = ", ".join(_NAMES).replace("tfds", "tfds:NAME")

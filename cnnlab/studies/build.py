@@ -156,6 +156,14 @@ def fit_options(config: Training) -> FitOptions:
     )
 
 
+def member_seeds(config: Training, members: int) -> tuple[int, ...]:
+    """A seed for each of M members of each of R repetitions, [M * R], member by member.
+
+    They follow each other, and the first member's are the repetitions' own.
+    """
+    return tuple(range(config.seed, config.seed + members * len(config.all_seeds)))
+
+
 def kept_steps(config: Training, train: Dataset) -> range:
     """The steps whose checkpoints ``config.keep_every`` keeps.
 

@@ -116,7 +116,7 @@ def predict_logits(
     Args:
       recipe: how all of them were trained.
       states: ``[R, ...]`` of each of M members; or, with ``members``, ``[M * R, ...]`` as
-        ``study.member_seeds`` orders them, in as many pieces as there are.
+        ``build.member_seeds`` orders them, in as many pieces as there are.
       dataset: the part of the data.
       members: M, where it is not the number of pieces.
     """

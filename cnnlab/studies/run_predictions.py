@@ -38,7 +38,7 @@ class MemberPredictions:
 
 
 def predict_runs(
-    runs: Sequence[str],
+    runs: Sequence[pathlib.Path],
     splits: Splits,
     missing: Literal["error", "skip"],
     data_dir: pathlib.Path | None,
@@ -64,9 +64,8 @@ def predict_runs(
     costs: list[int] = []
     epochs: list[float] = []
     for run in runs:
-        directory = pathlib.Path(run)
         try:
-            networks = trained.load_run(directory, data_dir=data_dir)
+            networks = trained.load_run(run, data_dir=data_dir)
         except (CheckpointError, ResumeError) as error:
             if missing == "error":
                 raise CheckpointError(
@@ -76,7 +75,7 @@ def predict_runs(
             continue
         assert networks.config is not None and networks.splits is not None
         check_same_task(run, networks.splits, splits, runs[0])
-        name = directory.resolve().name
+        name = run.resolve().name
         named = [f"{name}, seed {seed}" for seed in networks.seeds]
         named = [name] if len(named) == 1 else named
         names += [f"{each} in {run}" if each in names else each for each in named]
@@ -97,7 +96,7 @@ def predict_runs(
     )
 
 
-def check_same_task(run: str, own: Splits, first: Splits, first_run: str) -> None:
+def check_same_task(run: pathlib.Path, own: Splits, first: Splits, first_run: pathlib.Path) -> None:
     """Refuses a run whose networks have another task, or have trained on what is tested.
 
     Args:

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cnnlab.data import Dataset, Splits, fingerprint
-from cnnlab.files import read_json
+from cnnlab.data.record import DataRecord
+from cnnlab.files import read_json, write_bytes
 from cnnlab.mesh import fetch, make_mesh
 from cnnlab.processes import any_process, first_process
 from cnnlab.run_directory import CONFIG, ENVIRONMENT, RESULT
 from cnnlab.studies.build import make_recipe
-from cnnlab.studies.provenance import HISTORY
+from cnnlab.studies.provenance import HISTORY, PastTraining, history_file
 from cnnlab.studies.settings import Training, experiment_name, to_json
 from cnnlab.studies.study import Study
-from cnnlab.studies.trained import write_statistics
 from cnnlab.train import TrainState, restarted
 from cnnlab.train.program import no_sums
 from cnnlab.train.run import Run
@@ -37,7 +37,7 @@ def save_networks(
     splits: Splits,
     normalized: Dataset,
     about: Mapping[str, Any],
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[PastTraining],
 ) -> pathlib.Path:
     """Saves networks as a run; what is saved already stays as it is.
 
@@ -63,17 +63,19 @@ def save_networks(
     if any_process(first_process() and (directory / CONFIG).is_file()):
         opening = Run.resume(directory)  # it was stopped in here
     else:
-        fields = {**experiment, **to_json(own), HISTORY: list(history)}
-        opening = Run.create(directory, fields, environment)
+        fields = {**experiment, **to_json(own), HISTORY: [past.config for past in history]}
+        record = DataRecord.of(splits)
+        record = dataclasses.replace(record, statistics=normalized.statistics)
+        opening = Run.create(directory, fields, environment, data=record)
     with opening as run:
-        if first_process() and normalized.statistics is not None:
-            write_statistics(directory, normalized.statistics)
+        for index, past in enumerate(history) if first_process() else ():
+            write_bytes(history_file(directory, index), past.record.write())
         step = _save(run, states, own, splits, normalized)
         run.finish(
             {
                 **experiment,
                 "recipe": name,
-                "dataset": own.dataset,
+                "dataset": own.data_name,
                 "data": splits.notes,
                 "model": own.model,
                 "seeds": own.all_seeds,

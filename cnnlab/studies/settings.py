@@ -17,6 +17,8 @@ FREE_ON_RESUME = frozenset(
 """Fields that may differ between a run and its resume: those that no number depends on, and what is
 to be done where a checkpoint has been lost."""
 
+_WITH_PATH = ("folder", "npz")  # data sets whose path may follow the name: folder:PATH
+
 Normalization = Literal["torchvision", "caffe", "unit"]
 """Of weights of another program."""
 
@@ -133,6 +135,14 @@ class Training:
             raise ValueError(f"seeds must be at least 1 network, got {self.seeds}.")
         return tuple(range(self.seed, self.seed + self.seeds))
 
+    @property
+    def data_name(self) -> str:
+        """The data set in names and titles: ``folder:photos`` for ``folder:/home/me/photos``."""
+        source, colon, path = self.dataset.partition(":")
+        if source in _WITH_PATH and path:
+            return f"{source}{colon}{pathlib.Path(path).name}"
+        return self.dataset
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightsFile:
@@ -222,6 +232,36 @@ def refuse_unused(config: Any, fields: Iterable[str], why: str) -> None:
         raise ValueError(f"{options}: {why}. {advice}")
 
 
+def with_absolute_paths(config: AnyConfig) -> AnyConfig:
+    """The config with its files and folders as absolute paths: a resume may run elsewhere."""
+    data_dir = pathlib.Path("." if config.data_dir is None else config.data_dir)
+
+    def absolute(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(absolute, value))
+        if isinstance(value, pathlib.Path):
+            return value.expanduser().absolute()
+        source, _, path = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if source in _WITH_PATH and path:
+            return f"{source}:{absolute(data_dir.expanduser() / pathlib.Path(path).expanduser())}"
+        return value
+
+    names = [field.name for field in dataclasses.fields(config)]
+    kept = FREE_ON_RESUME - {"data_dir"}
+    values = {name: absolute(getattr(config, name)) for name in names if name not in kept}
+    return dataclasses.replace(config, **values)
+
+
+def with_data_dir(config: AnyConfig, data_dir: pathlib.Path | None) -> AnyConfig:
+    """The config whose data are in another folder, or file, that replaces its own."""
+    if data_dir is None:
+        return config
+    source, _, path = config.dataset.partition(":")
+    if source in _WITH_PATH and path:
+        config = dataclasses.replace(config, dataset=source)
+    return dataclasses.replace(config, data_dir=data_dir)
+
+
 def drop_default_model_options(config: AnyConfig) -> AnyConfig:
     """The config without its default model options where its model is not the default one."""
     default = {field.name: field.default for field in dataclasses.fields(config)}
@@ -238,13 +278,14 @@ def experiment_name(kind: type) -> str:
 
 def to_json(config: Training) -> dict[str, Any]:
     """The config as JSON can hold it."""
-    fields = dataclasses.asdict(config)
-    if config.data_dir is not None:  # a resume may be asked for from another folder
-        fields["data_dir"] = config.data_dir.resolve()
-    return {
-        name: str(value) if isinstance(value, pathlib.Path) else value
-        for name, value in fields.items()
-    }
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(plain, value))
+        return str(value) if isinstance(value, pathlib.Path) else value
+
+    fields = dataclasses.asdict(with_absolute_paths(config))
+    return {name: plain(value) for name, value in fields.items()}
 
 
 def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
@@ -257,9 +298,10 @@ def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
     for name, value in fields.items():
         if name not in known:
             continue
+        is_path = "Path" in str(known[name].type)
         if isinstance(value, list):
-            value = tuple(value)
-        if value is not None and "Path" in str(known[name].type):
+            value = tuple(map(pathlib.Path, value) if is_path else value)
+        elif value is not None and is_path:
             value = pathlib.Path(value)
         values[name] = value
     return kind(**values)

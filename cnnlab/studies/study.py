@@ -1,7 +1,7 @@
 """A study: one run directory with a folder for each of its trainings, and one result.json.
 
     with study.open(config, host) as s:
-        splits = build.load_data(s.config)
+        splits = s.load_data()
         recipe = build.make_recipe(s.config, splits.train)
         s.begin("dropout-digits", splits.notes)
         trained = s.train("without", recipe, splits.train, splits.validation)
@@ -13,7 +13,6 @@ trainings that are finished are read, the one under way goes on to the same bits
 
 import contextlib
 import dataclasses
-import io
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple
@@ -22,19 +21,28 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from cnnlab.data import Dataset
-from cnnlab.files import read_json, write_bytes, write_json
+from cnnlab.data import Dataset, Splits
+from cnnlab.data.record import DataRecord
+from cnnlab.files import read_json
 from cnnlab.mesh import MEMBER, make_mesh, place, sharding
 from cnnlab.processes import any_process, first_process
 from cnnlab.report import drawing
 from cnnlab.report.progress import Progress
-from cnnlab.run_directory import CONFIG, ENVIRONMENT, FIGURES
+from cnnlab.run_directory import CONFIG, DATA, ENVIRONMENT, FIGURES
 from cnnlab.studies import claims as claim_rows
-from cnnlab.studies.build import fit_options
+from cnnlab.studies.build import fit_options, load_data
+from cnnlab.studies.cached import cached_arrays, cached_json
 from cnnlab.studies.claims import Claim
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import resumed_config
-from cnnlab.studies.settings import AnyConfig, Training, experiment_name, to_json
+from cnnlab.studies.run_data import data_settings, load_recorded, read_record
+from cnnlab.studies.settings import (
+    AnyConfig,
+    Training,
+    experiment_name,
+    to_json,
+    with_absolute_paths,
+)
 from cnnlab.studies.summary import summary_lines
 from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched
 from cnnlab.train.checkpoint import CheckpointError
@@ -68,6 +76,7 @@ def open(config: AnyConfig, host: Host) -> "Study[AnyConfig]":
     Raises:
       ResumeError: if there is no run to resume, or a setting disagrees with it.
     """
+    config = with_absolute_paths(config)
     return Study(resumed_config(config) if config.resume is not None else config, host)
 
 
@@ -84,6 +93,7 @@ class Study(Generic[AnyConfig]):
         self.config, self.host = config, host
         self.notes = ""
         self._run: Run | None = None
+        self._records: dict[tuple[object, ...], DataRecord] = {}  # by the data's settings
         self._display: Progress | None = None
         self._stack = contextlib.ExitStack()
 
@@ -110,6 +120,33 @@ class Study(Generic[AnyConfig]):
         if not self.config.quiet:
             self.host.say(text)
 
+    def load_data(self, config: Training | None = None) -> Splits:
+        """The data that a config names, the study's own by default.
+
+        A resume has its own data as they were when the run began, whatever was added to them since.
+        What trains on them keeps a record of them.
+
+        Raises:
+          DataChangedError: if images are gone since.
+          ValueError: for an unknown data set or settings that do not fit it.
+          FileNotFoundError: if its files are not there.
+        """
+        config = self.config if config is None else config
+        settings, run = data_settings(config), self.config.resume
+        own = settings == data_settings(self.config)
+        if own and run is not None and (run / DATA).is_file():
+            record = read_record(run)
+            splits = load_recorded(config, record, f"the run in {run}")
+        else:
+            splits = load_data(config)
+            record = DataRecord.of(splits)
+        self._records[settings] = record
+        return splits
+
+    def record(self, config: Training) -> DataRecord:
+        """The record of the data that ``load_data`` read for the config."""
+        return self._records[data_settings(config)]
+
     def begin(self, name: str, notes: str, *, keep_steps: Collection[int] = ()) -> None:
         """Makes the run directory, or opens the one that is resumed, and prints its path.
 
@@ -135,7 +172,8 @@ class Study(Generic[AnyConfig]):
             label = name.replace("/", "-").replace(":", "-")
             directory = config.run_dir or numbered(config.runs, label)
             about = {"experiment": experiment_name(type(config)), **to_json(config)}
-            run = Run.create(directory, about, now, **settings)
+            record = self._records.get(data_settings(config))
+            run = Run.create(directory, about, now, data=record, **settings)
         self._run, self.notes = self._stack.enter_context(run), notes
         self.say(f"{notes}\nrun directory: {run.directory}")
 
@@ -197,7 +235,7 @@ class Study(Generic[AnyConfig]):
         options = self._with_mesh(options, config)
         per_epoch = options.steps_per_epoch(len(train))
         steps = [epoch * per_epoch for epoch in keep_epochs]
-        with self._open_training(name, config, options, steps) as run:
+        with self._open_training(name, config, options, steps, train) as run:
             step = 0
             try:
                 for at in self._epochs(run, recipe, train, validation, options):
@@ -269,18 +307,7 @@ class Study(Generic[AnyConfig]):
           path: of the file within the directory, such as "measured/trained-0.npz".
           compute: gives the arrays by name; called only where the file is missing.
         """
-        file = self.directory / path
-        if file.is_file():
-            with np.load(file) as kept:
-                return {name: kept[name] for name in kept.files}
-        arrays = dict(compute())
-        if first_process():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            buffer = io.BytesIO()
-            named: Any = arrays
-            np.savez_compressed(buffer, **named)
-            write_bytes(file, buffer.getvalue())
-        return arrays
+        return cached_arrays(self.directory / path, compute)
 
     def cached_json(self, path: str, compute: Callable[[], Any]) -> Any:
         """A JSON document that is computed once and kept in the study's directory for a resume.
@@ -289,14 +316,7 @@ class Study(Generic[AnyConfig]):
           path: of the file within the directory, such as "plain20/result.json".
           compute: gives the document; called only where the file is missing.
         """
-        file = self.directory / path
-        if not file.is_file():
-            document = compute()
-            if first_process():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(file, document)
-            return document
-        return read_json(file)
+        return cached_json(self.directory / path, compute)
 
     def save_figure(self, name: str, draw: Callable[[], Any]) -> None:
         """Saves a figure as ``figures/NAME.png``.
@@ -324,7 +344,7 @@ class Study(Generic[AnyConfig]):
         config = self.config
         header = {
             "experiment": experiment_name(type(config)),
-            "dataset": config.dataset,
+            "dataset": config.data_name,
             "data": self.notes,
             "seeds": config.all_seeds,
         }
@@ -353,7 +373,12 @@ class Study(Generic[AnyConfig]):
         return dataclasses.replace(options, mesh=mesh)
 
     def _open_training(
-        self, name: str, config: Training, options: FitOptions, keep_steps: Collection[int]
+        self,
+        name: str,
+        config: Training,
+        options: FitOptions,
+        keep_steps: Collection[int],
+        train: Dataset,
     ) -> Run:
         directory = self.directory / name
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": self.host.say}
@@ -363,7 +388,10 @@ class Study(Generic[AnyConfig]):
         seeds = options.seeds
         own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)
         about = {**to_json(own), "part_of": self.directory.name}
-        return Run.create(directory, about, read_json(self.directory / ENVIRONMENT), **settings)
+        now, record = read_json(self.directory / ENVIRONMENT), self._records.get(data_settings(own))
+        if record is not None and not record.is_of(train):
+            record = None  # the experiment made data of its own
+        return Run.create(directory, about, now, data=record, **settings)
 
     def _epochs(
         self,
@@ -387,11 +415,3 @@ class Study(Generic[AnyConfig]):
     ) -> Progress:
         self._display = Progress(steps, per_epoch, examples, clock, start_step=start)
         return self._display
-
-
-def member_seeds(config: Training, members: int) -> tuple[int, ...]:
-    """A seed for each of M members of each of R repetitions, [M * R], member by member.
-
-    They follow each other, and the first member's are the repetitions' own.
-    """
-    return tuple(range(config.seed, config.seed + members * len(config.all_seeds)))

@@ -1,31 +1,31 @@
 """Trained networks with all that is known of them: those of a run; ``weights_files`` reads files.
 
-networks = trained.load_run("runs/digits-resnet8-1")
-logits = predict(networks.recipe, networks.states, networks.splits.test)
+    networks = trained.load_run("runs/digits-resnet8-1")
+    probabilities = networks.predict(["photo.jpg", "other.png"])
+    logits = predict(networks.recipe, networks.states, networks.splits.test)
+
+A run is complete in itself: class names, statistics and the images of its parts are those that it
+began with (``data.record``), whatever has come to its data set since.
 """
 
 import dataclasses
-import io
 import pathlib
 from typing import Any, Literal
 
 import jax
-import numpy as np
 
 from cnnlab import models
 from cnnlab.data import Dataset, Splits
 from cnnlab.data.dataset import Part, Statistics
-from cnnlab.files import write_bytes
+from cnnlab.data.record import DataRecord
 from cnnlab.models import Network
 from cnnlab.run_directory import CHECKPOINTS, RESULT, ResumeError, read_config
-from cnnlab.studies.build import load_data, make_recipe
-from cnnlab.studies.settings import Training, from_json
+from cnnlab.studies import build
+from cnnlab.studies.build import make_recipe
+from cnnlab.studies.run_data import check_unseen, load_recorded, read_record
+from cnnlab.studies.settings import Training, from_json, with_data_dir
 from cnnlab.train import Recipe, TrainState
 from cnnlab.train.run import Run
-
-STATISTICS = "statistics.npz"
-"""In a run directory: the statistics that its networks normalise images by, where they are not
-those of the run's own data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +45,7 @@ class TrainedNetworks:
       seeds: of the members; empty where they are not known.
       config: how they were trained; None for a file.
       splits: what they were trained on; None for a file.
+      record: of these data; None for a file, and for networks that were trained just now.
       directory: of the run; None for a file.
       step: of the checkpoint; None for a file.
       report: of loading a file; None for a run.
@@ -62,6 +63,7 @@ class TrainedNetworks:
     seeds: tuple[int, ...] = ()
     config: Training | None = None
     splits: Splits | None = None
+    record: DataRecord | None = None
     directory: pathlib.Path | None = None
     step: int | None = None
     report: models.weights.Report | None = None
@@ -113,7 +115,11 @@ class TrainedNetworks:
 
 
 def load_run(
-    directory: str | pathlib.Path, *, data_dir: pathlib.Path | None = None, best: bool = False
+    directory: str | pathlib.Path,
+    *,
+    data_dir: pathlib.Path | None = None,
+    best: bool = False,
+    images: bool = True,
 ) -> TrainedNetworks:
     """The networks of a run, those of its latest checkpoint also where it is not finished.
 
@@ -122,23 +128,45 @@ def load_run(
         ``experiments.finetune``.
       data_dir: where its data set's files are; None for where the run found them.
       best: the best checkpoint on the validation part, not the latest.
+      images: whether to read its data set. Without, the parts have labels and statistics only, and
+        the files need not be there.
 
     Raises:
       ResumeError: if there is no run, or one that holds no networks itself.
       CheckpointError: if its checkpoint is gone or damaged.
+      DataChangedError: if images that it was trained or tested on are gone or changed.
+      FileNotFoundError: if its data are not where they were.
     """
     directory = pathlib.Path(directory)
-    config = run_config(directory, data_dir)
-    splits = load_data(config)
-    recipe = make_recipe(config, with_run_statistics(directory, splits.train))
+    config, record = run_config(directory, data_dir), read_record(directory)
+    splits = record.without_images()
+    if images:
+        splits = load_recorded(config, record, f"the run in {directory}")
+    recipe = make_recipe(config, splits.train)
     seeds, shape = config.all_seeds, splits.train.image_shape
     with Run.read(directory) as run:
         step, states = run.load(recipe, shape, members=len(seeds), best=best)
     study = read_config(directory).get("part_of")
     place = directory.name if study is None else f"{study}, {directory.name}"
     networks = from_training(config, recipe, states, f"{config.model} of {place}", splits)
-    statistics = with_run_statistics(directory, splits.train).statistics
-    return dataclasses.replace(networks, directory=directory, step=step, statistics=statistics)
+    return dataclasses.replace(networks, directory=directory, step=step, record=record)
+
+
+def load_data(directory: str | pathlib.Path, data_dir: pathlib.Path | None = None) -> Splits:
+    """The data of a run: the images that it was trained and tested on.
+
+    Args:
+      directory: of the run.
+      data_dir: where its data set's files are; None for where the run found them.
+
+    Raises:
+      ResumeError: if there is no run.
+      DataChangedError: if some of the images are gone or changed.
+      FileNotFoundError: if the files are not there.
+    """
+    directory = pathlib.Path(directory)
+    config = run_config(directory, data_dir)
+    return load_recorded(config, read_record(directory), f"the run in {directory}")
 
 
 def from_training(
@@ -171,7 +199,12 @@ def from_training(
 
 
 def load_run_on(
-    directory: pathlib.Path, part: Part, data: Training | None = None, *, best: bool = False
+    directory: pathlib.Path,
+    part: Part,
+    data: Training | None = None,
+    *,
+    data_dir: pathlib.Path | None = None,
+    best: bool = False,
 ) -> tuple[TrainedNetworks, Dataset]:
     """The networks of a run, and a part of its data or of others.
 
@@ -179,21 +212,49 @@ def load_run_on(
       directory: of the run, see ``load_run``.
       part: of the data.
       data: names another data set of the same image shape; the run's own by default.
+      data_dir: where the run's own data are, if not where it found them.
       best: the best checkpoint on the validation part, not the latest.
 
     Raises:
       ResumeError: if there is no run, or one that holds no networks itself.
-      ValueError: if the data have no such part, or images of another shape.
+      ValueError: if the data have no such part, or images of another shape, or if the networks
+        have trained on images of the other data's test or validation part.
     """
-    networks = load_run(directory, best=best)
+    networks = load_run(directory, data_dir=data_dir, best=best, images=data is None)
     assert networks.splits is not None
-    dataset = part_images(networks.splits if data is None else load_data(data), part)
+    splits = networks.splits if data is None else build.load_data(data)
+    dataset = part_images(splits, part)
+    if data is not None and part != "train":
+        assert networks.record is not None
+        check_unseen(networks.record, None, dataset, f"the network of {directory}")
     if dataset.image_shape != networks.image_shape:
         raise ValueError(
             f"the network was trained on images of shape {networks.image_shape}, those of "
             f"{dataset.name} are {dataset.image_shape}."
         )
     return networks, dataset
+
+
+def other_data(
+    directory: pathlib.Path, dataset: str, data_dir: pathlib.Path | None, *, by_number: bool = False
+) -> Training:
+    """The settings of another data set for the networks of a run, with their classes.
+
+    Args:
+      directory: of the run; how images are read, and how a part that is not published is split off.
+      dataset: the name of the other one.
+      data_dir: where its files are; the run's own folder by default.
+      by_number: where the run chose some classes, choose those of the same numbers, not names.
+
+    Raises:
+      ResumeError: if there is no run.
+    """
+    own = run_config(directory)
+    folder = own.data_dir if data_dir is None else data_dir
+    classes = own.classes
+    if classes is not None and not by_number:
+        classes = read_record(directory).class_names
+    return dataclasses.replace(own, dataset=dataset, data_dir=folder, classes=classes)
 
 
 def part_images(splits: Splits, part: Part) -> Dataset:
@@ -224,7 +285,7 @@ def run_config(directory: pathlib.Path, data_dir: pathlib.Path | None = None) ->
             f"networks itself{named}."
         )
     config = from_json(Training, fields)
-    return config if data_dir is None else dataclasses.replace(config, data_dir=data_dir)
+    return with_data_dir(config, data_dir)
 
 
 def check_finished(directory: pathlib.Path) -> None:
@@ -239,30 +300,3 @@ def check_finished(directory: pathlib.Path) -> None:
             f"the run in {directory} must be finished, but it has no {RESULT}: its networks would "
             "still change. Go on with it by --resume, or give another one."
         )
-
-
-def with_run_statistics(directory: pathlib.Path, train: Dataset) -> Dataset:
-    """The training part, with the statistics that a run's networks normalise images by."""
-    path = pathlib.Path(directory) / STATISTICS
-    if not path.is_file():
-        return train
-    with np.load(path) as stored:
-        statistics = Statistics(
-            mean=tuple(stored["mean"].tolist()),
-            std=tuple(stored["std"].tolist()),
-            mean_image=stored.get("mean_image"),
-            examples=int(stored["examples"]),
-        )
-    return dataclasses.replace(train, statistics=statistics)
-
-
-def write_statistics(directory: pathlib.Path, statistics: Statistics) -> None:
-    """Writes the statistics that a run's networks normalise by, for ``with_run_statistics``."""
-    arrays: dict[str, Any] = {
-        name: getattr(statistics, name) for name in ("mean", "std", "examples")
-    }
-    if statistics.mean_image is not None:
-        arrays["mean_image"] = statistics.mean_image
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    write_bytes(pathlib.Path(directory) / STATISTICS, buffer.getvalue())

@@ -6,8 +6,9 @@
             ...
         run.finish({"test/accuracy": 0.99})
 
-The directory holds config.json, environment.json, metrics.jsonl, TensorBoard events, checkpoints/,
-figures/, keep_steps.json where some are never deleted and, once the run is finished, result.json.
+The directory holds config.json, environment.json, data.npz, metrics.jsonl, TensorBoard events,
+checkpoints/, figures/, keep_steps.json where some are never deleted and, once the run is finished,
+result.json.
 """
 
 import pathlib
@@ -19,12 +20,14 @@ import jax
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset, fingerprint
-from cnnlab.files import read_json, write_json
+from cnnlab.data.record import DataRecord
+from cnnlab.files import read_json, write_bytes, write_json
 from cnnlab.mesh import MEMBER, make_mesh, sharding
 from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import (
     CHECKPOINTS,
     CONFIG,
+    DATA,
     ENVIRONMENT,
     KEEP_STEPS,
     METRICS,
@@ -71,6 +74,7 @@ class Run:
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
         *,
+        data: DataRecord | None = None,
         keep: int = 2,
         keep_steps: Collection[int] = (),
         say: Callable[[str], Any] = warnings.warn,
@@ -81,6 +85,7 @@ class Run:
           directory: is made, with those above it.
           config: JSON-ready; what a resume compares with.
           environment: ``train.environment.environment()``.
+          data: what it keeps of its data, for ``trained.load_run`` and for a resume.
           keep: how many of the latest checkpoints are kept, besides the best.
           keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.
           say: prints a line, such as one on a damaged checkpoint.
@@ -91,7 +96,7 @@ class Run:
         if first_process():
             directory.mkdir(parents=True, exist_ok=True)
             # A run that was killed before it had a config has left nothing else.
-            files = (ENVIRONMENT, KEEP_STEPS, CONFIG)
+            files = (ENVIRONMENT, KEEP_STEPS, DATA, CONFIG)
             leavings = (*files[:-1], *(f"{name}.tmp" for name in files))
             if any(path.name not in leavings for path in directory.iterdir()):
                 raise FileExistsError(
@@ -101,6 +106,8 @@ class Run:
             write_json(directory / ENVIRONMENT, dict(environment))
             (directory / KEEP_STEPS).unlink(missing_ok=True)
             _write_keep_steps(directory, keep_steps)
+            if data is not None:
+                write_bytes(directory / DATA, data.write())
             write_json(directory / CONFIG, dict(config))
         wait_for_all("created")
         return cls(directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say)

@@ -48,7 +48,7 @@ def run(config: Config) -> dict[str, Any]:
         splits = load(config)
         recipe = make_recipe(config, splits.train)
         check_network(config, splits, recipe)
-        s.begin(f"autoencoder-{config.task}-{config.dataset}", splits.notes)
+        s.begin(f"autoencoder-{config.task}-{config.data_name}", splits.notes)
         trained = s.train("network", recipe, splits.train, splits.validation)
 
         # Reconstructions of the test part, by the other methods and by the networks.
@@ -134,7 +134,7 @@ def _draw(
 ) -> None:
     """Draws some test images as the best methods reconstruct them, and all scores."""
     config = s.config
-    title = f"{config.task}, {config.model} on {config.dataset}"
+    title = f"{config.task}, {config.model} on {config.data_name}"
     chosen = np.linspace(0, len(test.clean) - 1, min(SHOWN, len(test.clean))).astype(int)
     rows = {"original": figures.Row(test.clean[chosen])}
     for name in _choose_methods(config, summaries):

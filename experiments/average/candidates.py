@@ -8,8 +8,9 @@ from cnnlab.data import Dataset
 from cnnlab.data.batches import steps_per_epoch
 from cnnlab.run_directory import ResumeError
 from cnnlab.studies import build
+from cnnlab.studies.run_data import read_record
 from cnnlab.studies.settings import Training
-from cnnlab.studies.trained import run_config, with_run_statistics
+from cnnlab.studies.trained import run_config
 from cnnlab.train import Recipe, TrainState
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.run import Run
@@ -76,7 +77,7 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
     configs: dict[pathlib.Path, Training] = {}
     for directory in config.run:
         try:
-            configs[directory] = run_config(directory)
+            configs[directory] = run_config(directory, config.data_dir)
         except ResumeError as error:
             if len(config.run) == 1:
                 raise
@@ -92,6 +93,11 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
                     f"runs must be of the same network, data and number of seeds: {field} is "
                     f"{ours!r} in {first}, and {theirs!r} in {other}. Leave one out."
                 )
+        if not read_record(first).has_images_of(read_record(other)):
+            raise ValueError(
+                f"runs must be of the same images in the same parts, but {other} has others than "
+                f"{first}. Leave one out."
+            )
     for field in _START:
         starts = [str(getattr(each, field)) for each in configs.values()]
         if len(set(starts)) > 1:
@@ -103,15 +109,14 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
     return configs
 
 
-def run_recipe(directory: pathlib.Path, config: Training, train: Dataset) -> Recipe:
+def run_recipe(directory: pathlib.Path, config: Training) -> Recipe:
     """How the networks of a run were trained, and how they are shown images.
 
     Args:
       directory: of the run.
       config: ``run_config`` of it.
-      train: the training part that it was trained on.
     """
-    return build.make_recipe(config, with_run_statistics(directory, train))
+    return build.make_recipe(config, read_record(directory).without_images().train)
 
 
 def load_candidates(
@@ -125,7 +130,7 @@ def load_candidates(
     candidates = []
     for directory, trained in configs.items():
         # Its own: a checkpoint holds the optimizer's state.
-        recipe = run_recipe(directory, trained, train)
+        recipe = run_recipe(directory, trained)
         options: Any = {"members": trained.seeds, "best": config.best}
         with Run.read(directory, say=skipped.say) as run:
             steps: Sequence[int | None] = [None]

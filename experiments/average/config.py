@@ -15,6 +15,8 @@ class Config:
 
     run: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional]
     """A run directory, for its checkpoints; or several, for a soup."""
+    data_dir: pathlib.Path | None = None
+    """Where the data are now; by default where the run found them."""
     last: int | None = None
     """Of one run: its last N checkpoints; all of them without any of these three."""
     steps: tuple[int, ...] = ()

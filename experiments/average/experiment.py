@@ -12,8 +12,8 @@ from cnnlab.files import write_json
 from cnnlab.models import weights
 from cnnlab.report.scores import scores
 from cnnlab.report.statistics import over_seeds
-from cnnlab.studies import build
 from cnnlab.studies.settings import Training
+from cnnlab.studies.trained import load_data
 from cnnlab.train import Recipe, TrainState, member, predict
 from cnnlab.train.environment import environment
 
@@ -43,10 +43,10 @@ def run(config: Config) -> dict[str, Any]:
     skipped = Skipped(config, process.say)
     configs = read_configs(config, skipped)
     directory, first = next(iter(configs.items()))
-    splits = build.load_data(first)
+    splits = load_data(directory, config.data_dir)
     if config.how == "greedy" and splits.validation is None:
         raise ValueError("a greedy soup needs a validation part, and the run has none.")
-    recipe = run_recipe(directory, first, splits.train)
+    recipe = run_recipe(directory, first)
     candidates = load_candidates(config, configs, splits.train, skipped)
     mixture = mix(config, recipe, [each.states for each in candidates], splits)
 
@@ -57,7 +57,7 @@ def run(config: Config) -> dict[str, Any]:
     result = {
         "experiment": "average",
         "runs": [each.name for each in configs],
-        "dataset": first.dataset,
+        "dataset": first.data_name,
         "model": first.model,
         "seeds": first.all_seeds,
         "how": "greedy" if config.how == "greedy" else "uniform",

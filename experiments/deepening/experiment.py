@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cnnlab.studies import build, study
+from cnnlab.studies import study
 
 from ..cli import host
 from . import figures
@@ -28,9 +28,9 @@ def run(config: Config) -> dict[str, Any]:
     with study.open(config, host()) as s:
         config = resolve_defaults(s.config)
         check(config)
-        splits = build.load_data(config)
+        splits = s.load_data(config)
         check_networks(config, splits.train)
-        s.begin(f"deepening-{config.dataset}", splits.notes)
+        s.begin(f"deepening-{config.data_name}", splits.notes)
         s.say("watched after each epoch, and nothing is chosen by it: images of the test part")
         guessing = guessing_error(splits.train.labels)
         shallow = small = None
@@ -53,7 +53,7 @@ def run(config: Config) -> dict[str, Any]:
                 grown_at=config.shallow_epochs,
                 guessing=guessing,
                 watched=config.watched if config.watched < len(splits.test) else None,
-                title=f"{config.networks} on {config.dataset}, std {config.std:g}",
+                title=f"{config.networks} on {config.data_name}, std {config.std:g}",
             ),
         )
         trainings = points if small is None else [*points, small]

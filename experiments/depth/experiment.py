@@ -27,11 +27,11 @@ def run(config: Config) -> dict[str, Any]:
       Interrupted: after SIGTERM or Ctrl-C; what was trained so far is saved.
     """
     with study.open(config, host()) as s:
-        splits = build.load_data(s.config)
+        splits = s.load_data()
         architectures = s.config.architectures()
         for each in architectures.values():
             build.make_recipe(each, splits.train)  # refuses, before anything is written
-        s.begin(f"depth-{s.config.dataset}", splits.notes)
+        s.begin(f"depth-{s.config.data_name}", splits.notes)
         s.say("watched after each epoch, and nothing is chosen by it: the test part")
         errors = {}
         for place, each in architectures.items():
@@ -54,4 +54,4 @@ def _curves(config: Config, errors: Errors) -> Any:
     for (kind, depth), each in errors.items():
         note = f", {len(each['diverged'])} diverged" if each["diverged"] else ""
         panels[kind][f"{depth} layers{note}"] = each["curves"]
-    return figures.errors(panels, title=f"{config.dataset}, width {config.width}")
+    return figures.errors(panels, title=f"{config.data_name}, width {config.width}")

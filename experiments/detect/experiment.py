@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab.report.average_precision import Detections, correct, precision_recall
-from cnnlab.studies import build, study
+from cnnlab.studies import study
 from cnnlab.studies.scenes import SceneData
 from cnnlab.studies.settings import drop_default_model_options
 
@@ -37,9 +37,9 @@ def run(config: Config) -> dict[str, Any]:
     with study.open(config, host()) as s:
         s.config = config = drop_default_model_options(s.config)
         check(config)
-        scenes = compose_scenes(config, build.load_data(config))
+        scenes = compose_scenes(config, s.load_data(config))
         recipes = make_recipes(config, scenes.data)
-        s.begin(f"detect-{config.dataset}", scenes.notes)
+        s.begin(f"detect-{config.data_name}", scenes.notes)
         s.say(f"a window overlaps {scenes.reached:.1%} of the test scenes' digits by half")
         classifier, states = train_classifiers(s, scenes.data)
         trained = {
@@ -66,7 +66,7 @@ def run(config: Config) -> dict[str, Any]:
 def _save_figures(s: study.Study[Config], data: SceneData, trained: Mapping[str, Trained]) -> None:
     """Test scenes, precision over recall, and average precision compared."""
     config = s.config
-    title = f"{config.model} on scenes of {config.dataset}"
+    title = f"{config.model} on scenes of {config.data_name}"
     overlap = config.overlaps[0]
     s.save_figure("scenes", lambda: _draw_scenes(data, trained, overlap, title))
     curves_title = f"{title}, all classes and seeds, IoU {overlap:g}"

@@ -38,11 +38,11 @@ def run(config: Config) -> dict[str, Any]:
     with study.open(drop_default_model_options(config), host()) as s:
         config = s.config
         check(config)
-        splits = build.load_data(config)
+        splits = s.load_data(config)
         missing = missing_classes(config, splits.train)
         kinds = student_kinds(config, missing)
         teacher = _check_trainings(config, splits, kinds)
-        s.begin(f"distill-{config.dataset}", splits.notes)
+        s.begin(f"distill-{config.data_name}", splits.notes)
         if teacher is None:
             s.say(f"\nthe teacher, {config.teachers} networks:")
             teacher = teachers.train_teacher(s, teacher_training(config), splits)
@@ -115,7 +115,7 @@ def _check_trainings(config: Config, splits: Splits, kinds: Sequence[Kind]) -> T
 
 
 def _draw(s: Study[Config], about: Mapping[str, Any], class_names: Sequence[str]) -> None:
-    teacher, title = about["teacher"], f"{s.config.model} on {s.config.dataset}"
+    teacher, title = about["teacher"], f"{s.config.model} on {s.config.data_name}"
     rows = {f"teacher: {teacher['name']}": teacher["errors"]["values"]}
     rows |= {name: each["errors"]["values"] for name, each in about["students"].items()}
     rows |= {

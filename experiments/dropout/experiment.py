@@ -16,11 +16,11 @@ from .config import Config
 def run(config: Config) -> dict[str, Any]:
     """Trains with each rate, and writes the run directory."""
     with study.open(config, host()) as s:
-        splits = build.load_data(s.config)
+        splits = s.load_data()
         options = {r: (*s.config.model_options, f"dropout={r}") for r in s.config.rates}
         configs = {r: dataclasses.replace(s.config, model_options=o) for r, o in options.items()}
         recipes = {rate: build.make_recipe(c, splits.train) for rate, c in configs.items()}
-        s.begin(f"dropout-{s.config.dataset}", splits.notes)
+        s.begin(f"dropout-{s.config.data_name}", splits.notes)
         accuracy = {}
         for rate, recipe in recipes.items():
             data = (splits.train, splits.validation)

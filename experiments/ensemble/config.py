@@ -1,6 +1,7 @@
 """The settings of ``experiments.ensemble``."""
 
 import dataclasses
+import pathlib
 from typing import Literal
 
 import tyro
@@ -28,7 +29,7 @@ class Config(Training):
     """For hyperparameters: the weight decay of each member."""
     models: tuple[str, ...] = ()
     """For architecture: the model of each member."""
-    of: tuple[str, ...] = ()
+    of: tuple[pathlib.Path, ...] = ()
     """Train nothing: the members are the networks of these finished runs."""
     missing: Literal["error", "skip"] = "error"
     """What to do where the checkpoint of one of these is gone or damaged."""

@@ -1,12 +1,11 @@
 """Trains or reads the members, combines them, and compares them with one network."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from cnnlab import ensemble
 from cnnlab.data import Splits
-from cnnlab.studies import build, study, trained
+from cnnlab.studies import study, trained
 from cnnlab.studies.methods import (
     Comparison,
     Cost,
@@ -45,14 +44,14 @@ def run(config: Config) -> dict[str, Any]:
         config = s.config
         check(config)
         if config.of:
-            first = trained.run_config(pathlib.Path(config.of[0]), config.data_dir)
-            splits = build.load_data(first)
+            first = trained.run_config(config.of[0], config.data_dir)
+            splits = trained.load_data(config.of[0], config.data_dir)
             members = predict_runs(config.of, splits, config.missing, config.data_dir, s.host.say)
-            s.begin(f"ensemble-{first.dataset}", splits.notes)
+            s.begin(f"ensemble-{first.data_name}", splits.notes)
         else:
-            first, splits = config, build.load_data(config)
+            first, splits = config, s.load_data()
             recipes = member_recipes(config, splits.train)
-            s.begin(f"ensemble-{config.dataset}", splits.notes)
+            s.begin(f"ensemble-{config.data_name}", splits.notes)
             members = train_members(s, splits, recipes)
         methods, weights = combine_members(members, splits)
         alone, together = methods[0].name, methods[1].name
@@ -63,7 +62,7 @@ def run(config: Config) -> dict[str, Any]:
             methods, labels, baseline=baseline, examples_per_epoch=len(splits.train)
         )
         about: dict[str, Any] = {
-            "dataset": first.dataset,
+            "dataset": first.data_name,
             "model": first.model,
             "seeds": None if config.of else config.all_seeds,
             "members": members.names,
@@ -81,7 +80,7 @@ def run(config: Config) -> dict[str, Any]:
             labels,
             {"the first m members": about["by_count"]},
             calibrated=(baseline, together),
-            title=f"{first.dataset}, {'members are finished runs' if config.of else differ}",
+            title=f"{first.data_name}, {'members are finished runs' if config.of else differ}",
         )
         comparisons = ensemble_comparisons(len(members.names), together, alone, baseline)
         return s.finish(about, compare_methods(scores, comparisons), summary_lines)

@@ -10,7 +10,7 @@ from cnnlab.data import Dataset, Splits
 from cnnlab.studies import build
 from cnnlab.studies.methods import Cost, Method, combine_networks, predict_logits
 from cnnlab.studies.run_predictions import MemberPredictions
-from cnnlab.studies.study import Study, member_seeds
+from cnnlab.studies.study import Study
 from cnnlab.train import FitOptions, Recipe, TrainState, check_fits
 from cnnlab.train.program import forward_cost
 
@@ -73,11 +73,11 @@ def member_options(config: Config, examples: int) -> tuple[tuple[str, ...], FitO
       examples: of the training part.
 
     Returns:
-      M names; the options of M * R networks, as ``study.member_seeds`` orders them; the part of the
+      M names; the options of M * R networks, as ``build.member_seeds`` orders them; the part of the
       images that a member sees.
     """
     names = tuple(f"member {number}" for number in range(config.members))
-    seeds, shared = member_seeds(config, config.members), config.all_seeds * config.members
+    seeds, shared = build.member_seeds(config, config.members), config.all_seeds * config.members
     options = dataclasses.replace(build.fit_options(config), seeds=seeds)
     if config.differ == "hyperparameters":
         return (*_hyperparameters(config), 1.0)
@@ -107,7 +107,7 @@ def _hyperparameters(config: Config) -> tuple[tuple[str, ...], FitOptions]:
         for row in rows
     )
     repeated = {name: np.repeat(values, config.seeds).tolist() for name, values in lists.items()}
-    seeds = member_seeds(config, len(rows))
+    seeds = build.member_seeds(config, len(rows))
     options = build.fit_options(config)
     return names, dataclasses.replace(options, seeds=seeds, hyperparameters=repeated)
 
@@ -116,7 +116,7 @@ def _train_architectures(
     s: Study[Config], splits: Splits, recipes: Sequence[tuple[Config, Recipe]]
 ) -> MemberPredictions:
     """Trains members of different architectures, one after the other."""
-    seeds = np.reshape(member_seeds(s.config, len(recipes)), (len(recipes), -1)).tolist()
+    seeds = np.reshape(build.member_seeds(s.config, len(recipes)), (len(recipes), -1)).tolist()
     test: list[np.ndarray] = []
     validation: list[np.ndarray] = []
     names: list[str] = []

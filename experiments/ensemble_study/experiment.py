@@ -47,10 +47,10 @@ def run(config: Config) -> dict[str, Any]:
     """
     with study.open(config, host()) as s:
         config = s.config
-        splits = build.load_data(config)
+        splits = s.load_data(config)
         recipe = build.make_recipe(config, splits.train)
         check_fits(recipe, splits.train)
-        s.begin(f"ensemble_study-{config.dataset}", splits.notes)
+        s.begin(f"ensemble_study-{config.data_name}", splits.notes)
         trainer = Trainer(s, splits, dataclasses.replace(recipe, ema_decay=None))
         methods: list[Method] = []
         logits: dict[str, np.ndarray] = {}
@@ -86,7 +86,7 @@ def run(config: Config) -> dict[str, Any]:
                 "single, cosine",
                 f"ensemble of {config.members}, {config.members} budgets",
             ),
-            title=f"{config.model} on {config.dataset}, {images}, {config.epochs} epochs",
+            title=f"{config.model} on {config.data_name}, {images}, {config.epochs} epochs",
         )
         comparisons = study_comparisons(config.members, config.dataset)
         return s.finish(about, compare_methods(scores, comparisons), summary_lines)

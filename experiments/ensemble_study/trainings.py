@@ -15,7 +15,7 @@ from cnnlab.ensemble import average, view_logits
 from cnnlab.schedules import Schedule
 from cnnlab.studies import build
 from cnnlab.studies.methods import Cost, Method, combine_networks, predict_logits
-from cnnlab.studies.study import Study, Trained, member_seeds
+from cnnlab.studies.study import Study, Trained
 from cnnlab.train import Recipe, TrainState, recalibrate
 from cnnlab.train.program import forward_cost
 
@@ -83,10 +83,10 @@ class Trainer:
         members: int = 1,
         keep_epochs: Collection[int] = (),
     ) -> Trained:
-        """Trains M networks for each repetition, as ``study.member_seeds`` orders them."""
+        """Trains M networks for each repetition, as ``build.member_seeds`` orders them."""
         config = dataclasses.replace(self.config, epochs=epochs)
         options = dataclasses.replace(
-            build.fit_options(config), seeds=member_seeds(config, members)
+            build.fit_options(config), seeds=build.member_seeds(config, members)
         )
         self.study.say(f"\n{name}, {epochs} epochs:")
         return self.study.train(

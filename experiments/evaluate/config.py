@@ -18,7 +18,10 @@ class Config(WeightsFile):
     dataset: str | None = None
     """Another data set of the same classes and image shape; the run's own by default."""
     data_dir: pathlib.Path | None = None
-    """Where its files are; by default where the run found its own."""
+    """Where its files are; without --dataset, where the run's own data are now."""
+    match_classes: Literal["name", "number"] = "name"
+    """How the classes of another data set are those of the run: by their names, in any order, or by
+    their numbers, whatever they are called."""
     image_size: int | None = None
     """With --weights: the side in pixels that an image folder's images are brought to."""
     part: Literal["test", "validation", "train"] = "test"
@@ -48,9 +51,15 @@ def check(config: Config) -> None:
     """
     if config.run is None and config.weights is None:
         raise ValueError("give a run directory or --weights FILE.")
-    weights_options = ("model", "model_options", "mapping", "normalization", "image_size")
+    weights_options: tuple[str, ...] = (
+        "model",
+        "model_options",
+        "mapping",
+        "normalization",
+        "image_size",
+    )
     if config.run is None:
-        refuse_unused(config, ("best", "recalibrate"), "only with a run directory")
+        refuse_unused(config, ("best", "recalibrate", "match_classes"), "only with a run directory")
         if config.dataset is None:
             raise ValueError(
                 "--weights needs --dataset as well, and --data-dir where its files are."

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from cnnlab.data import Dataset
+from cnnlab.data.splits import reorder_classes
 from cnnlab.ensemble import combine
 from cnnlab.ensemble.predictions import dropout_logits, view_logits
 from cnnlab.files import write_json
@@ -111,17 +112,23 @@ def predict_logits(config: Config, networks: TrainedNetworks, dataset: Dataset) 
 def _load_run(config: Config, directory: pathlib.Path) -> Subject:
     own = trained.run_config(directory)
     data = None
-    if config.dataset is not None or config.data_dir is not None:
-        data = dataclasses.replace(
-            own,
-            dataset=config.dataset or own.dataset,
-            data_dir=config.data_dir or own.data_dir,
-            validation=own.validation if config.part == "validation" else None,
+    if config.dataset is not None:
+        data = trained.other_data(
+            directory,
+            config.dataset,
+            config.data_dir,
+            by_number=config.match_classes == "number",
         )
-    networks, dataset = trained.load_run_on(directory, config.part, data, best=config.best)
+        if config.part != "validation":
+            data = dataclasses.replace(data, validation=None)
+    networks, dataset = trained.load_run_on(
+        directory, config.part, data, data_dir=config.data_dir, best=config.best
+    )
     assert networks.splits is not None
     train = networks.splits.train
-    if dataset.num_classes != train.num_classes:
+    if config.match_classes == "name":
+        dataset = reorder_classes(dataset, train.class_names)
+    elif dataset.num_classes != train.num_classes:
         raise ValueError(
             f"the network tells {train.num_classes} classes apart, {dataset.name} has "
             f"{dataset.num_classes}."

@@ -24,7 +24,7 @@ def run(config: Config) -> pathlib.Path:
     if config.to.suffix not in KINDS:
         raise ValueError(f"the file must end with {' or '.join(KINDS)}, got {config.to}.")
     weights.check_writable(config.to)
-    networks = trained.load_run(config.run, best=config.best)
+    networks = trained.load_run(config.run, best=config.best, images=False)
     seed = networks.seeds[0] if config.seed is None else config.seed
     if seed not in networks.seeds:
         seeds = ", ".join(map(str, networks.seeds))

@@ -1,6 +1,5 @@
 """The features of networks on a data set, in a file."""
 
-import dataclasses
 import pathlib
 
 from cnnlab.data import Dataset
@@ -53,12 +52,11 @@ def _load(config: Config) -> tuple[TrainedNetworks, Dataset, str]:
         )
         return networks, dataset, f"{config.model} with {config.weights.name}"
     data = None
-    if config.dataset is not None or config.data_dir is not None:
-        own = trained.run_config(config.run)
-        data = dataclasses.replace(
-            own, dataset=config.dataset or own.dataset, data_dir=config.data_dir or own.data_dir
-        )
-    networks, dataset = trained.load_run_on(config.run, config.part, data, best=config.best)
+    if config.dataset is not None:
+        data = trained.other_data(config.run, config.dataset, config.data_dir)
+    networks, dataset = trained.load_run_on(
+        config.run, config.part, data, data_dir=config.data_dir, best=config.best
+    )
     return networks, dataset, f"{networks.name} at step {networks.step:,}"
 
 

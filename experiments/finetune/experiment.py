@@ -33,16 +33,16 @@ def run(config: Config) -> dict[str, Any]:
     """
     with study.open(config, host()) as s:
         s.config = config = source.resolve_defaults(s.config)
-        splits = build.load_data(config)
+        splits = s.load_data()
         network = source.load_pretrained(config, splits)
         seconds = 0.0
         if network is None:
-            data = build.load_data(source.source_config(config)).train
+            data = s.load_data(source.source_config(config)).train
             recipe = build.make_recipe(source.source_config(config), data)
             own = source.with_model(config, config.model, config.model_options)
             shapes = source.variable_shapes(recipe, data)
             report = source.check_transfer(own, shapes, data.image_shape[2], splits)
-            s.begin(f"finetune-{config.dataset}", splits.notes)
+            s.begin(f"finetune-{config.data_name}", splits.notes)
             network, seconds = source.train_source(s, config)
         else:
             if config.from_run is not None:
@@ -50,7 +50,7 @@ def run(config: Config) -> dict[str, Any]:
             own = source.with_model(config, network.model, network.model_options)
             report = source.check_transfer(own, network.variables, network.channels, splits)
             source.with_normalization(own, network, splits.train)
-            s.begin(f"finetune-{config.dataset}", splits.notes)
+            s.begin(f"finetune-{config.data_name}", splits.notes)
         source.check_same_weights(s, network)
         s.say(f"from {network.name} to {', '.join(splits.train.class_names)}")
         for each in (network.report, report):

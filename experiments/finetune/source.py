@@ -13,6 +13,7 @@ from cnnlab.run_directory import ResumeError
 from cnnlab.studies import provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.fine_tuning import share_epochs
+from cnnlab.studies.provenance import PastTraining
 from cnnlab.studies.recipes import recipe_rates
 from cnnlab.studies.saved_networks import as_training
 from cnnlab.studies.settings import to_json
@@ -102,12 +103,12 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
 def train_source(s: Study[Config], config: Config) -> tuple[TrainedNetworks, float]:
     """Trains a network on the source's classes; it, and the seconds."""
     source = source_config(config)
-    data = load_data(source)
+    data = s.load_data(source)
     classes = ", ".join(data.train.class_names)
     s.say(f"\nfirst {config.model} on the classes {classes}:")
     recipe = make_recipe(source, data.train)
     done = s.train("source", recipe, data.train, data.validation, config=source)
-    name = f"{config.model} trained on {config.dataset}, {classes}"
+    name = f"{config.model} trained on {config.data_name}, {classes}"
     return trained.from_training(source, recipe, done.states, name, data), done.seconds
 
 
@@ -124,11 +125,15 @@ def source_config(config: Config) -> Config:
     )
 
 
-def source_history(config: Config) -> list[dict[str, Any]]:
+def source_history(s: Study[Config]) -> list[PastTraining]:
     """How the trained network was trained, as of ``provenance.training_history``."""
+    config = s.config
     if config.from_run is not None:
         return provenance.training_history(config.from_run, config.from_data_dir)
-    return [to_json(as_training(source_config(config)))] if config.trains_source else []
+    if not config.trains_source:
+        return []
+    source = source_config(config)
+    return [PastTraining(to_json(as_training(source)), s.record(source))]
 
 
 def with_model(config: Config, model: str, model_options: tuple[str, ...]) -> Config:

@@ -78,7 +78,7 @@ def _tune(s: Study[Config], transfer: Transfer, name: str) -> Tuned:
         "test": {"accuracy": over_seeds(tuned.accuracy)},
         "seconds": round(tuned.seconds, 1),
     }
-    history = [] if name == "scratch" else source_history(s.config)
+    history = [] if name == "scratch" else source_history(s)
     save_networks(s, name, tuned.states, config, transfer.splits, seen, about, history)
     return tuned
 

@@ -33,11 +33,11 @@ def run(config: Config) -> dict[str, Any]:
         began = s.host.clock()
         check(config)
         inits = {text: parse_init(text) for text in config.inits}
-        splits = build.load_data(config.training)
+        splits = s.load_data(config.training)
         recipe = build.make_recipe(config.training, splits.train)
-        title = f"{config.model} on {config.dataset}"
+        title = f"{config.model} on {config.data_name}"
         own = model_setting(title, recipe, inits, splits.train, config.examples)
-        s.begin(f"init_study-{config.dataset}-{config.model}", splits.notes)
+        s.begin(f"init_study-{config.data_name}-{config.model}", splits.notes)
         layers = {}
         for setting in [*(lecture_settings() if config.lecture else []), own]:
             path = f"layers/{setting.name.replace('/', '-')}.json"

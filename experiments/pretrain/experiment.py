@@ -42,9 +42,9 @@ def run(config: Config) -> dict[str, Any]:
     with study.open(config, host()) as s:
         config = s.config
         check(config)
-        splits = build.load_data(config)
+        splits = s.load_data(config)
         check_data(config, splits.train)
-        s.begin(f"pretrain-{config.dataset}", splits.notes)
+        s.begin(f"pretrain-{config.data_name}", splits.notes)
         points: list[dict[str, Any]] = []
         pretraining, kernels = {}, {}
         for method in config.methods:
@@ -120,7 +120,7 @@ def _draw(
             "labels": [each["labels"] for each in own],
             "accuracy": [each["test_accuracy"]["values"] for each in own],
         }
-    title = f"{' '.join(config.model_options)} on {config.dataset}"
+    title = f"{' '.join(config.model_options)} on {config.data_name}"
     baseline = METHODS["none"] if "none" in config.methods else None
     s.save_figure("accuracy", lambda: figures.accuracy(curves, baseline=baseline, title=title))
     if kernels:

@@ -51,7 +51,7 @@ def run(config: Config) -> dict[str, Any]:
         assert splits.validation is not None
         queries = first_of_classes(splits.test, config.queries)
         images = Images(train, splits.validation, splits.test, queries)
-        s.begin(f"probe-{config.dataset}", splits.notes)
+        s.begin(f"probe-{config.data_name}", splits.notes)
         s.say("\n".join(filter(None, [source.name, source.report])))
 
         measured, seconds = _measure_all(s, source, images)
@@ -138,7 +138,7 @@ def _draw_accuracies(
     return figures.accuracy_by_stage(
         points,
         own=None if accuracy is None else accuracy["mean"],
-        title=f"Accuracy on the features of each stage: {source.name}, {s.config.dataset}",
+        title=f"Accuracy on the features of each stage: {source.name}, {s.config.data_name}",
         bars=bars,
     )
 

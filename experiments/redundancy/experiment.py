@@ -33,9 +33,9 @@ def run(config: Config) -> dict[str, Any]:
     with study.open(drop_default_model_options(config), host()) as s:
         config = s.config
         check(config)
-        splits = build.load_data(config)
+        splits = s.load_data(config)
         _check_trainings(config, splits)
-        s.begin(f"redundancy-{config.dataset}", splits.notes)
+        s.begin(f"redundancy-{config.data_name}", splits.notes)
         trained = []
         for networks in train_all(s, splits):
             trained.append(networks.point)
@@ -72,5 +72,5 @@ def _draw(config: Config, points: Sequence[Mapping[str, Any]]) -> Any:
         {label: each for label, each in methods.items() if each["parameters"]},
         networks("dense"),
         margin=config.margin,
-        title=f"{config.model} on {config.dataset}",
+        title=f"{config.model} on {config.data_name}",
     )

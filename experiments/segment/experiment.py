@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from cnnlab.losses.dense import centred, segmentation
-from cnnlab.studies import build, study
+from cnnlab.studies import study
 from cnnlab.transfer.segmentation import predict_masks
 
 from ..cli import host
@@ -35,9 +35,9 @@ def run(config: Config) -> dict[str, Any]:
         s.config = config = resolve_defaults(s.config)
         check(config)
         segmentation(config.dice)  # refuses a weight out of range
-        scenes = compose_scenes(config, build.load_data(config))
+        scenes = compose_scenes(config, s.load_data(config))
         recipes = make_recipes(config, scenes)
-        s.begin(f"segment-{config.dataset}", scenes.notes)
+        s.begin(f"segment-{config.data_name}", scenes.notes)
         fresh = s.fresh_states(recipes[config.start_loss], scenes.data.train)
         setup = Setup(scenes.data, recipes, fresh)
         trained: dict[str, Trained] = {}

@@ -21,7 +21,7 @@ from cnnlab.studies.methods import (
     save_figures,
     score_methods,
 )
-from cnnlab.studies.study import Study, member_seeds
+from cnnlab.studies.study import Study
 from cnnlab.train import check_fits
 from cnnlab.train.program import forward_cost
 
@@ -56,10 +56,10 @@ def run(config: Config) -> dict[str, Any]:
         config = s.config
         check(config)
         ends, note = snapshot_ends(config)
-        splits = build.load_data(config)
+        splits = s.load_data(config)
         usual = build.make_recipe(config, splits.train)
         check_fits(usual, splits.train)
-        s.begin(f"snapshot-{config.dataset}", splits.notes)
+        s.begin(f"snapshot-{config.data_name}", splits.notes)
         s.say(note)
         taken, logits, seconds = train_snapshots(s, splits)
         used = logits if config.last is None else logits[-config.last :]
@@ -97,7 +97,7 @@ def run(config: Config) -> dict[str, Any]:
             labels,
             {"the last m snapshots": about["by_count"]},
             calibrated=(baseline, together.name),
-            title=f"{config.model} on {config.dataset}, {config.epochs} epochs, {config.kind}",
+            title=f"{config.model} on {config.data_name}, {config.epochs} epochs, {config.kind}",
         )
         comparisons = []
         if config.single or config.kind == "none":
@@ -151,7 +151,7 @@ def train_fresh_starts(s: Study[Config], splits: Splits) -> tuple[np.ndarray, fl
     config = s.config
     per_epoch = steps_per_epoch(len(splits.train), config.batch_size, config.remainder)
     lengths = schedules.cycle_lengths(config.epochs, config.cycles, config.growth)
-    seeds = np.reshape(member_seeds(config, config.cycles), (config.cycles, -1))
+    seeds = np.reshape(build.member_seeds(config, config.cycles), (config.cycles, -1))
     by_cycle: dict[int, np.ndarray] = {}
     seconds = 0.0
     for length in dict.fromkeys(lengths):

@@ -30,12 +30,12 @@ def run(config: Config) -> dict[str, Any]:
     """
     with study.open(config, host()) as s:
         config = s.config
-        splits = build.load_data(config)
+        splits = s.load_data()
         recipe = build.make_recipe(config, splits.train)
         if config.resume is None:
             check_fits(recipe, splits.train)
         keep_steps = build.kept_steps(config, splits.train)
-        s.begin(f"{config.dataset}-{config.model}", splits.notes, keep_steps=keep_steps)
+        s.begin(f"{config.data_name}-{config.model}", splits.notes, keep_steps=keep_steps)
         try:
             for epoch in s.fit(recipe, splits.train, splits.validation):
                 s.show(epoch)
@@ -60,5 +60,5 @@ def _draw(s: study.Study[Config]) -> None:
     """Draws the curves of all epochs so far."""
     metrics = s.directory / METRICS
     if metrics.exists() and (records := read_metrics(metrics)):
-        title = f"{s.config.model} on {s.config.dataset}"
+        title = f"{s.config.model} on {s.config.data_name}"
         s.save_figure("curves", lambda: figures.curves(records, title=title))

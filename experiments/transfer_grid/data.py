@@ -47,7 +47,7 @@ def load_targets(config: Config) -> tuple[Splits, dict[str, Target]]:
     remaining = [label for label in range(count) if label not in chosen]
     if len(chosen) < 2 or len(remaining) < 2 or len(set(chosen)) < len(chosen):
         raise ValueError(
-            f"the source must have at least 2 of the {count} classes of {config.dataset}, each "
+            f"the source must have at least 2 of the {count} classes of {config.data_name}, each "
             f"named once, and leave 2 to the similar target, got {', '.join(map(str, wanted))}."
         )
     source, similar = keep_classes(everything, chosen), keep_classes(everything, remaining)
@@ -68,10 +68,10 @@ def load_targets(config: Config) -> tuple[Splits, dict[str, Target]]:
     if different.train.image_shape != source.train.image_shape:
         raise ValueError(
             f"the different target must have images of the source's shape, {config.other} has "
-            f"{different.train.image_shape}, {config.dataset} {source.train.image_shape}. Choose "
+            f"{different.train.image_shape}, {config.data_name} {source.train.image_shape}. Choose "
             f"another data set, or {SHUFFLED}."
         )
-    names = (f"{config.dataset}, the other classes", config.other)
+    names = (f"{config.data_name}, the other classes", config.other)
     targets = {
         similarity: _target(config, name, own)
         for similarity, name, own in zip(SIMILARITIES, names, (similar, different), strict=True)

@@ -37,7 +37,7 @@ def run(config: Config) -> dict[str, Any]:
         learning = dataclasses.replace(config, epochs=config.source_epochs)
         recipe = build.make_recipe(learning, splits.train)
         check_trainings(config, learning, recipe, splits, targets)
-        s.begin(f"transfer-grid-{config.dataset}", splits.notes)
+        s.begin(f"transfer-grid-{config.data_name}", splits.notes)
         source, about_source = train_source(s, learning, recipe, splits)
         accuracy = 100 * about_source["test_accuracy"]
         s.say(f"source: {', '.join(about_source['classes'])}; {accuracy:.2f} %")
@@ -74,5 +74,5 @@ def _draw(config: Config, cells: Sequence[dict[str, Any]]) -> Any:
         )
         for cell in cells
     }
-    title = f"{config.model}: half of {config.dataset}, transferred; different: {config.other}"
+    title = f"{config.model}: half of {config.data_name}, transferred; different: {config.other}"
     return figures.transfer_grid(panels, LABELS["scratch"], title=title)

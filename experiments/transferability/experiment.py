@@ -67,7 +67,7 @@ def run(config: Config) -> dict[str, Any]:
     """
     with study.open(drop_default_model_options(config), host()) as s:
         config = s.config
-        splits = build.load_data(config)
+        splits = s.load_data(config)
         named = config.dataset if config.classes is None else ""
         dissimilar = dissimilar_half(named, splits.train, config.half)
         members = make_members(splits.train.num_classes, config.all_seeds, dissimilar)
@@ -76,7 +76,7 @@ def run(config: Config) -> dict[str, Any]:
         recipe = build.make_recipe(config, splits.train.take(subsets[0]))
         setup = Setup(splits.train, splits.test, recipe, members, subsets)
         depths, most = _check_depths(config, setup)
-        s.begin(f"transferability-{config.dataset}", splits.notes)
+        s.begin(f"transferability-{config.data_name}", splits.notes)
         s.say(f"{len(members)} networks at once, {subsets.shape[1]} images each")
 
         accuracies, seconds = train_all(s, setup, depths)
@@ -84,7 +84,7 @@ def run(config: Config) -> dict[str, Any]:
             cut: {name: by_repetition(members, cut, each) for name, each in accuracies.items()}
             for cut in cut_names(members)
         }
-        title = f"{config.model} on halves of {config.dataset}"
+        title = f"{config.model} on halves of {config.data_name}"
         draw = functools.partial(figures.transferability, cuts, depths, title=title)
         s.save_figure("transferability", draw)
         about = {

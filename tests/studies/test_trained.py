@@ -1,7 +1,5 @@
 """Trained networks: of a run, one of several."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -31,14 +29,6 @@ def test_one_of_several_networks_is_chosen_by_its_number(finished):
     assert second.name == "mlp of run, seed 1" and second.seeds == (1,)
     with pytest.raises(ValueError, match="members 0 to 1, got 2"):
         networks.member(2)
-
-
-def test_a_run_s_own_statistics_are_those_it_was_given(finished, tmp_path):
-    train = trained.load_run(finished[0]).splits.train
-    assert trained.with_run_statistics(tmp_path, train) is train
-    other = dataclasses.replace(train.statistics, mean=(3.0,), std=(2.0,))
-    trained.write_statistics(tmp_path, other)
-    assert trained.with_run_statistics(tmp_path, train).statistics == other
 
 
 def test_unfinished_runs_are_refused(tmp_path, finished):

@@ -113,7 +113,7 @@ def test_images_are_normalised_as_those_of_the_trained_network(run_dir):
     for name, wanted in (("linear", theirs), ("rules", theirs), ("scratch", ours)):
         directory = run_dir / "networks" / name
         config, splits, networks = read(directory)
-        kept = trained.with_run_statistics(directory, splits.train).statistics
+        kept = networks.statistics
         assert kept == wanted
         np.testing.assert_array_equal(kept.mean_image, wanted.mean_image)
         images = splits.test.images[:3]
@@ -135,7 +135,7 @@ def test_one_begins_from_them_again(run_dir):
     heads = [each.variables["params"]["head"]["dense"]["kernel"] for each in (first, second)]
     assert not np.array_equal(*heads)
     splits = load_data(trained.run_config(directory))
-    assert first.statistics == trained.with_run_statistics(directory, splits.train).statistics
+    assert first.statistics == trained.load_data(directory).train.statistics
     assert first.statistics != splits.train.statistics and first.normalization == "channel"
 
 
@@ -208,9 +208,7 @@ def test_a_resume_writes_nothing_twice_and_completes_the_files(
         *map(jax.tree.leaves, (again[2].states, linear[2].states)), strict=True
     ):
         np.testing.assert_array_equal(ours, theirs)
-    assert trained.with_run_statistics(folder / "linear", again[1].train).statistics.mean != (
-        again[1].train.statistics.mean
-    )
+    assert again[2].statistics.mean != again[1].train.statistics.mean
     with pytest.raises(ResumeError, match="is a part of the experiment"):
         finetune.run(finetune.Config(resume=folder / "linear"))
 
@@ -237,17 +235,6 @@ def test_foreign_normalisations_are_ones_of_ours(tmp_path, normalization):
         network.recipe.prepare(run_key(0), images),
     )
     assert network.report.loaded == 4
-
-
-def test_statistics_come_back_with_their_mean_image(tmp_path):
-    train = load_data(TINY).train
-    image = np.linspace(0, 255, 16, dtype=np.float32).reshape(4, 4, 1)
-    statistics = Statistics((1 / 3,), (0.1,), image, 7)
-    assert trained.with_run_statistics(tmp_path, train) is train
-    trained.write_statistics(tmp_path, statistics)
-    actual = trained.with_run_statistics(tmp_path, train).statistics
-    assert actual == statistics and actual.examples == 7
-    np.testing.assert_array_equal(actual.mean_image, image)
 
 
 def test_a_mean_image_of_another_shape_is_refused():

@@ -1,0 +1,119 @@
+"""The data of a run: the images that it was trained and tested on, whatever was added since.
+
+A run directory holds a ``DataRecord``, with class names, statistics and a fingerprint of each image
+of each part. Everything that reads a run takes its data from here.
+"""
+
+import pathlib
+
+import numpy as np
+
+from cnnlab import data
+from cnnlab.data import Dataset, LazyImages, Splits
+from cnnlab.data.dataset import MEMORY_LIMIT
+from cnnlab.data.record import (
+    DataChangedError,
+    DataRecord,
+    PartRecord,
+    fingerprints,
+    pixel_fingerprints,
+)
+from cnnlab.run_directory import DATA, ResumeError
+from cnnlab.studies.settings import Training
+
+_DATA_FIELDS = (
+    *("dataset", "data_dir", "validation", "split_seed", "per_class", "fraction", "classes"),
+    *("image_size", "on_unreadable"),
+)
+
+
+def data_settings(config: Training) -> tuple[object, ...]:
+    """The settings that say which images are in which part."""
+    return tuple(getattr(config, name) for name in _DATA_FIELDS)
+
+
+def read_record(directory: pathlib.Path) -> DataRecord:
+    """What the run in ``directory`` keeps of its data.
+
+    Raises:
+      ResumeError: if it keeps nothing.
+      ValueError: if the file is damaged.
+    """
+    path = pathlib.Path(directory) / DATA
+    if not path.is_file():
+        raise ResumeError(
+            f"the run in {directory} has no {DATA}, which says on which images it has trained and "
+            "how they are normalised: it was deleted, the run is one of an earlier version, or it "
+            "trained on data that its experiment made. Bring the file back, or train anew."
+        )
+    return DataRecord.read(path)
+
+
+def load_recorded(config: Training, record: DataRecord, whose: str) -> Splits:
+    """The parts of the record, read from where the config says.
+
+    Args:
+      config: of the run; its data set, its folder and how images are read.
+      record: what the run keeps of its data.
+      whose: in the message, such as "the run in runs/digits-1".
+
+    Raises:
+      DataChangedError: if images of the record are gone or have another class.
+      FileNotFoundError: if the files are not there.
+    """
+    published = data.read_parts(
+        config.dataset,
+        config.data_dir,
+        image_size=config.image_size,
+        on_unreadable=config.on_unreadable,
+        memory_limit=0 if record.by_file else MEMORY_LIMIT,
+    )
+    try:
+        return record.find(published)
+    except DataChangedError as error:
+        raise DataChangedError(f"{whose}: {error}") from error
+
+
+def check_unseen(record: DataRecord, own: Splits | None, test: Dataset, whose: str) -> None:
+    """Refuses a network that has trained on images of a test part.
+
+    Images of data sets that both stay on the disk are compared by file names and sizes, whatever
+    shape they are brought to; others pixel by pixel, where they have the same shape. Where they
+    have not, and where pixels are needed and ``own`` is not given, there is nothing to compare, and
+    nothing is refused: that the network has not seen the test part is then for the caller to know.
+    An image that the network's own test part holds as well is a twin within the data set: its split
+    has held it out.
+
+    Args:
+      record: of the data that the network was trained on.
+      own: these data, for the pixels of images that the record knows by their files; or None.
+      test: what it must not have seen.
+      whose: in the message, such as "the network of runs/digits-1".
+
+    Raises:
+      ValueError: if it has.
+    """
+    parts = record.parts["train"], record.parts["test"]
+    if isinstance(test.images, LazyImages) and all(part.by_file for part in parts):
+        trained, held_out = (part.fingerprints for part in parts)
+        tested = fingerprints(test.images)
+    elif record.image_shape != test.image_shape:
+        return
+    else:
+        datasets = (None, None) if own is None else (own.train, own.test)
+        trained, held_out = map(_pixels, parts, datasets)
+        tested = pixel_fingerprints(test.images)
+    seen = len(np.setdiff1d(np.intersect1d(tested, trained), held_out))
+    if seen:
+        raise ValueError(
+            f"{whose} must not have trained on images that are tested on, but it has on {seen} of "
+            f"the {len(test)}. Its data: {record.name}, {record.notes}. Give the same --split-seed "
+            "and files, so that both have the same test part, or another network."
+        )
+
+
+def _pixels(part: PartRecord, dataset: Dataset | None) -> np.ndarray:
+    """The fingerprints of a part's pixels; none where they are not known."""
+    if not part.by_file:
+        return part.fingerprints
+    return np.zeros(0, np.uint64) if dataset is None else pixel_fingerprints(dataset.images)

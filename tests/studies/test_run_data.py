@@ -1,0 +1,228 @@
+"""A finished run is complete in itself: its statistics, its classes and its parts are its own."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from cnnlab import data
+from cnnlab.data.record import DataChangedError
+from cnnlab.models import weights
+from cnnlab.run_directory import ResumeError
+from cnnlab.studies import trained
+from experiments import average, evaluate, export, features, train
+
+CLASSES = ("ant", "bee", "cat")
+
+
+def add_images(root, start, count=20, mean=0):
+    """Images whose class is their brightest channel, darker or brighter by ``mean``."""
+    generator = np.random.default_rng(start)
+    for label, name in enumerate(CLASSES):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for i in range(start, start + count):
+            pixels = generator.integers(0, 120, (5, 5, 3)) + mean
+            pixels[..., label] += 40
+            image = PIL.Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            image.save(root / name / f"{i:03}.png")
+
+
+@pytest.fixture(scope="module")
+def folder_run(tmp_path_factory):
+    """A run on a folder of images to which others were added later, and its result."""
+    place = tmp_path_factory.mktemp("folder")
+    add_images(place / "photos", 0)
+    config = train.Config(
+        dataset="folder",
+        data_dir=place / "photos",
+        model="mlp",
+        model_options=("widths=(6,)",),
+        epochs=2,
+        batch_size=10,
+        keep_every=1,
+        run_dir=place / "run",
+        quiet=True,
+    )
+    result = train.run(config)
+    export.run(export.Config(place / "run", place / "before.safetensors"))
+    add_images(place / "photos", 500, mean=100)
+    return place, result
+
+
+def test_images_added_later_change_nothing_of_a_finished_run(folder_run):
+    place, result = folder_run
+    actual = evaluate.run(evaluate.Config(place / "run"))
+    assert actual["accuracy"]["values"] == result["test"]["accuracy"]["values"]
+    np.testing.assert_allclose(
+        actual["loss"]["values"], result["test"]["loss"]["values"], rtol=1e-6
+    )
+    assert actual["examples"] == 12
+    now = data.load("folder", place / "photos")
+    networks = trained.load_run(place / "run")
+    assert len(now.test) == 24 and now.train.statistics != networks.statistics
+    assert networks.statistics.examples == len(networks.splits.train) == 43
+    export.run(export.Config(place / "run", place / "after.safetensors"))
+    before, after = (weights.read(place / f"{name}.safetensors") for name in ("before", "after"))
+    assert before.keys() == after.keys()
+    for name in before:
+        np.testing.assert_array_equal(before[name], after[name])
+    path = features.run(features.Config(place / "run", to=place / "f.npz"))
+    assert len(np.load(path)["labels"]) == 12
+    averaged = average.run(average.Config((place / "run",), recalibrate=False))
+    assert len(averaged["candidates"]) == 2
+    last = averaged["candidates"][-1]["test"]["accuracy"]["values"]
+    assert last == result["test"]["accuracy"]["values"]
+
+
+def test_the_same_folder_under_its_name_is_another_split_and_is_refused(folder_run):
+    place, _ = folder_run
+    config = evaluate.Config(place / "run", dataset="folder", data_dir=place / "photos")
+    with pytest.raises(ValueError, match=r"must not have trained on.*but it has on \d+ of the 24"):
+        evaluate.run(config)
+
+
+def test_a_run_goes_on_with_its_own_images(folder_run, tmp_path):
+    """Resumed after images were added, it comes to the bits of a run to which none were."""
+    place, result = folder_run
+    add_images(tmp_path / "photos", 0)
+    stored = json.loads((place / "run" / "config.json").read_text())
+    config = train.Config(
+        dataset="folder",
+        data_dir=tmp_path / "photos",
+        model="mlp",
+        model_options=("widths=(6,)",),
+        epochs=2,
+        batch_size=10,
+        keep_every=1,
+        run_dir=tmp_path / "run",
+        quiet=True,
+    )
+    assert stored["epochs"] == config.epochs
+    with pytest.MonkeyPatch.context() as patch:  # stopped after its first epoch
+        patch.setattr("cnnlab.studies.study.Study.show", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train.run(config)
+    add_images(tmp_path / "photos", 500, mean=100)
+    again = train.run(train.Config(resume=tmp_path / "run", quiet=True))
+    assert again["test"] == result["test"]
+
+
+def test_images_that_are_gone_are_refused(folder_run, tmp_path):
+    place, _ = folder_run
+    moved = tmp_path / "moved"
+    add_images(moved, 0)
+    (moved / "ant" / "003.png").unlink()
+    with pytest.raises(DataChangedError, match=r"run in .*run: the data have changed: 1 of its"):
+        trained.load_run(place / "run", data_dir=moved)
+
+
+def test_data_that_moved_are_found_where_they_are(folder_run, tmp_path):
+    place, result = folder_run
+    add_images(tmp_path / "moved", 0)
+    actual = evaluate.run(evaluate.Config(place / "run", data_dir=tmp_path / "moved"))
+    assert actual["accuracy"]["values"] == result["test"]["accuracy"]["values"]
+    config = average.Config((place / "run",), data_dir=tmp_path / "moved", name="moved")
+    assert average.run(config)["averaged"]["test"]
+
+
+def test_no_data_are_needed_for_an_export(folder_run, tmp_path, monkeypatch):
+    place, _ = folder_run
+    monkeypatch.setattr(data, "read_parts", lambda *_, **__: pytest.fail("reads the data"))
+    export.run(export.Config(place / "run", tmp_path / "net.stablehlo", platforms=("cpu",)))
+    assert (tmp_path / "net.stablehlo").stat().st_size > 0
+
+
+def test_a_run_without_its_record_is_refused(folder_run, tmp_path):
+    place, _ = folder_run
+    (tmp_path / "config.json").write_text((place / "run" / "config.json").read_text())
+    with pytest.raises(ResumeError, match=r"has no data\.npz"):
+        trained.load_run(tmp_path)
+
+
+def npz(path, order, seed=0):
+    """Images whose class is their brightest channel, with the classes in another order."""
+    generator = np.random.default_rng(seed)
+    labels = np.arange(90) % 3
+    images = generator.integers(0, 120, (90, 5, 5, 3))
+    images[np.arange(90), :, :, labels] += 120
+    names = np.array(CLASSES)[list(order)]
+    numbers = np.argsort(order)[labels]
+    np.savez(path, images=images.astype(np.uint8), labels=numbers, class_names=names)
+    return path
+
+
+@pytest.fixture(scope="module")
+def npz_run(tmp_path_factory):
+    """A run on classes a b c that tells them apart."""
+    place = tmp_path_factory.mktemp("npz")
+    npz(place / "abc.npz", (0, 1, 2))
+    config = train.Config(
+        dataset=f"npz:{place / 'abc.npz'}",
+        model="mlp",
+        model_options=("widths=(8,)",),
+        epochs=8,
+        batch_size=10,
+        run_dir=place / "run",
+        quiet=True,
+    )
+    return place, train.run(config)["test"]["accuracy"]["mean"]
+
+
+def test_classes_are_those_of_the_same_name(npz_run):
+    place, accuracy = npz_run
+    assert accuracy > 0.9
+    bca = npz(place / "bca.npz", (1, 2, 0))
+    again = evaluate.run(evaluate.Config(place / "run", data_dir=bca))  # the same images
+    assert again["accuracy"]["mean"] == accuracy
+    npz(place / "others.npz", (1, 2, 0), seed=7)
+    others = evaluate.run(evaluate.Config(place / "run", dataset=f"npz:{place / 'others.npz'}"))
+    assert others["accuracy"]["mean"] > 0.9
+    assert list(others["per_class"]) == list(CLASSES)
+
+
+def test_other_classes_are_refused_or_taken_by_number(npz_run):
+    place, _ = npz_run
+    path = npz(place / "seven.npz", (0, 1, 2), seed=7)
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    arrays["class_names"] = np.array(["ant", "bee", "dog"])
+    np.savez(path, **arrays)
+    config = evaluate.Config(place / "run", dataset=f"npz:{path}")
+    with pytest.raises(ValueError, match=r"lacks cat and it has dog besides.*--match-classes numb"):
+        evaluate.run(config)
+    by_number = evaluate.run(dataclasses.replace(config, match_classes="number"))
+    assert by_number["accuracy"]["mean"] > 0.9 and "dog" in by_number["per_class"]
+
+
+def test_chosen_classes_are_chosen_by_name_in_other_data(npz_run, tmp_path):
+    place, _ = npz_run
+    config = train.Config(
+        dataset=f"npz:{place / 'abc.npz'}",
+        classes=("2", "0"),
+        model="mlp",
+        model_options=("widths=(8,)",),
+        epochs=6,
+        batch_size=10,
+        run_dir=tmp_path / "run",
+        quiet=True,
+    )
+    train.run(config)
+    others = npz(tmp_path / "others.npz", (1, 2, 0), seed=7)
+    actual = evaluate.run(evaluate.Config(tmp_path / "run", dataset=f"npz:{others}"))
+    assert list(actual["per_class"]) == ["cat", "ant"]
+    assert actual["accuracy"]["mean"] > 0.9
+
+
+def test_a_place_in_the_name_is_replaced_by_a_new_one(npz_run, tmp_path):
+    place, accuracy = npz_run
+    moved = pathlib.Path((place / "abc.npz").rename(tmp_path / "moved.npz"))
+    try:
+        with pytest.raises(FileNotFoundError, match=r"abc\.npz does not exist"):
+            evaluate.run(evaluate.Config(place / "run"))
+        actual = evaluate.run(evaluate.Config(place / "run", data_dir=moved))
+        assert actual["accuracy"]["mean"] == accuracy
+    finally:
+        moved.rename(place / "abc.npz")
