@@ -1,7 +1,9 @@
 """Trained networks with all that is known of them: those of a run; ``weights_files`` reads files.
 
-    networks = trained.load_run("runs/digits-resnet8-1")
-    probabilities = networks.predict(["photo.jpg", "other.png"])
+    networks = trained.load("runs/digits-resnet8-1")
+    probabilities = networks.predict(["photo.jpg", "other.png"])  # of networks.class_names
+
+    networks = trained.load_run("runs/digits-resnet8-1")  # with its data
     logits = predict(networks.recipe, networks.states, networks.splits.test)
 
 A run is complete in itself: class names, statistics and the images of its parts are those that it
@@ -13,6 +15,7 @@ import pathlib
 from typing import Any, Literal
 
 import jax
+import numpy as np
 
 from cnnlab import models
 from cnnlab.data import Dataset, Splits
@@ -22,6 +25,7 @@ from cnnlab.models import Network
 from cnnlab.run_directory import CHECKPOINTS, RESULT, ResumeError, read_config
 from cnnlab.studies import build
 from cnnlab.studies.build import make_recipe
+from cnnlab.studies.prediction import ImagesOrPaths, probabilities
 from cnnlab.studies.run_data import check_unseen, load_recorded, read_record
 from cnnlab.studies.settings import Training, from_json, with_data_dir
 from cnnlab.train import Recipe, TrainState
@@ -96,6 +100,19 @@ class TrainedNetworks:
         tree = {"params": evaluated.params, **evaluated.model_state}
         return jax.tree.map(lambda leaf: leaf[0], tree)
 
+    def predict(self, images: ImagesOrPaths, *, batch_size: int = 256) -> np.ndarray:
+        """The probability of each class for each image, float32 ``[n, K]``; the mean over members.
+
+        Args:
+          images: uint8 ``[n, H, W, C]``, 0 to 255; or the paths of n image files, which are brought
+            to ``image_shape`` as an image folder's are.
+          batch_size: images at a time.
+
+        Raises:
+          ValueError: for images of another shape or dtype, or files that are no images.
+        """
+        return probabilities(self.recipe, self.states, images, self.image_shape, batch_size)
+
     def member(self, index: int) -> "TrainedNetworks":
         """One of the networks.
 
@@ -112,6 +129,20 @@ class TrainedNetworks:
         seeds = self.seeds[index : index + 1]
         named = "".join(f", seed {seed}" for seed in seeds)
         return dataclasses.replace(self, states=states, seeds=seeds, name=f"{self.name}{named}")
+
+
+def load(directory: str | pathlib.Path, *, best: bool = False) -> TrainedNetworks:
+    """The networks of a run, ready to ``predict``: its data set is not needed.
+
+    Args:
+      directory: of the run, see ``load_run``.
+      best: the best checkpoint on the validation part, not the latest.
+
+    Raises:
+      ResumeError: if there is no run, or one that holds no networks itself.
+      CheckpointError: if its checkpoint is gone or damaged.
+    """
+    return load_run(directory, best=best, images=False)
 
 
 def load_run(
