@@ -38,8 +38,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays in a file of weights, by the names that they have there.
 
     Args:
-      path: .pth, .pt, .th or .bin (PyTorch, both formats, read without PyTorch), .safetensors, or
-        .npz (of numbers alone, unpacking to at most 200 times its bytes).
+      path: .pth, .pt, .th, .bin, .ckpt or .pth.tar (PyTorch, both formats, read without PyTorch),
+        .safetensors, or .npz (of numbers alone, unpacking to at most 200 times its bytes).
 
     Raises:
       FileNotFoundError: if there is no file.
@@ -138,6 +138,8 @@ _READERS: dict[str, Callable[[Path], Contents]] = {
     ".pt": torch_files.read,
     ".th": torch_files.read,
     ".bin": torch_files.read,
+    ".ckpt": torch_files.read,
+    ".tar": torch_files.read,
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
 }
