@@ -1,6 +1,5 @@
 """The average of checkpoints: its scores beside those of each of them, and its weights in files."""
 
-import json
 import pathlib
 from typing import Any
 
@@ -9,11 +8,12 @@ from scipy.special import softmax
 
 from cnnlab.data import Dataset, Splits
 from cnnlab.files import write_json
-from cnnlab.models import weights
 from cnnlab.report.scores import scores
 from cnnlab.report.statistics import over_seeds
 from cnnlab.studies import build
+from cnnlab.studies.file_description import save_weights
 from cnnlab.studies.settings import Training
+from cnnlab.studies.trained import with_run_statistics
 from cnnlab.train import Recipe, TrainState, member, predict
 from cnnlab.train.environment import environment
 
@@ -72,7 +72,8 @@ def run(config: Config) -> dict[str, Any]:
         "environment": environment(process.project, process.xla_flags),
     }
     name = file_name(config, len(configs))
-    files = _save(first, splits.train, mixture.recalibrated, directory, name)
+    normalized = with_run_statistics(directory, splits.train)
+    files = _save(first, normalized, mixture.recalibrated, directory, name)
     result["weights"] = [file.name for file in files]
     write_json(directory / f"average-{name}.json", result)
     process.say("\n".join([*summary_lines(result), *map(str, files)]))
@@ -100,7 +101,14 @@ def _save(
         ending = f"-seed{seed}" if trained.seeds > 1 else ""
         files.append(folder / f"average-{name}{ending}.safetensors")
         state = member(states, index)
-        text = {"model": trained.model, "options": json.dumps(trained.model_options)}
-        text |= {"classes": json.dumps(train.class_names), "seed": str(seed), "average": name}
-        weights.save_safetensors({"params": state.params, **state.model_state}, files[-1], text)
+        save_weights(
+            files[-1],
+            {"params": state.params, **state.model_state},
+            trained,
+            train.image_shape,
+            train.statistics,
+            train.class_names,
+            seed=str(seed),
+            average=name,
+        )
     return files

@@ -15,9 +15,10 @@ class Config(WeightsFile):
 
     images: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional] = ()
     """Image files."""
-    image_size: int = 224
-    """The side in pixels of the square that is cut from the middle of each."""
+    image_size: int | None = None
+    """The side in pixels of the square that is cut from the middle of each; by default that of the
+    file's network, or 224."""
     class_names: pathlib.Path | None = None
-    """A text file with a name on each line; the 1000 classes of ImageNet if left out."""
+    """A text file with a name on each line; not needed where the file says or is known by them."""
     top: int = 5
     """How many classes to print."""

@@ -16,7 +16,8 @@ class Config(WeightsFile):
     run: Annotated[pathlib.Path | None, tyro.conf.Positional] = None
     """The run directory; or none, and --weights; or both: its network with these weights."""
     dataset: str | None = None
-    """Another data set of the same classes and image shape; the run's own by default."""
+    """Another data set of the same classes and image shape; by default that of the run, or of the
+    file."""
     data_dir: pathlib.Path | None = None
     """Where its files are; by default where the run found its own."""
     image_size: int | None = None
@@ -51,10 +52,6 @@ def check(config: Config) -> None:
     weights_options = ("model", "model_options", "mapping", "normalization", "image_size")
     if config.run is None:
         refuse_unused(config, ("best", "recalibrate"), "only with a run directory")
-        if config.dataset is None:
-            raise ValueError(
-                "--weights needs --dataset as well, and --data-dir where its files are."
-            )
     elif config.weights is None:
         refuse_unused(config, weights_options, "only with --weights and no run directory")
     else:

@@ -17,6 +17,7 @@ from cnnlab.models import weights
 from cnnlab.report import calibration, drawing, figures
 from cnnlab.report.statistics import over_seeds
 from cnnlab.studies import trained, weights_files
+from cnnlab.studies.preparation import Preparation
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.train import Recipe, TrainState, predict, recalibrate, states_of
 from cnnlab.train.environment import environment
@@ -129,6 +130,7 @@ def _load_run(config: Config, directory: pathlib.Path) -> Subject:
     about = {"run": directory.name, "model": own.model}
     at = f"step {networks.step:,}"
     if config.weights is not None:
+        weights_files.check_same_network(config.weights, networks)
         states, report = _read_weights(config.weights, networks.recipe, train)
         networks = dataclasses.replace(networks, states=states, step=None, report=report)
         about["weights"] = at = config.weights.name
@@ -152,23 +154,22 @@ def _read_weights(
 
 
 def _load_weights(config: Config) -> Subject:
-    assert config.weights is not None and config.dataset is not None
-    networks, dataset = weights_files.load_weights_on(
-        config, config.part, config.dataset, config.data_dir, config.image_size
-    )
+    assert config.weights is not None
+    data = (config.part, config.dataset, config.data_dir, config.image_size)
+    networks, dataset = weights_files.load_weights_on(config, *data, same_classes=True)
     report = networks.report
     assert report is not None
-    directory = numbered(config.runs, f"evaluate-{dataset.name}-{config.model}")
+    directory = numbered(config.runs, f"evaluate-{dataset.name}-{networks.model}")
     about = {
         "weights": config.weights.name,
         "sha256": hashlib.sha256(config.weights.read_bytes()).hexdigest(),
         "mapping": report.mapping,
         "loaded": f"{report.loaded} of {report.total}",
-        "model": config.model,
-        "model_options": config.model_options,
-        "normalization": config.normalization,
+        "model": networks.model,
+        "model_options": networks.model_options,
+        "normalization": str(Preparation(networks.normalization, networks.statistics)),
     }
-    title = f"{config.model} on {dataset.name}, {config.part} part"
+    title = f"{networks.model} on {dataset.name}, {config.part} part"
     return Subject(networks, dataset, directory, title, about)
 
 

@@ -59,16 +59,41 @@ def read_contents(path: str | Path) -> Contents:
     return _READERS[path.suffix.lower()](path)
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The text by name at the head of a .safetensors file; nothing for other kinds.
+
+    Raises:
+      FileNotFoundError: if there is no file.
+      ValueError: if it is truncated or damaged.
+    """
+    import safetensors  # noqa: PLC0415 for files of this kind only
+
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors":
+        return {}
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file of weights, but there is no such file.")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return (
+        f"{path} is truncated, damaged or no safetensors file: {error}. "
+        "Fetch the file again from its publisher."
+    )
+
+
 def _read_safetensors(path: Path) -> Contents:
     import safetensors  # noqa: PLC0415 for files of this kind only
 
     try:
         entries = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is truncated, damaged or no safetensors file: {error}. "
-            "Fetch the file again from its publisher."
-        ) from error
+        raise ValueError(_damaged(path, error)) from error
     tensors = {}
     for name, item in entries:
         if item["dtype"] not in _SAFETENSORS:

@@ -19,6 +19,9 @@ from cnnlab.models.weights import files
 from cnnlab.models.weights.mapping import Fit, fit, mappings
 from cnnlab.spelling import some
 
+PREPARATION = "preparation/"
+"""Begins the names of arrays in our own files that belong to the normalization of images."""
+
 Named = tuple[tuple[str, str], ...]
 """Names, each with a reason."""
 
@@ -51,6 +54,7 @@ class Report:
       unused: names in the file that the mapping has no place for; none unless the head was
         replaced. They are then of the head there: they lie beside the part of it that was found or,
         where none was, outside all modules that hold a part of the body.
+      notes: further lines, such as what the file says of itself.
     """
 
     path: str
@@ -60,6 +64,7 @@ class Report:
     skipped: Named = ()
     missing: Named = ()
     unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"loaded {self.loaded} of {self.total} from {self.path} (as {self.mapping})"]
@@ -69,7 +74,7 @@ class Report:
                 lines.append(f"{what}: {some([n for n, r in named if r == reason], 3)}: {reason}")
         if self.unused:
             lines.append(f"not used: {some(self.unused, 3)}: there is no place for it")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def load(
@@ -268,6 +273,8 @@ def _unneeded_reason(name: str, value: np.ndarray) -> str | None:
 
 def _reason_outside(key: str, value: np.ndarray, tried: Fit) -> str | None:
     """The reason why an array without a place is no part of the network, if it is none."""
+    if key.startswith(PREPARATION):
+        return "of the normalization of images"
     last = re.split(r"[./]", tried.short[key])
     if last[-1] == "num_batches_tracked" or (value.dtype.kind in "iub" and value.ndim == 0):
         return "a counter that nothing here uses"

@@ -110,8 +110,8 @@ def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit
     if name is not None and name not in _MAPPINGS:
         raise ValueError(unknown("mapping", name, _MAPPINGS))
     fits = []
-    for prefix in _prefixes(arrays):
-        short = _without_prefix(arrays, prefix)
+    for prefix in prefixes(arrays):
+        short = without_prefix(arrays, prefix)
         for candidate in _MAPPINGS if name is None else (name,):
             placed = _MAPPINGS[candidate](arrays, ours, short)
             found = [k for k, v in ours.items() if k in placed and _same_shape(placed[k][1], v)]
@@ -123,7 +123,7 @@ def _same_shape(value: np.ndarray, leaf: Any) -> bool:
     return value.shape == tuple(leaf.shape)
 
 
-def _prefixes(keys: Iterable[str]) -> list[str]:
+def prefixes(keys: Iterable[str]) -> list[str]:
     """Prefixes that names there have, "" first, then the most frequent ones."""
     counts: collections.Counter[str] = collections.Counter()
     for key in keys:
@@ -137,7 +137,7 @@ def _prefixes(keys: Iterable[str]) -> list[str]:
     return ["", *(prefix for prefix, _ in counts.most_common(_MOST))]
 
 
-def _without_prefix(keys: Iterable[str], prefix: str) -> dict[str, str]:
+def without_prefix(keys: Iterable[str], prefix: str) -> dict[str, str]:
     """The names there, without as much of the prefix as each of them has.
 
     Two names may become the same; the one that has more of the prefix then keeps it alone, and the
