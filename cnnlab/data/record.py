@@ -186,14 +186,18 @@ class DataRecord:
         return buffer.getvalue()
 
     @classmethod
-    def read(cls, path: pathlib.Path) -> DataRecord:
+    def read(cls, file: pathlib.Path | io.BytesIO, name: str = "") -> DataRecord:
         """The record in a file of ``write``.
+
+        Args:
+          file: its path, or its bytes.
+          name: of these in messages.
 
         Raises:
           ValueError: if it is damaged; the message names it.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             about = json.loads(arrays["about"].tobytes())
             return cls(
@@ -209,8 +213,8 @@ class DataRecord:
             )
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f"{path} is damaged ({type(error).__name__}: {error}): it says which images the "
-                "run has trained on. Bring it back from a copy."
+                f"{name or file} is damaged ({type(error).__name__}: {error}): it says which "
+                "images the run has trained on. Bring it back from a copy."
             ) from error
 
 

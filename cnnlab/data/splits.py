@@ -160,35 +160,6 @@ def subset(
     return chosen
 
 
-def reorder_classes(dataset: Dataset, class_names: Sequence[str]) -> Dataset:
-    """The data set with its classes in another order, each under the name that it has.
-
-    Args:
-      dataset: labelled by its own order.
-      class_names: the same names, in the order that is wanted.
-
-    Raises:
-      ValueError: if the names are not the same ones.
-    """
-    wanted = tuple(class_names)
-    if dataset.class_names == wanted:
-        return dataset
-    lacking = [name for name in wanted if name not in dataset.class_names]
-    added = [name for name in dataset.class_names if name not in wanted]
-    if lacking or added:
-        differences = [f"it lacks {_name_list(lacking)}"] if lacking else []
-        differences += [f"it has {_name_list(added)} besides"] if added else []
-        raise ValueError(
-            f"{dataset.name} must have the classes {_name_list(wanted)}, in any order, but "
-            f"{' and '.join(differences)}. If its classes are those by number and only their names "
-            "differ: --match-classes number."
-        )
-    number = np.array([wanted.index(name) for name in dataset.class_names], np.int32)
-    if dataset.targets is not None:
-        raise ValueError(f"{dataset.name}: a teacher's targets are in the order of its classes.")
-    return dataclasses.replace(dataset, labels=number[dataset.labels], class_names=wanted)
-
-
 def part_size(total: int, size: float | int, what: str) -> int:
     """The number of examples that ``size`` asks for: a float in (0, 1) or an int in [1, total).
 

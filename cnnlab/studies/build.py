@@ -1,6 +1,7 @@
 """Data, networks and recipes made of the settings of a training."""
 
 import functools
+from typing import Literal
 
 from jax import numpy as jnp
 
@@ -8,6 +9,7 @@ from cnnlab import augment, data, losses, models, optim, schedules
 from cnnlab.augment import Transform
 from cnnlab.data import Dataset, Splits
 from cnnlab.data.batches import steps_per_epoch
+from cnnlab.data.dataset import Statistics
 from cnnlab.models import Network
 from cnnlab.schedules import Schedule
 from cnnlab.studies.settings import Training, parse_options
@@ -131,16 +133,31 @@ def make_normalization(config: Training, train: Dataset) -> Transform:
     Raises:
       ValueError: if the data set has not the statistics that are asked for.
     """
-    statistics = train.statistics
-    if config.normalization == "unit":
+    return normalization_of(config.normalization, train.statistics, f"the data set {train.name}")
+
+
+def normalization_of(
+    kind: Literal["channel", "mean-image", "unit"], statistics: Statistics | None, whose: str
+) -> Transform:
+    """From uint8 images to what the network sees.
+
+    Args:
+      kind: as of ``Training``.
+      statistics: by which; unused for "unit".
+      whose: they are, in messages.
+
+    Raises:
+      ValueError: if there are not the statistics that are asked for.
+    """
+    if kind == "unit":
         return augment.to_unit_range()
     if statistics is None:
-        raise ValueError(f"the data set {train.name} has no statistics to normalise by.")
-    if config.normalization == "channel":
+        raise ValueError(f"{whose} has no statistics to normalise by.")
+    if kind == "channel":
         return augment.normalize(statistics.mean, statistics.std)
     scale = sum(statistics.std) / len(statistics.std)
     if statistics.mean_image is None:
-        raise ValueError(f"the data set {train.name} has no mean image.")
+        raise ValueError(f"{whose} has no mean image.")
     return augment.subtract_mean_image(statistics.mean_image, scale)
 
 

@@ -19,9 +19,6 @@ to be done where a checkpoint has been lost."""
 
 _WITH_PATH = ("folder", "npz")  # data sets whose path may follow the name: folder:PATH
 
-Normalization = Literal["torchvision", "caffe", "unit"]
-"""Of weights of another program."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Training:
@@ -146,19 +143,20 @@ class Training:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WeightsFile:
-    """A file of weights of another program, and the network that it is of."""
+    """A file of weights, and what it does not say itself of the network that it is of."""
 
     weights: pathlib.Path | None = None
-    """Weights of another program: .pth, .pt, .th, .safetensors or .npz."""
+    """A file of weights: .pth, .pt, .th, .ckpt, .pth.tar, .bin, .safetensors or .npz. One that
+    cnnlab wrote, and a published one that is recognised, need none of the options below."""
     model: str | None = None
     """The network that they are of, such as resnet20, vgg16, resnet50, squeezenet."""
     model_options: tuple[str, ...] = ()
     """Further settings of the model, such as norm=batch head_padding=1."""
     mapping: str | None = None
     """Whose names the file has: resnet, vgg, squeezenet_caffe …; found out if left out."""
-    normalization: Normalization = "torchvision"
-    """What the weights were trained on: torchvision's mean 0.485 0.456 0.406 and std 0.229 0.224
-    0.225, Caffe's mean 123 117 104 in pixels (RGB), or just 0 to 1."""
+    normalization: str | None = None
+    """What the weights were trained on: torchvision (ImageNet's mean and deviation), caffe (mean
+    123 117 104 in pixels, RGB), unit (just 0 to 1), or MEAN/STD such as 0.1307/0.3081."""
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Training)

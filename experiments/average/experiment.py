@@ -1,17 +1,17 @@
 """The average of checkpoints: its scores beside those of each of them, and its weights in files."""
 
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 from scipy.special import softmax
 
-from cnnlab.data import Dataset, Splits
+from cnnlab.data import Splits
 from cnnlab.files import write_json
-from cnnlab.models import weights
 from cnnlab.report.scores import scores
 from cnnlab.report.statistics import over_seeds
+from cnnlab.studies.file_description import save_weights
+from cnnlab.studies.run_data import read_record
 from cnnlab.studies.settings import Training
 from cnnlab.studies.trained import load_data
 from cnnlab.train import Recipe, TrainState, member, predict
@@ -72,7 +72,7 @@ def run(config: Config) -> dict[str, Any]:
         "environment": environment(process.project, process.xla_flags),
     }
     name = file_name(config, len(configs))
-    files = _save(first, splits.train, mixture.recalibrated, directory, name)
+    files = _save(first, mixture.recalibrated, directory, name)
     result["weights"] = [file.name for file in files]
     write_json(directory / f"average-{name}.json", result)
     process.say("\n".join([*summary_lines(result), *map(str, files)]))
@@ -92,7 +92,7 @@ def _scores(config: Config, recipe: Recipe, splits: Splits, states: TrainState) 
 
 
 def _save(
-    trained: Training, train: Dataset, states: TrainState, folder: pathlib.Path, name: str
+    trained: Training, states: TrainState, folder: pathlib.Path, name: str
 ) -> list[pathlib.Path]:
     """Writes the weights of each seed, a file each."""
     files = []
@@ -100,7 +100,12 @@ def _save(
         ending = f"-seed{seed}" if trained.seeds > 1 else ""
         files.append(folder / f"average-{name}{ending}.safetensors")
         state = member(states, index)
-        text = {"model": trained.model, "options": json.dumps(trained.model_options)}
-        text |= {"classes": json.dumps(train.class_names), "seed": str(seed), "average": name}
-        weights.save_safetensors({"params": state.params, **state.model_state}, files[-1], text)
+        save_weights(
+            files[-1],
+            {"params": state.params, **state.model_state},
+            trained,
+            read_record(folder),
+            seed=str(seed),
+            average=name,
+        )
     return files

@@ -1,40 +1,44 @@
 """The most probable classes of photographs."""
 
-import jax
 import numpy as np
 
-from cnnlab import data, models
-from cnnlab.studies import weights_files
+from cnnlab.spelling import some
+from cnnlab.studies import trained, weights_files
+from cnnlab.studies.file_description import Description, describe
+from cnnlab.studies.prediction import read_images
 from cnnlab.studies.trained import TrainedNetworks
-from cnnlab.train import predict_step
 
 from ..cli import host
-from .config import Config
+from .config import Config, check
 
 
 def run(config: Config) -> dict[str, list[tuple[str, float]]]:
     """Prints the most probable classes of each image.
 
+    Several networks of a run are an ensemble: the mean of their probabilities.
+
     Returns:
       By file, ``(class name, probability)`` of the ``top`` classes, the most probable first.
 
     Raises:
+      ResumeError: if there is no run.
       ValueError: if an image or the weights cannot be read, or do not fit the network.
     """
-    if config.weights is None or not config.images:
-        raise ValueError("give one image file or more, --weights FILE and --model NAME.")
-    if config.class_names is None:
-        names = models.weights.imagenet_classes()
+    run_directory, images = check(config)
+    if run_directory is None:
+        networks, pixels, names = _load_weights(config)
+        about = str(networks.report)
     else:
-        names = tuple(config.class_names.read_text().splitlines())
+        networks = trained.load(run_directory, best=config.best)
+        names = networks.class_names
+        pixels = read_images(images, networks.image_shape)
+        about = f"{networks.name}, step {networks.step:,}, {networks.members} networks"
     if not 1 <= config.top <= len(names):
         raise ValueError(f"--top must be in 1 … {len(names)}, the classes; got {config.top}.")
-    side, say = config.image_size, host().say
-    pixels = np.stack([data.read_image(path, (side, side)) for path in config.images])
-    networks = weights_files.load_weights(config, len(names), pixels.shape[1:])
-    say(str(networks.report))
+    say = host().say
+    say(about)
     result = {}
-    for path, probabilities in zip(config.images, _probabilities(networks, pixels), strict=True):
+    for path, probabilities in zip(images, networks.predict(pixels), strict=True):
         best = np.argsort(-probabilities)[: config.top]
         classes = [(names[index], float(probabilities[index])) for index in best]
         result[str(path)] = classes
@@ -42,8 +46,52 @@ def run(config: Config) -> dict[str, list[tuple[str, float]]]:
     return result
 
 
-def _probabilities(networks: TrainedNetworks, pixels: np.ndarray) -> np.ndarray:
-    """[N, K], of uint8 images [N, H, W, C], one at a time."""
-    state = jax.tree.map(lambda leaf: leaf[0], networks.states)
-    predict = jax.jit(lambda images: predict_step(networks.recipe, state, images))
-    return np.stack([np.asarray(jax.nn.softmax(predict(each[None]))[0]) for each in pixels])
+def _load_weights(config: Config) -> tuple[TrainedNetworks, np.ndarray, tuple[str, ...]]:
+    """The network of the file, the images as it takes them, and the names of its classes."""
+    assert config.weights is not None
+    known = describe(config.weights)
+    names, shape = _class_names(config, known), _image_shape(config, known)
+    pixels = read_images(config.images, shape)
+    networks = weights_files.load_weights(config, None if known else len(names), shape)
+    return networks, pixels, names
+
+
+def _class_names(config: Config, known: Description | None) -> tuple[str, ...]:
+    """The names of the classes, of the file or the option."""
+    path, stated = config.class_names, () if known is None else known.class_names
+    if path is None:
+        if stated:
+            return stated
+        assert config.weights is not None
+        raise ValueError(
+            f"{config.weights.name} does not say what its classes are: give --class-names FILE, a "
+            "text file with a name on each line."
+        )
+    given = tuple(path.read_text(encoding="utf-8").splitlines())
+    if known is not None and known.own and given != stated:
+        raise ValueError(
+            f"{config.weights} says that its classes are {some(stated)}, got --class-names {path} "
+            f"with {some(given)}: leave it out."
+        )
+    if known is not None and len(given) != known.num_classes:
+        raise ValueError(
+            f"{config.weights} has {known.num_classes} classes, but --class-names {path} has "
+            f"{len(given)} lines."
+        )
+    return given
+
+
+def _image_shape(config: Config, known: Description | None) -> tuple[int, int, int]:
+    """``(H, W, C)`` of the images that the network is shown."""
+    side = config.image_size
+    if known is None:
+        return side or 224, side or 224, 3
+    height, width, channels = known.image_shape
+    if side is None:
+        return known.image_shape
+    if known.own and (height, width) != (side, side):
+        raise ValueError(
+            f"{config.weights} says that its images are {height} x {width}, got --image-size "
+            f"{side}: leave it out."
+        )
+    return side, side, channels

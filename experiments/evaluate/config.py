@@ -16,7 +16,8 @@ class Config(WeightsFile):
     run: Annotated[pathlib.Path | None, tyro.conf.Positional] = None
     """The run directory; or none, and --weights; or both: its network with these weights."""
     dataset: str | None = None
-    """Another data set of the same classes and image shape; the run's own by default."""
+    """Another data set of the same classes and image shape; by default that of the run, or of the
+    file."""
     data_dir: pathlib.Path | None = None
     """Where its files are; without --dataset, where the run's own data are now."""
     match_classes: Literal["name", "number"] = "name"

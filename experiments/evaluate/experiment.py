@@ -10,7 +10,6 @@ import numpy as np
 from scipy.special import log_softmax
 
 from cnnlab.data import Dataset
-from cnnlab.data.splits import reorder_classes
 from cnnlab.ensemble import combine
 from cnnlab.ensemble.predictions import dropout_logits, view_logits
 from cnnlab.files import write_json
@@ -18,6 +17,8 @@ from cnnlab.models import weights
 from cnnlab.report import calibration, drawing, figures
 from cnnlab.report.statistics import over_seeds
 from cnnlab.studies import trained, weights_files
+from cnnlab.studies.class_names import in_order_of
+from cnnlab.studies.preparation import Preparation
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.train import Recipe, TrainState, predict, recalibrate, states_of
 from cnnlab.train.environment import environment
@@ -127,7 +128,12 @@ def _load_run(config: Config, directory: pathlib.Path) -> Subject:
     assert networks.splits is not None
     train = networks.splits.train
     if config.match_classes == "name":
-        dataset = reorder_classes(dataset, train.class_names)
+        dataset = in_order_of(
+            dataset,
+            train.class_names,
+            f"the network of {directory.name}",
+            advice=" If only their names differ: --match-classes number.",
+        )
     elif dataset.num_classes != train.num_classes:
         raise ValueError(
             f"the network tells {train.num_classes} classes apart, {dataset.name} has "
@@ -136,6 +142,7 @@ def _load_run(config: Config, directory: pathlib.Path) -> Subject:
     about = {"run": directory.name, "model": own.model}
     at = f"step {networks.step:,}"
     if config.weights is not None:
+        weights_files.check_same_network(config.weights, networks)
         states, report = _read_weights(config.weights, networks.recipe, train)
         networks = dataclasses.replace(networks, states=states, step=None, report=report)
         about["weights"] = at = config.weights.name
@@ -159,23 +166,22 @@ def _read_weights(
 
 
 def _load_weights(config: Config) -> Subject:
-    assert config.weights is not None and config.dataset is not None
-    networks, dataset = weights_files.load_weights_on(
-        config, config.part, config.dataset, config.data_dir, config.image_size
-    )
+    assert config.weights is not None
+    data = (config.part, config.dataset, config.data_dir, config.image_size)
+    networks, dataset = weights_files.load_weights_on(config, *data, same_classes=True)
     report = networks.report
     assert report is not None
-    directory = numbered(config.runs, f"evaluate-{dataset.name}-{config.model}")
+    directory = numbered(config.runs, f"evaluate-{dataset.name}-{networks.model}")
     about = {
         "weights": config.weights.name,
         "sha256": hashlib.sha256(config.weights.read_bytes()).hexdigest(),
         "mapping": report.mapping,
         "loaded": f"{report.loaded} of {report.total}",
-        "model": config.model,
-        "model_options": config.model_options,
-        "normalization": config.normalization,
+        "model": networks.model,
+        "model_options": networks.model_options,
+        "normalization": str(Preparation(networks.normalization, networks.statistics)),
     }
-    title = f"{config.model} on {dataset.name}, {config.part} part"
+    title = f"{networks.model} on {dataset.name}, {config.part} part"
     return Subject(networks, dataset, directory, title, about)
 
 

@@ -1,6 +1,5 @@
 """The weights of a network, or its program, in a file."""
 
-import json
 import pathlib
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 from cnnlab.keys import run_key
 from cnnlab.models import weights
 from cnnlab.studies import trained
+from cnnlab.studies.file_description import save_weights
 
 from ..cli import host
 from .config import KINDS, Config
@@ -32,9 +32,15 @@ def run(config: Config) -> pathlib.Path:
     recipe, step = networks.recipe, networks.step
     variables = networks.member(networks.seeds.index(seed)).variables
     if config.to.suffix == ".safetensors":
-        about = {"model": networks.model, "options": json.dumps(networks.model_options)}
-        about |= {"classes": json.dumps(networks.class_names), "step": str(step), "seed": str(seed)}
-        weights.save_safetensors(variables, config.to, about)
+        assert networks.config is not None and networks.record is not None
+        save_weights(
+            config.to,
+            variables,
+            networks.config,
+            networks.record,
+            step=str(step),
+            seed=str(seed),
+        )
     else:
 
         def predict(images: jax.Array) -> Any:

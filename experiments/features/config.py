@@ -20,7 +20,7 @@ class Config(WeightsFile):
     pool: str = "mean"
     """Of images: mean over all positions, a number of cells a side, such as 4, or none."""
     dataset: str | None = None
-    """Another data set of the same image shape; the run's own by default."""
+    """Another data set of the same image shape; by default that of the run, or of the file."""
     data_dir: pathlib.Path | None = None
     """Where its files are; by default where the run found its own."""
     image_size: int | None = None
@@ -55,5 +55,3 @@ def check(config: Config) -> None:
     refuse_unused(config, ("best",), "only with a run directory")
     if config.to is None:
         raise ValueError("--weights needs --to FILE.npz as well: where the features go.")
-    if config.dataset is None:
-        raise ValueError("--weights needs --dataset as well, and --data-dir where its files are.")

@@ -46,11 +46,11 @@ def run(config: Config) -> pathlib.Path:
 def _load(config: Config) -> tuple[TrainedNetworks, Dataset, str]:
     """The networks, the images that they are shown, and the networks' name."""
     if config.run is None:
-        assert config.weights is not None and config.dataset is not None
+        assert config.weights is not None
         networks, dataset = weights_files.load_weights_on(
             config, config.part, config.dataset, config.data_dir, config.image_size
         )
-        return networks, dataset, f"{config.model} with {config.weights.name}"
+        return networks, dataset, f"{networks.model} with {config.weights.name}"
     data = None
     if config.dataset is not None:
         data = trained.other_data(config.run, config.dataset, config.data_dir)

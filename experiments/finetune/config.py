@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from cnnlab.studies.recipe_settings import RECIPES, Cache, Details, parse_rules
-from cnnlab.studies.settings import Normalization, Training, WeightsFile, refuse_unused
+from cnnlab.studies.settings import Training, WeightsFile, refuse_unused
 
 # Those of RECIPES, and the one that the data recommend.
 Named = Literal["linear", "top", "all", "layerwise", "gradual", "rules", "scratch", "recommended"]
@@ -25,11 +25,13 @@ class Config(Training):
     from_data_dir: pathlib.Path | None = None
     """Where the files of its data set are; by default where the run found them."""
     weights: pathlib.Path | None = None
-    """The network as a file of weights, of --model: .pth, .pt, .th, .safetensors or .npz."""
-    weights_classes: int = 1000
-    """How many classes the file has."""
-    weights_normalization: Normalization = "torchvision"
-    """What the file was trained on: torchvision's statistics, Caffe's mean (RGB), or 0 to 1."""
+    """The network as a file of weights: .pth, .pt, .th, .ckpt, .safetensors or .npz. One that
+    cnnlab wrote, and a published one that is recognised, need no further option."""
+    weights_classes: int | None = None
+    """How many classes the file has, where it does not say so itself."""
+    weights_normalization: str | None = None
+    """What the file was trained on, likewise: torchvision (ImageNet's mean and deviation), caffe
+    (mean 123 117 104 in pixels, RGB), unit (just 0 to 1), or MEAN/STD such as 0.1307/0.3081."""
     mapping: str | None = None
     """Whose names the file has: resnet, vgg, squeezenet_caffe …; found out if left out."""
     source_classes: tuple[str, ...] = ()
@@ -113,10 +115,10 @@ class Config(Training):
 
     @property
     def file(self) -> WeightsFile:
-        """The file of weights and the network that it is of."""
+        """The file of weights and the network that it is of; the default model is not said."""
         return WeightsFile(
             weights=self.weights,
-            model=self.model,
+            model=None if self.model == type(self).model else self.model,
             model_options=self.model_options,
             mapping=self.mapping,
             normalization=self.weights_normalization,

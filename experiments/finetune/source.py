@@ -19,6 +19,7 @@ from cnnlab.studies.saved_networks import as_training
 from cnnlab.studies.settings import to_json
 from cnnlab.studies.study import Study
 from cnnlab.studies.trained import TrainedNetworks
+from cnnlab.studies.weights_files import OptionNames
 from cnnlab.train import Recipe, check_fits
 from cnnlab.train.state import state_shapes
 from cnnlab.transfer.cache import weights_digest
@@ -73,19 +74,13 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
       ResumeError: if the run is not finished.
     """
     if config.weights is not None:
-        channels = splits.train.image_shape[2]
-        if config.weights_normalization != "unit" and channels != 3 and config.channels is None:
-            raise ValueError(
-                f"--weights-normalization {config.weights_normalization} is for images of 3 "
-                f"channels, these have {channels}: choose unit, or say by --channels what to do "
-                "with the first kernels of a network that takes 3."
-            )
         return weights_files.load_weights(
             config.file,
             config.weights_classes,
             splits.train.image_shape,
             own_channels=True,
-            classes_option="--weights-classes",
+            default_model=config.model,
+            options=OptionNames("--weights-normalization", "--weights-classes"),
         )
     if config.from_run is None:
         return None

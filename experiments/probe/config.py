@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cnnlab.studies.settings import Normalization, Training, parse_pool, refuse_unused
+from cnnlab.studies.settings import Training, parse_pool, refuse_unused
 
 PIXELS = "pixels"
 
@@ -23,11 +23,13 @@ class Config(Training):
     from_run: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
     """A finished run of experiments.train, instead of a training."""
     weights: pathlib.Path | None = None
-    """Weights of another program, instead of a training; they need --model and --dataset."""
+    """A file of weights, instead of a training. One that cnnlab wrote, and a published one that is
+    recognised, need none of the next two options and no --model."""
     mapping: str | None = None
     """With --weights: whose names the file has; found out if left out."""
-    foreign_normalization: Normalization = "torchvision"
-    """With --weights: what they were trained on, torchvision, caffe or unit."""
+    foreign_normalization: str | None = None
+    """With --weights: what they were trained on, torchvision, caffe, unit, or MEAN/STD such as
+    0.1307/0.3081."""
     stages: tuple[str, ...] = ()
     """Such as stage2 head; all that give one array if left out."""
     pool: str = "4"

@@ -8,7 +8,9 @@ import numpy as np
 
 from cnnlab.data import Dataset, Splits, subset
 from cnnlab.studies import build, trained, weights_files
+from cnnlab.studies.file_description import describe
 from cnnlab.studies.settings import WeightsFile, changed_fields, option_name, parse_pool
+from cnnlab.studies.weights_files import OptionNames
 from cnnlab.train import Recipe, TrainState, check_fits
 from cnnlab.train.state import state_shapes
 from cnnlab.transfer.features import stage_shapes
@@ -74,13 +76,21 @@ def load_source(config: Config) -> Source:
         return Source(splits, recipe, None, f"{config.model}, {config.seeds} seeds")
     file = WeightsFile(
         weights=config.weights,
-        model=config.model,
+        model=None if config.model == type(config).model else config.model,
         model_options=config.model_options,
         mapping=config.mapping,
         normalization=config.foreign_normalization,
     )
-    networks = weights_files.load_weights(file, splits.train.num_classes, splits.train.image_shape)
-    name = f"{config.model} with {config.weights.name}"
+    known = describe(config.weights)
+    classes = None if known is not None else splits.train.num_classes
+    networks = weights_files.load_weights(
+        file,
+        classes,
+        splits.train.image_shape,
+        default_model=config.model,
+        options=OptionNames("--foreign-normalization"),
+    )
+    name = f"{networks.model} with {config.weights.name}"
     return Source(splits, networks.recipe, networks.states, name, str(networks.report))
 
 

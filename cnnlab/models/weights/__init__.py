@@ -15,14 +15,16 @@ from cnnlab.models.weights.exporting import (
     save_exported,
     save_safetensors,
 )
-from cnnlab.models.weights.files import read
+from cnnlab.models.weights.files import read, read_metadata
 from cnnlab.models.weights.imagenet import imagenet_classes
 from cnnlab.models.weights.loading import HeadError, Report, input_channels, load
 from cnnlab.models.weights.mapping import mappings
+from cnnlab.models.weights.published import Published, recognise
 
 __all__ = [
     "PLATFORMS",
     "HeadError",
+    "Published",
     "Report",
     "check_writable",
     "export",
@@ -33,6 +35,8 @@ __all__ = [
     "load_exported",
     "mappings",
     "read",
+    "read_metadata",
+    "recognise",
     "save_exported",
     "save_safetensors",
 ]

@@ -38,8 +38,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays in a file of weights, by the names that they have there.
 
     Args:
-      path: .pth, .pt, .th or .bin (PyTorch, both formats, read without PyTorch), .safetensors, or
-        .npz (of numbers alone, unpacking to at most 200 times its bytes).
+      path: .pth, .pt, .th, .bin, .ckpt or .pth.tar (PyTorch, both formats, read without PyTorch),
+        .safetensors, or .npz (of numbers alone, unpacking to at most 200 times its bytes).
 
     Raises:
       FileNotFoundError: if there is no file.
@@ -59,16 +59,41 @@ def read_contents(path: str | Path) -> Contents:
     return _READERS[path.suffix.lower()](path)
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """The text by name at the head of a .safetensors file; nothing for other kinds.
+
+    Raises:
+      FileNotFoundError: if there is no file.
+      ValueError: if it is truncated or damaged.
+    """
+    import safetensors  # noqa: PLC0415 for files of this kind only
+
+    path = Path(path)
+    if path.suffix.lower() != ".safetensors":
+        return {}
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} must be a file of weights, but there is no such file.")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except safetensors.SafetensorError as error:
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return (
+        f"{path} is truncated, damaged or no safetensors file: {error}. "
+        "Fetch the file again from its publisher."
+    )
+
+
 def _read_safetensors(path: Path) -> Contents:
     import safetensors  # noqa: PLC0415 for files of this kind only
 
     try:
         entries = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is truncated, damaged or no safetensors file: {error}. "
-            "Fetch the file again from its publisher."
-        ) from error
+        raise ValueError(_damaged(path, error)) from error
     tensors = {}
     for name, item in entries:
         if item["dtype"] not in _SAFETENSORS:
@@ -138,6 +163,8 @@ _READERS: dict[str, Callable[[Path], Contents]] = {
     ".pt": torch_files.read,
     ".th": torch_files.read,
     ".bin": torch_files.read,
+    ".ckpt": torch_files.read,
+    ".tar": torch_files.read,
     ".safetensors": _read_safetensors,
     ".npz": _read_npz,
 }

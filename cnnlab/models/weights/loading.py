@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from jax import numpy as jnp
 
 from cnnlab.models.network import Network
 from cnnlab.models.weights import files
-from cnnlab.models.weights.mapping import Fit, fit, kinship, mappings
+from cnnlab.models.weights.mapping import Fit, fit, mappings
 from cnnlab.spelling import some
+
+PREPARATION = "preparation/"
+"""Begins the names of arrays in our own files that belong to the normalization of images."""
 
 Named = tuple[tuple[str, str], ...]
 """Names, each with a reason."""
@@ -50,6 +54,7 @@ class Report:
       unused: names in the file that the mapping has no place for; none unless the head was
         replaced. They are then of the head there: they lie beside the part of it that was found or,
         where none was, outside all modules that hold a part of the body.
+      notes: further lines, such as what the file says of itself.
     """
 
     path: str
@@ -59,6 +64,7 @@ class Report:
     skipped: Named = ()
     missing: Named = ()
     unused: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"loaded {self.loaded} of {self.total} from {self.path} (as {self.mapping})"]
@@ -68,7 +74,7 @@ class Report:
                 lines.append(f"{what}: {some([n for n, r in named if r == reason], 3)}: {reason}")
         if self.unused:
             lines.append(f"not used: {some(self.unused, 3)}: there is no place for it")
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def load(
@@ -97,7 +103,8 @@ def load(
       FileNotFoundError: if there is no file.
       ValueError: if the file cannot be read, the mapping is unknown, or the file is that of another
         network: leaves are missing from it, left over, or of another shape. They are listed. It is
-        a ``HeadError`` where they are all of the head.
+        a ``HeadError`` where they are all of the head. Or if an array that is taken holds NaN or
+        infinity, in the dtype that it has here.
 
     Example:
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), images)
@@ -114,6 +121,7 @@ def load(
         raise problems.error(path, tried, ours, fresh)
 
     values = {name: _value(path, name, leaf, tried, fresh) for name, leaf in ours.items()}
+    _check_finite(path, {name: values[name] for name in ours if name not in fresh}, tried)
     head = "the head here is another one, and keeps its values"
     skipped = [*contents.dropped.items(), *problems.unneeded]
     skipped += [(tried.placed[name][0], head) for name in tried.placed if name in fresh]
@@ -176,6 +184,7 @@ class _Problems:
     unplaced: list[str]  # there: the mapping knows no place
     body: list[str]  # there: those of the unplaced that can be no part of a head
     unneeded: list[tuple[str, str]]  # there: not a problem, with the reason
+    beside: list[str]  # there: those of the unneeded without the prefix of the network's names
 
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray], ours: Mapping[str, Any], tried: Fit) -> _Problems:
@@ -198,11 +207,12 @@ class _Problems:
                     absent.append(key)
         used = {key for key, _ in tried.placed.values()}
         rest = [key for key in arrays if key not in used]
-        counters = [key for key in rest if key.endswith("num_batches_tracked")]
-        unneeded += [(key, "a counter that nothing here uses") for key in counters]
-        unplaced = [key for key in rest if key not in counters]
-        body = _outside_head(unplaced, arrays, tried)
-        return _Problems(missing, shapes, absent, unplaced, body, unneeded)
+        reasons = {key: _reason_outside(key, arrays[key], tried) for key in rest}
+        unneeded += [(key, reason) for key, reason in reasons.items() if reason]
+        unplaced = [key for key, reason in reasons.items() if not reason]
+        body = _outside_head(unplaced, tried)
+        beside = [key for key, reason in reasons.items() if reason and key in tried.outside]
+        return _Problems(missing, shapes, absent, unplaced, body, unneeded, beside)
 
     @property
     def head(self) -> dict[str, str]:
@@ -231,6 +241,7 @@ class _Problems:
             ("missing from the file", missing),
             ("unexpected in the file", there),
             ("other shapes, in our layout, theirs -> ours", shapes),
+            (f"not used, since not under {tried.prefix!r}", self.beside if missing else []),
         ):
             if names:
                 lines.append(f"  {what} ({len(names)}): {some(names, 10)}")
@@ -243,9 +254,9 @@ class _Problems:
         return ValueError("\n".join(lines))
 
 
-def _outside_head(unplaced: list[str], arrays: Iterable[str], tried: Fit) -> list[str]:
+def _outside_head(unplaced: list[str], tried: Fit) -> list[str]:
     """Those of the unplaced names that are not of the source's head."""
-    kin = kinship(arrays)
+    kin = tried.kinship
     body = {kin[key] for name, (key, _) in tried.placed.items() if not _in_head(name)}
     head = {kin[key] for name, (key, _) in tried.placed.items() if _in_head(name)}
     return [key for key in unplaced if kin[key] in body or (head and kin[key] not in head)]
@@ -260,13 +271,50 @@ def _unneeded_reason(name: str, value: np.ndarray) -> str | None:
     return None
 
 
+def _reason_outside(key: str, value: np.ndarray, tried: Fit) -> str | None:
+    """The reason why an array without a place is no part of the network, if it is none."""
+    if key.startswith(PREPARATION):
+        return "of the normalization of images"
+    last = re.split(r"[./]", tried.short[key])
+    if last[-1] == "num_batches_tracked" or (value.dtype.kind in "iub" and value.ndim == 0):
+        return "a counter that nothing here uses"
+    if _BESIDE_NETWORK.fullmatch(last[0]) and len(last) > 1:
+        return "of the loss, a metric or the normalization, not of the network"
+    if key in tried.outside:
+        return f"not under {tried.prefix!r}, where the network is"
+    return None
+
+
+_BESIDE_NETWORK = re.compile(
+    r"(train_|training_|val_|valid_|validation_|test_)?"
+    r"(criterion|loss|loss_fn|losses|metrics?|acc|accuracy|f1|auroc|normali[sz]e|normali[sz]er)"
+)
+"""Modules that training programs hang beside the layers of a network, with arrays of their own."""
+
+
 def _in_head(name: str) -> bool:
     return name.split("/")[1:2] == ["head"]
 
 
+def _check_finite(path: Any, values: Mapping[str, jax.Array], tried: Fit) -> None:
+    """Refuses values that no network can compute with.
+
+    Raises:
+      ValueError: naming the arrays of the file that hold them.
+    """
+    infinite = [name for name, value in values.items() if not np.isfinite(np.asarray(value)).all()]
+    if infinite:
+        there = some([tried.placed[name][0] for name in infinite], 5)
+        raise ValueError(
+            f"{path} holds NaN or infinity in {len(infinite)} of {len(values)} arrays that are "
+            f"needed: {there}. The training diverged or the file is damaged: take an earlier one."
+        )
+
+
 def _value(path: Any, name: str, leaf: Any, tried: Fit, fresh: set[str]) -> jax.Array:
     if name not in fresh:
-        return jnp.array(tried.placed[name][1], leaf.dtype)
+        with np.errstate(over="ignore"):  # _check_finite names what is too large
+            return jnp.array(tried.placed[name][1], leaf.dtype)
     if isinstance(leaf, jax.ShapeDtypeStruct):
         raise ValueError(
             f"{path} has no value for {name}, and the variables are shapes alone. Give fresh "

@@ -14,8 +14,9 @@
 
 from __future__ import annotations
 
+import collections
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +28,15 @@ Arrays = Mapping[str, np.ndarray]
 Modules = Mapping[str, Mapping[str, Any]]
 """The arrays of each layer: ``{"conv1": {"weight": …, "bias": …}}``."""
 
-_PREFIXES = ("module.", "model.", "backbone.", "_orig_mod.")
+_WRAPPER_NAMES = (
+    *("module", "_orig_mod", "model", "network", "net", "base_model", "backbone", "encoder"),
+    *("student", "encoder_q", "state_dict"),
+)
+_PREFIX = re.compile(rf"({'|'.join(_WRAPPER_NAMES)})\.")
+"""What the names of a network get that is a part of a larger module, one or more of them."""
+
+_DEEPEST, _MOST = 6, 32
+"""Prefixes of so many parts are looked for, and so many different ones."""
 
 _INSIDE_BLOCK = {
     "downsample.0": "projection",
@@ -52,11 +61,33 @@ class Fit(NamedTuple):
       name: of the mapping.
       placed: ``(name there, value as here)`` by the names here, also names that are not here.
       matched: how many leaves of the network were found, with the right shape.
+      prefix: of the network's names there, such as ``module.model.``; "" for none.
+      short: the names there, without as much of the prefix as each has.
     """
 
     name: str
     placed: dict[str, tuple[str, np.ndarray]]
     matched: int
+    prefix: str
+    short: dict[str, str]
+
+    @property
+    def outside(self) -> set[str]:
+        """The names there without the prefix that most of the network's have: other parts."""
+        used = [key.startswith(self.prefix) for key, _ in self.placed.values()]
+        if 2 * sum(used) < len(used):
+            return set()
+        return {key for key in self.short if not key.startswith(self.prefix)}
+
+    @property
+    def kinship(self) -> dict[str, str]:
+        """The outermost module of every name there, without its number.
+
+        ``layer2.0.conv1.weight`` is of ``layer``, ``module.fc1.bias`` of ``fc``: two names of one
+        module are taken for parts of the same side, body or head, of a network.
+        """
+        outer = {key: re.split(r"[./]", name)[0] for key, name in self.short.items()}
+        return {key: re.split(r"[^a-z]", name.lower())[0] for key, name in outer.items()}
 
 
 def mappings() -> tuple[str, ...]:
@@ -79,27 +110,58 @@ def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit
     if name is not None and name not in _MAPPINGS:
         raise ValueError(unknown("mapping", name, _MAPPINGS))
     fits = []
-    for candidate in _MAPPINGS if name is None else (name,):
-        placed = _MAPPINGS[candidate](arrays, ours)
-        matched = sum(k in placed and placed[k][1].shape == tuple(v.shape) for k, v in ours.items())
-        fits.append(Fit(candidate, placed, matched))
+    for prefix in prefixes(arrays):
+        short = without_prefix(arrays, prefix)
+        for candidate in _MAPPINGS if name is None else (name,):
+            placed = _MAPPINGS[candidate](arrays, ours, short)
+            found = [k for k, v in ours.items() if k in placed and _same_shape(placed[k][1], v)]
+            fits.append(Fit(candidate, placed, len(found), prefix, short))
     return max(fits, key=lambda tried: (tried.matched, len(tried.placed)))
 
 
-def kinship(keys: Iterable[str]) -> dict[str, str]:
-    """The outermost module of every key, without its number.
+def _same_shape(value: np.ndarray, leaf: Any) -> bool:
+    return value.shape == tuple(leaf.shape)
 
-    ``layer2.0.conv1.weight`` is of ``layer``, ``module.fc1.bias`` of ``fc``: two keys of one name
-    are taken for parts of the same side, body or head, of a network.
+
+def prefixes(keys: Iterable[str]) -> list[str]:
+    """Prefixes that names there have, "" first, then the most frequent ones."""
+    counts: collections.Counter[str] = collections.Counter()
+    for key in keys:
+        end = 0
+        for _ in range(_DEEPEST):
+            match = _PREFIX.match(key, end)
+            if match is None:
+                break
+            end = match.end()
+            counts[key[:end]] += 1
+    return ["", *(prefix for prefix, _ in counts.most_common(_MOST))]
+
+
+def without_prefix(keys: Iterable[str], prefix: str) -> dict[str, str]:
+    """The names there, without as much of the prefix as each of them has.
+
+    Two names may become the same; the one that has more of the prefix then keeps it alone, and the
+    other stays as it is.
     """
-    outer = {key: re.split(r"[./]", name)[0] for key, name in _without_prefixes(keys).items()}
-    return {key: re.split(r"[^a-z]", name.lower())[0] for key, name in outer.items()}
+    parts = prefix.split(".")[:-1]
+    ends = [len(".".join(parts[:count])) + 1 for count in range(1, len(parts) + 1)]
+    common = {key: max((e for e in ends if key[:e] == prefix[:e]), default=0) for key in keys}
+    taken: set[str] = set()
+    short = {}
+    for key in sorted(common, key=lambda key: -common[key]):
+        name = key[common[key] :]
+        short[key] = key if name in taken else name
+        taken.add(short[key])
+    return {key: short[key] for key in common}
 
 
-def cnnlab(arrays: Arrays, ours: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
+def cnnlab(
+    arrays: Arrays, ours: Mapping[str, Any], short: Mapping[str, str]
+) -> dict[str, tuple[str, np.ndarray]]:
     """Our own names."""
-    collections = ("params/", "batch_stats/")
-    return {k: (k, v) for k, v in arrays.items() if k in ours or k.startswith(collections)}
+    names = {short[key]: (key, value) for key, value in arrays.items()}
+    kinds = ("params/", "batch_stats/")
+    return {name: v for name, v in names.items() if name in ours or name.startswith(kinds)}
 
 
 def resnet(theirs: Modules, ours: Modules) -> dict[str, str]:
@@ -221,11 +283,13 @@ def _ordered(names: Iterable[str]) -> list[str]:
 
 def _by_modules(
     family: Callable[[Modules, Modules], dict[str, str]], bgr: bool = False
-) -> Callable[[Arrays, Mapping[str, Any]], dict[str, tuple[str, np.ndarray]]]:
+) -> Callable[[Arrays, Mapping[str, Any], Mapping[str, str]], dict[str, tuple[str, np.ndarray]]]:
     """Makes a mapping of arrays from one of layers; ``bgr`` where the images there were BGR."""
 
-    def mapping(arrays: Arrays, ours: Mapping[str, Any]) -> dict[str, tuple[str, np.ndarray]]:
-        theirs, keys = _modules(arrays)
+    def mapping(
+        arrays: Arrays, ours: Mapping[str, Any], short: Mapping[str, str]
+    ) -> dict[str, tuple[str, np.ndarray]]:
+        theirs, keys = _modules(arrays, short)
         places = family(theirs, _our_modules(ours))
         names = {path: name for name, path in places.items()}
         placed: dict[str, tuple[str, np.ndarray]] = {}
@@ -244,29 +308,17 @@ def _by_modules(
 
 
 def _modules(
-    arrays: Arrays,
+    arrays: Arrays, short: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, np.ndarray]], dict[tuple[str, str], str]]:
-    """Arrays by layer and name, without the prefixes that all names have; and their full names."""
+    """Arrays by layer and name, of their short names; and their full names."""
     modules: dict[str, dict[str, np.ndarray]] = {}
     keys = {}
-    for key, name in _without_prefixes(arrays).items():
-        layer, _, tensor = name.replace("/", ".").rpartition(".")
+    for key, array in arrays.items():
+        layer, _, tensor = short[key].replace("/", ".").rpartition(".")
         tensor = {"w": "weight", "b": "bias"}.get(tensor, tensor)
-        modules.setdefault(layer, {})[tensor] = arrays[key]
+        modules.setdefault(layer, {})[tensor] = array
         keys[layer, tensor] = key
     return modules, keys
-
-
-def _without_prefixes(keys: Iterable[str]) -> dict[str, str]:
-    short = {key: key for key in keys}
-    while short and (prefix := _common_prefix(short.values())):
-        short = {key: name.removeprefix(prefix) for key, name in short.items()}
-    return short
-
-
-def _common_prefix(names: Collection[str]) -> str:
-    shared = (p for p in _PREFIXES if all(name.startswith(p) for name in names))
-    return next(shared, "")
 
 
 def _our_modules(ours: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

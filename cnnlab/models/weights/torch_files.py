@@ -1,4 +1,4 @@
-"""Reads the checkpoints of PyTorch (.pth, .pt, .th, .bin) without PyTorch.
+"""Reads the checkpoints of PyTorch (.pth, .pt, .th, .bin, .ckpt, .pth.tar) without PyTorch.
 
 Both formats: the zip archive of version 1.6 and later, and the stream of pickles before it. The
 tensors are found through an unpickler that admits tensors and nothing else.
@@ -24,8 +24,8 @@ _PROTOCOL = 1001
 _LONGEST = 1000
 
 # What training scripts call the network's tensors when they save more than those.
-_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "state_dict_ema",
-             "model_ema")  # fmt: skip
+_WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "params",
+             "student", "state_dict_ema", "model_ema", "params_ema", "ema")  # fmt: skip
 
 
 class Contents(NamedTuple):
@@ -176,11 +176,14 @@ def _contents(content: Any) -> Contents:
     dropped: dict[str, str] = {}
     if not isinstance(content, dict):
         raise RefusedError(f"it must hold tensors by name, got a {type(content).__name__}.")
-    wrapper = next((w for w in _WRAPPERS if _has_tensors(content.get(w))), None)
-    if wrapper is not None:
-        beside = f"beside {wrapper!r}, which was read"
-        dropped = {str(k): beside for k in content if k != wrapper and isinstance(k, str)}
-        content = content[wrapper]
+    opened: set[int] = set()
+    while id(content) not in opened:  # a wrapper in a wrapper: {"model": {"state_dict": …}}
+        opened.add(id(content))
+        wrapper = next((w for w in _WRAPPERS if _has_tensors(content.get(w))), None)
+        if wrapper is not None:
+            beside = f"beside {wrapper!r}, which was read"
+            dropped |= {str(k): beside for k in content if k != wrapper and isinstance(k, str)}
+            content = content[wrapper]
     _flatten("", content, tensors, dropped, set())
     if not tensors:
         raise RefusedError(f"it must hold tensors by name, got {', '.join(dropped) or 'nothing'}.")

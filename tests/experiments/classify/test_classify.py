@@ -3,10 +3,12 @@
 import jax
 import numpy as np
 import PIL.Image
+import pytest
 
 from cnnlab import models
 from cnnlab.models import weights
-from experiments import classify
+from cnnlab.studies import trained
+from experiments import classify, export
 
 OPTIONS = ("width=2", "norm=group")
 
@@ -35,6 +37,7 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
             weights=file,
             model="resnet8",
             model_options=OPTIONS,
+            normalization="torchvision",
             image_size=8,
             class_names=tmp_path / "names.txt",
             top=3,
@@ -48,3 +51,32 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
             [p for _, p in actual[str(path)]], np.sort(row)[:0:-1], rtol=1e-4
         )
     assert f"{paths[0]}: {actual[str(paths[0])][0][0]}" in capsys.readouterr().out
+
+
+def test_a_run_needs_no_other_option(finished, tmp_path):
+    """The images of its own test part, as PNG files, are classified as the run scored them."""
+    directory, result = finished
+    test = trained.load_run(directory).splits.test
+    paths = [tmp_path / f"{i}.png" for i in range(len(test))]
+    for path, image in zip(paths, test.images, strict=True):
+        PIL.Image.fromarray(image[..., 0]).save(path)
+    answers = classify.run(classify.Config((directory, *paths), top=1))
+    wanted = trained.load(directory).predict(paths).argmax(axis=1)
+    assert [answers[str(path)][0][0] for path in paths] == [test.class_names[i] for i in wanted]
+    file = tmp_path / "seed.safetensors"
+    export.run(export.Config(directory, file, seed=1))
+    of_file = classify.run(classify.Config(tuple(paths), weights=file, top=1))
+    names = [of_file[str(path)][0][0] for path in paths]
+    labels = [test.class_names[label] for label in test.labels]
+    right = np.mean([ours == wanted for ours, wanted in zip(names, labels, strict=True)])
+    assert right == pytest.approx(result["test"]["accuracy"]["values"][1])
+
+
+def test_a_run_or_weights_must_be_named(finished, tmp_path):
+    photo = tmp_path / "photo.png"
+    with pytest.raises(ValueError, match=r"a run directory first, or --weights FILE, got .*photo"):
+        classify.run(classify.Config((photo,)))
+    with pytest.raises(ValueError, match="one image file or more"):
+        classify.run(classify.Config((finished[0],)))
+    with pytest.raises(ValueError, match="--class-names: a run says it itself"):
+        classify.run(classify.Config((finished[0], photo), class_names=tmp_path / "names.txt"))

@@ -261,3 +261,86 @@ def test_a_mapping_can_be_named(save):
     with pytest.raises(ValueError, match="Did you mean 'resnet'"):
         weights.load(path, network_variables(), mapping="resent")
     assert set(weights.mappings()) >= {"cnnlab", "resnet", "vgg", "squeezenet_caffe"}
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    "net. network. encoder. backbone. base_model. student. encoder_q. module.encoder_q.".split(),
+)
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"n_averaged": np.array(3)},
+        {"criterion.weight": np.ones(4, np.float32)},
+        {"train_acc.tp": np.zeros(4, np.int64)},
+        {"normalize.mean": np.zeros((3, 1, 1), np.float32)},
+        {"queue": np.ones((2, 8), np.float32), "queue_ptr": np.zeros(1, np.int64)},
+        {"encoder_k.conv1.weight": np.ones((2, 3, 3, 3), np.float32)},
+    ],
+)
+def test_a_prefix_is_dropped_where_it_is_and_the_rest_reported(prefix, extra, save):
+    theirs = state_dict(prefix=prefix)
+    variables, report = weights.load(save(theirs | extra), network_variables())
+    assert (report.loaded, report.total) == (8, 8)
+    assert set(extra) == {name for name, _ in report.skipped} - {f"{prefix}bn1.num_batches_tracked"}
+    assert all(name in str(report) for name in extra)
+    kernel = variables["params"]["stem"]["conv"]["kernel"]
+    np.testing.assert_array_equal(kernel, theirs[f"{prefix}conv1.weight"].transpose(2, 3, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("body", "head_prefix"), [("backbone.", ""), ("module.encoder.", "module.")]
+)
+def test_a_head_outside_the_prefix_is_found(body, head_prefix, save):
+    theirs = {k: v for k, v in state_dict(prefix=body).items() if "fc" not in k}
+    theirs |= {f"{head_prefix}{k}": v for k, v in state_dict().items() if "fc" in k}
+    variables, report = weights.load(save(theirs), network_variables())
+    assert report.loaded == 8
+    bias = head(variables)["bias"]
+    np.testing.assert_array_equal(bias, theirs[f"{head_prefix}fc.bias"])
+
+
+def test_of_two_networks_in_a_file_one_is_taken_and_the_other_reported(save):
+    student, teacher = state_dict(prefix="student."), state_dict(prefix="teacher.")
+    variables, report = weights.load(save(teacher | student), network_variables())
+    np.testing.assert_array_equal(head(variables)["bias"], student["student.fc.bias"])
+    reported = dict(report.skipped)
+    assert reported["teacher.fc.bias"] == "not under 'student.', where the network is"
+
+
+def test_what_lies_beside_the_prefix_is_listed_where_the_head_is_missing(save):
+    theirs = {k: v for k, v in state_dict(prefix="backbone.").items() if "fc" not in k}
+    path = save(theirs | {"projector.weight": np.ones((4, 2), np.float32)})
+    with pytest.raises(weights.HeadError, match=r"not under 'backbone.' \(1\): projector.weight"):
+        weights.load(path, network_variables())
+
+
+@pytest.mark.parametrize("extra", ["gate.bias", "model.gate.bias"])
+def test_a_stray_prefix_hides_no_part_of_the_body(extra, save):
+    theirs = state_dict()
+    theirs["model.fc.bias"] = theirs.pop("fc.bias")
+    with pytest.raises(ValueError, match=rf"unexpected in the file \(1\): {extra}"):
+        weights.load(save(theirs | {extra: np.ones(2, np.float32)}), network_variables())
+
+
+def test_counters_of_an_average_are_no_weights_without_a_prefix_either(save):
+    _, report = weights.load(save(state_dict() | {"n_averaged": np.array(3)}), network_variables())
+    assert dict(report.skipped)["n_averaged"] == "a counter that nothing here uses"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
+def test_values_that_are_not_finite_are_refused_by_name(bad, save):
+    theirs = {k: v.astype(np.float64) for k, v in state_dict().items()}
+    theirs["layer1.0.conv1.weight"][0, 0, 0, 0] = bad
+    with pytest.raises(ValueError, match=r"NaN or infinity in 1 of 8 .*: layer1.0.conv1.weight\."):
+        weights.load(save(theirs), network_variables())
+
+
+def test_a_head_that_is_replaced_may_hold_anything(save):
+    theirs = state_dict(classes=9)
+    theirs["fc.weight"][0] = np.nan
+    _, report = weights.load(save(theirs), network_variables(), replace_head=True)
+    assert report.loaded == 6
+    theirs["bn1.bias"][0] = np.nan
+    with pytest.raises(ValueError, match=r"1 of 6 arrays that are needed: bn1.bias"):
+        weights.load(save(theirs), network_variables(), replace_head=True)

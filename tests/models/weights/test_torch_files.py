@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from cnnlab.models.weights import torch_files
+from cnnlab.models.weights import files, torch_files
 
 FORMS = ("zip", "stream")
 ARRAYS = {
@@ -306,3 +306,20 @@ def test_a_parameter_of_early_versions_is_its_tensor(read, torch_format):
     data = torch_format.dictionary({"w": parameter + b"(\x88\x89NtbN0"}) + b"."
     contents = read(torch_format.archive(data, {"data/0": array.tobytes()}))
     np.testing.assert_array_equal(contents.tensors["w"], array)
+
+
+@pytest.mark.parametrize("wrapper", ["params", "ema", "student", "network"])
+def test_tensors_are_found_in_what_training_programs_call_them(wrapper, tmp_path, torch_format):
+    path = tmp_path / "w.ckpt"
+    arrays = {"conv1.weight": np.ones((2, 3), np.float32)}
+    path.write_bytes(torch_format.checkpoint(arrays, "zip", wrapper=wrapper))
+    contents = files.read_contents(path)
+    assert list(contents.tensors) == ["conv1.weight"]
+    assert contents.dropped == {"epoch": f"beside {wrapper!r}, which was read"}
+
+
+@pytest.mark.parametrize("name", ["model_best.pth.tar", "last.ckpt", "LAST.CKPT"])
+def test_further_endings_of_pytorch_are_read(name, tmp_path, torch_format):
+    arrays = {"conv1.weight": np.ones((2, 3), np.float32)}
+    (tmp_path / name).write_bytes(torch_format.checkpoint(arrays, "stream"))
+    assert list(files.read(tmp_path / name)) == ["conv1.weight"]

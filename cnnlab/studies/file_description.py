@@ -1,0 +1,171 @@
+"""All that is known of a file of weights: by what cnnlab wrote into it, or if it is published."""
+
+import dataclasses
+import io
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from cnnlab.data.record import DataRecord
+from cnnlab.models import weights
+from cnnlab.models.weights.loading import PREPARATION
+from cnnlab.studies.preparation import (
+    Preparation,
+    from_metadata,
+    parse_normalization,
+    to_metadata,
+)
+from cnnlab.studies.settings import Training
+
+_MEAN_IMAGE, _RECORD = "mean_image", "data_record"
+
+_DATA = ("dataset", "validation", "split_seed", "per_class", "fraction", "classes", "image_size")
+"""The settings that choose the images of a run and their parts; no path is among them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """The network of a file of weights.
+
+    Attributes:
+      published: the published network that it is, or has the names and shapes of; "" for a file
+        that cnnlab wrote.
+      model: the network's name in the zoo.
+      model_options: further settings of the model.
+      num_classes: how many outputs it has.
+      image_shape: ``(H, W, C)`` of the images that it was trained on.
+      preparation: how they are normalised; None where it is not certain.
+      usual: the normalization that is likely then, for the message; None for none.
+      class_names: of its classes; empty where they are not known.
+      precision: of its computation.
+      data: the settings of ``Training`` that chose its images; empty where they are not known.
+      record: which images were in which part; None where it is not known.
+    """
+
+    published: str
+    model: str
+    model_options: tuple[str, ...]
+    num_classes: int
+    image_shape: tuple[int, int, int]
+    preparation: Preparation | None
+    usual: str | None = None
+    class_names: tuple[str, ...] = ()
+    precision: str = "float32"
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    record: DataRecord | None = None
+
+    @property
+    def own(self) -> bool:
+        """Whether cnnlab wrote the file: all is certain then, and no option may contradict it."""
+        return not self.published
+
+    @property
+    def source(self) -> str:
+        """Where all this is known from, in words."""
+        if self.own:
+            return "by its metadata"
+        certain = self.preparation is not None
+        return f"{'it is' if certain else 'its names and shapes are those of'} {self.published}"
+
+
+def describe(path: pathlib.Path) -> Description | None:
+    """All that is known of a file; None for one that says nothing and is not recognised.
+
+    Raises:
+      FileNotFoundError: if there is no file.
+      ValueError: if it cannot be read.
+    """
+    metadata = weights.read_metadata(path)
+    if metadata.get("format") == "cnnlab" and "normalization" in metadata:
+        try:
+            return _own(path, metadata)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} does not say in its metadata what its network is, as a file of cnnlab "
+                f"does: {error!r}. Export the run again."
+            ) from error
+    found = weights.recognise(path)
+    if found is None:
+        return None
+    certain = found.normalization is not None
+    return Description(
+        found.name,
+        found.model,
+        found.model_options,
+        found.num_classes,
+        found.image_shape,
+        parse_normalization(found.usual) if certain else None,
+        found.usual,
+        found.class_names,
+    )
+
+
+def save_weights(
+    path: str | pathlib.Path,
+    variables: dict[str, Any],
+    config: Training,
+    record: DataRecord,
+    **about: str,
+) -> None:
+    """Writes the weights of a run's network with all that is needed to use them: ``describe``.
+
+    Args:
+      path: the file, .safetensors.
+      variables: of one network.
+      config: how it was trained.
+      record: of its data: their classes, shape and statistics, and which images it has seen.
+      **about: further text by name, such as the step.
+
+    Raises:
+      FileNotFoundError: if there is no such folder.
+      ValueError: if the extension is not .safetensors, or there are no such statistics.
+    """
+    preparation = Preparation(config.normalization, record.statistics)
+    _ = preparation.transform  # which refuses statistics that are not there
+    normalization, mean_image = to_metadata(preparation)
+    kind, _, place = config.dataset.partition(":")
+    data = {name: getattr(config, name) for name in _DATA}
+    if kind in ("folder", "npz") and place:
+        data["dataset"] = kind
+    text = {
+        "model": config.model,
+        "options": json.dumps(config.model_options),
+        "precision": config.precision,
+        "image_shape": json.dumps(record.image_shape),
+        "normalization": normalization,
+        "classes": json.dumps(record.class_names),
+        "data": json.dumps(data),
+        **about,
+    }
+    further = {_RECORD: np.frombuffer(record.write(), np.uint8)}
+    if mean_image is not None:
+        further[_MEAN_IMAGE] = np.asarray(mean_image)
+    weights.save_safetensors({**variables, PREPARATION.strip("/"): further}, path, text)
+
+
+def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
+    classes = tuple(map(str, json.loads(metadata["classes"])))
+    height, width, channels = map(int, json.loads(metadata["image_shape"]))
+    known = {field.name for field in dataclasses.fields(Training)} & set(_DATA)
+    stored = json.loads(metadata.get("data", "{}"))
+    data = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in stored.items()
+        if name in known
+    }
+    arrays = weights.read(path)
+    record = arrays.get(f"{PREPARATION}{_RECORD}")
+    return Description(
+        "",
+        metadata["model"],
+        tuple(map(str, json.loads(metadata["options"]))),
+        len(classes),
+        (height, width, channels),
+        from_metadata(metadata["normalization"], arrays.get(f"{PREPARATION}{_MEAN_IMAGE}")),
+        class_names=classes,
+        precision=metadata.get("precision", "float32"),
+        data=data,
+        record=None if record is None else DataRecord.read(io.BytesIO(record.tobytes()), path.name),
+    )
