@@ -25,6 +25,10 @@ arrays = 10_000
 _RATIO = 10  # images and weights that are no bomb are seldom packed more tightly
 
 
+class LimitError(ValueError):
+    """A file asks for more than is allowed."""
+
+
 def allowed_bytes(path: str | os.PathLike[str]) -> int:
     """The bytes that the file at ``path`` may unpack to."""
     return max(unpacked_bytes, _RATIO * pathlib.Path(path).stat().st_size)
@@ -38,10 +42,10 @@ def check_unpacked(path: str | os.PathLike[str], size: int) -> None:
       size: the bytes in memory that it asks for.
 
     Raises:
-      ValueError: if that is more than ``allowed_bytes``.
+      LimitError: if that is more than ``allowed_bytes``.
     """
     if size > allowed_bytes(path):
-        raise ValueError(too_large(path, size))
+        raise LimitError(too_large(path, size))
 
 
 def too_large(path: str | os.PathLike[str], size: int | None = None) -> str:
@@ -58,10 +62,10 @@ def check_arrays(path: str | os.PathLike[str], count: int) -> None:
     """Checks the number of arrays in a file before they are read.
 
     Raises:
-      ValueError: if there are more than ``arrays``.
+      LimitError: if there are more than ``arrays``.
     """
     if count > arrays:
-        raise ValueError(
+        raise LimitError(
             f"{path} must hold at most {arrays} arrays, got {count}. If you trust it, raise "
             "cnnlab.limits.arrays (CNNLAB_ARRAYS)."
         )

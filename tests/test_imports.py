@@ -29,7 +29,9 @@ BASE = {
     "processes",
     "spelling",
     "unpickling",
+} | {
     "limits",
+    "npz_files",
 }
 """Helpers that anyone may import."""
 
