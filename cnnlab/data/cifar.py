@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from cnnlab import limits
 from cnnlab.data import pickles
 from cnnlab.data.dataset import Dataset, Parts
 
@@ -149,13 +150,18 @@ def _members(
     # One pass over the stream; nothing is written to disk. It is read to its end, where gzip has
     # its checksum, and through gzip, because tarfile does not verify the checksum.
     try:
-        with _open_decompressed(path) as stream:
+        with _open_decompressed(path) as file:
+            stream: Any = _Bounded(path, file)
+            size = 0
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
-                    file = PurePosixPath(member.name).name
-                    if member.isfile() and file in wanted:
+                    file_name = PurePosixPath(member.name).name
+                    if member.isfile() and file_name in wanted:
+                        size += member.size  # which can be more than the archive has of it
+                        limits.check_unpacked(path, size)
                         content = archive.extractfile(member) if read else None
-                        yield file, f"{path}:{member.name}", content.read() if content else b""
+                        data = content.read() if content else b""
+                        yield file_name, f"{path}:{member.name}", data
             while stream.read(2**20):
                 pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
@@ -165,6 +171,22 @@ def _members(
             f"{path} is truncated, damaged or no tar archive: {error}. "
             "Fetch it again from its publisher."
         ) from error
+
+
+class _Bounded:
+    """A stream that ends in an error where it unpacks to more than ``limits`` allows."""
+
+    def __init__(self, path: Path, stream: gzip.GzipFile | BinaryIO) -> None:
+        self._path = path
+        self._stream = stream
+        self._left = limits.allowed_bytes(path)
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise limits.LimitError(limits.too_large(self._path))
+        return data
 
 
 def _open_decompressed(path: Path) -> gzip.GzipFile | BinaryIO:

@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 
+from cnnlab import limits
 from cnnlab.data import load
 
 FOLDERS = {
@@ -246,3 +247,31 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
 def test_parts_are_marked(tmp_path, name, version, check_marks):
     write(tmp_path, name, version)
     check_marks(load(name, tmp_path, validation=0.5))
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    path = archive(write(tmp_path / "in", "cifar10", "binary"), tmp_path / "cifar-10-binary.tar.gz")
+    monkeypatch.setattr(limits, "unpacked_bytes", 10_000)
+    assert len(load("cifar10", path, validation=None).train) == 100  # ten times its own are allowed
+    with gzip.open(path, "ab") as file:
+        file.write(bytes(10**8))
+    with pytest.raises(ValueError, match=r"tar\.gz unpacks to too many bytes.*raise cnnlab.limits"):
+        load("cifar10", path)
+    monkeypatch.undo()
+    assert len(load("cifar10", path, validation=None).train) == 100
+
+
+def test_a_member_that_is_mostly_holes_is_refused(tmp_path):
+    # In the old sparse format of GNU: the header says how large the file is, none of it is there.
+    member = tarfile.TarInfo("data_batch_1.bin")
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = b"S"
+    header[483:495] = b"%011o\0" % (2**36 - 1)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "cifar-10-binary.tar"
+    path.write_bytes(bytes(header) + bytes(1024))
+    with tarfile.open(path) as tar:
+        assert tar.getmembers()[0].size == 2**36 - 1
+    with pytest.raises(ValueError, match=r"binary\.tar would unpack to 68719476735 bytes"):
+        load("cifar10", path)
