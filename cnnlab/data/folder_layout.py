@@ -246,9 +246,9 @@ def _training_group(root: Path, folders: Sequence[Path]) -> dict[str, list[Path]
     """The folders of each part, of those that share the rest of their names; None without train."""
     groups: dict[str, dict[str, list[Path]]] = {}
     for folder in folders:
-        part = part_of(folder.name)
-        if part is not None:
-            groups.setdefault(part[1], {}).setdefault(part[0], []).append(folder)
+        name = part_of(folder.name)
+        if name is not None:
+            groups.setdefault(name[1], {}).setdefault(name[0], []).append(folder)
     complete = {
         rest: group
         for rest, group in groups.items()

@@ -7,10 +7,9 @@ As in torchvision and Keras, an orientation that a camera noted in the file (EXI
 from __future__ import annotations
 
 import io
-import numbers
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -89,9 +88,9 @@ def check_size(image_size: int | tuple[int, int]) -> tuple[int, int]:
     Raises:
       ValueError: if it is neither, each a whole number of at least 1.
     """
-    sides = [image_size] * 2 if isinstance(image_size, numbers.Number) else image_size
+    sides: Any = (image_size, image_size) if np.ndim(image_size) == 0 else image_size
     pair = list(sides) if isinstance(sides, (list, tuple, np.ndarray)) else []
-    whole = [isinstance(n, numbers.Integral) and not isinstance(n, bool) and n > 0 for n in pair]
+    whole = [isinstance(n, (int, np.integer)) and type(n) is not bool and n > 0 for n in pair]
     if len(pair) != 2 or not all(whole):
         raise ValueError(
             f"image_size must be a side or (H, W), each a whole number of at least 1, got "
