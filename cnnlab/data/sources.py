@@ -27,6 +27,7 @@ _NAMES = (
     "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder", "npz", "tfds", "synthetic",
 )  # fmt: skip
 _WITH_PATH = ("folder", "npz")  # the path may follow the name: folder:PATH
+_LABELS = ("cifar100:coarse", "cifar100:fine")
 
 
 def names() -> tuple[str, ...]:
@@ -56,9 +57,10 @@ def load(
     attached to all. Each part is marked, ``Dataset.part``.
 
     Args:
-      name: "digits" (comes with scikit-learn), "mnist", "fashion_mnist", "cifar10", "cifar100",
-        "folder" or "folder:PATH" (images in a folder for each class), "npz" or "npz:PATH",
-        "tfds:NAME[:CONFIG]", "synthetic" or "synthetic:N:HxWxC:K".
+      name: "digits" (comes with scikit-learn), "mnist", "fashion_mnist", "cifar10", "cifar100" or
+        "cifar100:coarse" (its 20 superclasses), "folder" or "folder:PATH" (images in a folder for
+        each class), "npz" or "npz:PATH", "tfds:NAME[:CONFIG]", "synthetic" or
+        "synthetic:N:HxWxC:K".
       data_dir: the folder that holds the files, or for "npz" and the archives of CIFAR the file
         itself. Not used by "digits" and "synthetic".
       validation: the size of the validation part, a fraction of training in (0, 1) or a number of
@@ -176,8 +178,9 @@ def _read(
     memory_limit: int,
 ) -> Parts:
     source, _, options = name.partition(":")
-    if source not in _NAMES or (options and source not in (*_WITH_PATH, "tfds", "synthetic")):
-        known = ", ".join(_NAMES).replace("tfds", "tfds:NAME")
+    plain = options and source not in (*_WITH_PATH, "tfds", "synthetic") and name not in _LABELS
+    if source not in _NAMES or plain:
+        known = ", ".join(_NAMES).replace("tfds", "tfds:NAME").replace("100", "100[:coarse]")
         raise ValueError(f"unknown data set {name!r}.{nearest(source, _NAMES)} Known: {known}.")
     if image_size is not None and source != "folder":
         raise ValueError(f"image_size is for image folders only; {source} has its own size.")
@@ -196,7 +199,7 @@ def _read(
         return tfds.read(options, path, memory_limit)
     if source in ("mnist", "fashion_mnist"):
         return idx.read(source, path)
-    return cifar.read(source, path)
+    return cifar.read(name.removesuffix(":fine"), path)
 
 
 def _path(source: str, inline_path: str, data_dir: str | Path | None) -> Path:

@@ -22,6 +22,7 @@ ARCHIVES = {
     ("cifar100", "binary"): "cifar-100-binary.tar.gz",
     ("cifar100", "python"): "cifar-100-python.tar.gz",
 }
+COARSE = [f"group_{i:02}" for i in range(20)]  # of five fine classes each
 EVERY = [(name, version) for name, version in FOLDERS]
 
 
@@ -73,11 +74,16 @@ def write(root, name, version):
     if version == "binary":
         file = "batches.meta.txt" if name == "cifar10" else "fine_label_names.txt"
         (folder / file).write_text("\n".join(names) + "\n\n")
+        if name == "cifar100":
+            (folder / "coarse_label_names.txt").write_text("\n".join(COARSE) + "\n\n")
     else:
         file, key = ("batches.meta", b"label_names")
         if name == "cifar100":
             file, key = ("meta", b"fine_label_names")
-        (folder / file).write_bytes(pickle.dumps({key: [n.encode() for n in names]}, 2))
+        meta = {key: [n.encode() for n in names]}
+        if name == "cifar100":
+            meta[b"coarse_label_names"] = [n.encode() for n in COARSE]
+        (folder / file).write_bytes(pickle.dumps(meta, 2))
     return folder
 
 
@@ -247,6 +253,28 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
 def test_parts_are_marked(tmp_path, name, version, check_marks):
     write(tmp_path, name, version)
     check_marks(load(name, tmp_path, validation=0.5))
+
+
+@pytest.mark.parametrize("version", ["binary", "python"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_coarse_labels_of_cifar100(tmp_path, version, packed):
+    data_dir = write(tmp_path, "cifar100", version)
+    if packed:
+        data_dir = archive(data_dir, tmp_path / ARCHIVES["cifar100", version])
+    parts = load("cifar100:coarse", data_dir, validation=None)
+    fine = load("cifar100:fine", data_dir, validation=None)
+    check(fine, "cifar100")
+    assert parts.train.class_names == tuple(COARSE)
+    assert (parts.train.name, fine.train.name) == ("cifar100_coarse", "cifar100")
+    for part in ("train", "test"):
+        np.testing.assert_array_equal(getattr(parts, part).labels, arrays("cifar100")[part][1] // 5)
+        np.testing.assert_array_equal(getattr(parts, part).images, getattr(fine, part).images)
+
+
+def test_other_labels_are_unknown(tmp_path):
+    for name in ("cifar100:corse", "cifar10:coarse"):
+        with pytest.raises(ValueError, match=rf"unknown data set '{name}'.*cifar100\[:coarse\]"):
+            load(name, tmp_path)
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
