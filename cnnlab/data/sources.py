@@ -101,8 +101,7 @@ def load(
         notes.append(f"training subset: {_size_text(fraction, 'training')}, seed {split_seed}")
     chosen = parts.validation if validation is not None else None
     if validation is not None and chosen is None:
-        count = splits.part_size(len(train), validation, "the validation part")
-        train, chosen = splits.split(train, count, split_seed)
+        train, chosen = _split_validation(train, validation, split_seed)
         notes.append(f"validation: {_size_text(validation, 'training')}, seed {split_seed}")
     elif chosen is None:
         notes.append("no validation part")
@@ -130,6 +129,20 @@ def _splits(
         _with_statistics(test, statistics),
         "; ".join(notes),
     )
+
+
+def _split_validation(
+    train: Dataset, validation: float | int, seed: int
+) -> tuple[Dataset, Dataset]:
+    try:
+        count = splits.part_size(len(train), validation, "the validation part")
+        return splits.split(train, count, seed)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} {len(train)} training examples of {train.num_classes} classes are there to "
+            "split it off: take more (--per-class, --fraction), or pass validation=None "
+            "(--validation None)."
+        ) from error
 
 
 def _with_statistics(dataset: Dataset, statistics: Statistics) -> Dataset:
@@ -161,7 +174,7 @@ def _check_classes(dataset: Dataset, part: str) -> None:
         return
     shown = ", ".join(repr(n) for n in empty[:5]) + (", ..." if len(empty) > 5 else "")
     advice = {
-        "the validation part": "Make it larger, or pass None for no validation part",
+        "the validation part": "Make it larger, or pass None for none (--validation None)",
         "the test part": "Make it larger, or leave the class out with classes=",
     }.get(part, "Add examples, or leave the class out with classes=")
     raise ValueError(
