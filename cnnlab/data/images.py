@@ -29,7 +29,7 @@ EXTENSIONS = (
 """The names of image files end so, in either case."""
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
-_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 def read_image(path: str | Path, size: int | tuple[int, int]) -> np.ndarray:
@@ -50,8 +50,7 @@ def read_image(path: str | Path, size: int | tuple[int, int]) -> np.ndarray:
     pair = check_size(size)
     with open_image(path) as image:
         _load(image, path)
-        rgb = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB")
-    return np.asarray(_cover_and_crop(rgb, pair, path))
+        return np.asarray(_cover_and_crop(_to_rgb(image), pair, path))
 
 
 def decode_image(data: bytes, name: str, channels: int | None = None) -> np.ndarray:
@@ -60,7 +59,7 @@ def decode_image(data: bytes, name: str, channels: int | None = None) -> np.ndar
     Args:
       data: the contents of a file in one of ``FORMATS``, of 8 bits a channel.
       name: where it is from, for errors.
-      channels: C, 1, 3 or 4; None leaves it as it is.
+      channels: C, 1 to 4; None leaves it as it is.
 
     Raises:
       ValueError: as of ``read_image``.
@@ -142,6 +141,14 @@ def _load(image: PIL.Image.Image, name: str | Path) -> None:
             f"{printable(name)}: images must have 8 bits a channel, got mode {image.mode!r}. "
             "Convert the file to 8 bits."
         )
+
+
+def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode == "RGB":  # a copy of a large one takes time and memory
+        return image
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
 
 
 def _cover_and_crop(
