@@ -19,14 +19,15 @@ from cnnlab.data.images import EXTENSIONS
 from cnnlab.spelling import printable, some
 
 _WORDS = {
-    "train": ("train", "training", "trn"),
+    "train": ("train", "training", "trn", "trainval"),
     "validation": ("val", "valid", "validation", "validate", "validating", "dev", "development"),
     "test": ("test", "testing", "tst"),
     "evaluation": ("eval", "evaluation", "evaluate"),  # the validation or the test part
+    "fold": ("fold",),  # of a cross-validation; no class either
 }
 _PARTS = {word: part for part, words in _WORDS.items() for word in words}
 _FILLERS = ("set", "split", "part", "data", "dataset", "image", "images", "img", "imgs")
-_NOT_DATA = ("__MACOSX",)  # which macOS adds to the archives that it makes
+_NOT_DATA = ("__MACOSX", "@eaDir")  # which macOS adds to archives, and Synology to folders
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,7 @@ def sizes(root):
     [
         *(("Train", "Test"), ("TRAIN", "VAL"), ("Training", "Testing"), ("seg_train", "seg_test")),
         *(("training_set", "test_set"), ("TrainImages", "TestImages"), ("train2017", "val2017")),
+        ("trainval", "test"),
         *(("train", name) for name in ("Val", "Test", "testing", "eval", "dev", "validate")),
         ("chest-train", "chest-valid"),
     ],
@@ -86,6 +87,7 @@ def test_the_part_of_a_name():
         (["train", "test"], "train looks like the training part and must hold a folder"),
         ([*pets("."), *pets("val")], "val/ has the name of a part"),
         ([*pets("."), "Validation"], "Validation/ has the name of a part"),
+        (pets("fold1", "fold2"), "fold1/, fold2/ has the name of a part"),
         (pets("test", "val"), "test/, val/ has the name of a part"),
         ([*pets("train"), "train/test"], "test/ has the name of a part"),
         (pets("train", "Training", "test"), "one train part, but Training/, train/ all look"),
