@@ -1,6 +1,7 @@
 """Names in error messages: the known names nearest to an unknown one, the first few of many."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -34,3 +35,13 @@ def check_several(what: str, names: Iterable[str]) -> None:
         raise ValueError(
             f"{what} must be a tuple of strings, got one string: write ({names!r},) for {names!r}."
         )
+
+
+def printable(name: str | bytes | os.PathLike[str]) -> str:
+    r"""A name as text that UTF-8 can hold, to show and to store.
+
+    What Python keeps of a file name that is not UTF-8 are lone surrogates, which cannot be printed,
+    drawn or hashed; they become escapes, such as r"caf\udce9".
+    """
+    text = name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+    return text.encode("utf-8", "backslashreplace").decode()

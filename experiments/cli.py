@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -48,6 +49,12 @@ GROUPS = {
 # XLA's CPU back end sends convolutions to a library that hardly uses a second core; this gives them
 # back to Eigen: 1.3 times the speed for a training step of a residual net.
 _CPU_FLAG = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+
+_LIMITS = {
+    "CNNLAB_UNPACKED_BYTES": ("cnnlab.limits", "unpacked_bytes"),
+    "CNNLAB_ARRAYS": ("cnnlab.limits", "arrays"),
+    "CNNLAB_IMAGE_PIXELS": ("PIL.Image", "MAX_IMAGE_PIXELS"),
+}
 
 _CACHE = "CNNLAB_CACHE"  # where compiled programs are kept; an empty value keeps none
 
@@ -167,8 +174,10 @@ def prepare() -> None:
     XLA's flag for quick convolutions on a CPU is added to XLA_FLAGS where this jaxlib knows it
     (asked of a process of its own, once for each jaxlib, and remembered), unless XLA_FLAGS speaks
     of it already. Compiled programs are kept between runs, in ``CNNLAB_CACHE`` (~/.cache/cnnlab by
-    default) or wherever JAX_COMPILATION_CACHE_DIR says.
+    default) or wherever JAX_COMPILATION_CACHE_DIR says. What a file may ask of memory is set by
+    CNNLAB_UNPACKED_BYTES, CNNLAB_ARRAYS and CNNLAB_IMAGE_PIXELS, see ``cnnlab.limits``.
     """
+    _set_limits()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what it is asked to do
     flags = os.environ.get("XLA_FLAGS", "")
     cache = cache_folder()
@@ -177,6 +186,17 @@ def prepare() -> None:
     if cache is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+
+
+def _set_limits() -> None:
+    # Pillow warns where cnnlab.data refuses.
+    warnings.filterwarnings("ignore", r"Image size \(\d+ pixels\) exceeds limit")
+    for variable, (module, attribute) in _LIMITS.items():
+        value = os.environ.get(variable, "")
+        if value and not value.isdecimal():
+            sys.exit(f"error: {variable} must be a whole number, got {value!r}.")
+        if value:
+            setattr(importlib.import_module(module), attribute, int(value))
 
 
 def cache_folder() -> pathlib.Path | None:

@@ -17,3 +17,18 @@ def test_one_string_is_not_taken_for_its_letters():
         spelling.check_several("stages", "stem")
     with pytest.raises(ValueError, match="optional must be a tuple"):
         rates.Rates((("stem/.*", 0.0),), optional="stem/.*")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("café", "café"),
+        (b"caf\xc3\xa9", "café"),
+        (b"caf\xe9", r"caf\xe9"),
+        (b"caf\xe9".decode("utf-8", "surrogateescape"), r"caf\udce9"),
+        ("\ud800", r"\ud800"),
+    ],
+)
+def test_a_printable_name_is_utf8(name, shown):
+    assert spelling.printable(name) == shown
+    shown.encode()

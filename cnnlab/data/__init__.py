@@ -9,7 +9,7 @@ from cnnlab.data.dataset import (
     fingerprint,
 )
 from cnnlab.data.features import Features
-from cnnlab.data.folder import read_image
+from cnnlab.data.images import read_image
 from cnnlab.data.sources import load, names, read_parts
 from cnnlab.data.splits import Splits, folds, split, subset
 

@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100: the binary and the Python version, from a folder or from the tar.gz.
 
-Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009. CIFAR-100 is
-read with its 100 fine labels.
+Source: A. Krizhevsky, Learning multiple layers of features from tiny images, 2009. CIFAR-100 has
+100 fine labels and 20 coarse ones, the superclasses.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from cnnlab import limits
 from cnnlab.data import pickles
 from cnnlab.data.dataset import Dataset, Parts
+from cnnlab.spelling import printable
 
 _PIXELS = 3 * 32 * 32
 Batch = tuple[np.ndarray, np.ndarray]  # uint8 [N, 32, 32, 3], int32 [N]
@@ -35,8 +37,10 @@ class _Layout:
     test: str
     names: str  # the file of the class names
     binary: bool
-    label_bytes: int  # before the pixels of a record; the last of them is the label
+    label_bytes: int  # before the pixels of a record
+    label_at: int  # which of them is the label
     label_key: str
+    names_key: str
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -47,28 +51,37 @@ _BATCHES = tuple(f"data_batch_{i}" for i in range(1, 6))
 _LAYOUTS = (
     _Layout(
         "cifar10", 10, "cifar-10-batches-bin", "cifar-10-binary.tar.gz",
-        tuple(f"{b}.bin" for b in _BATCHES), "test_batch.bin", "batches.meta.txt", True, 1, "",
+        tuple(f"{b}.bin" for b in _BATCHES), "test_batch.bin", "batches.meta.txt",
+        True, 1, 0, "", "",
     ),
     _Layout(
         "cifar10", 10, "cifar-10-batches-py", "cifar-10-python.tar.gz",
-        _BATCHES, "test_batch", "batches.meta", False, 0, "labels",
+        _BATCHES, "test_batch", "batches.meta", False, 0, 0, "labels", "label_names",
     ),
     _Layout(
         "cifar100", 100, "cifar-100-binary", "cifar-100-binary.tar.gz",
-        ("train.bin",), "test.bin", "fine_label_names.txt", True, 2, "",
+        ("train.bin",), "test.bin", "fine_label_names.txt", True, 2, 1, "", "",
     ),
     _Layout(
         "cifar100", 100, "cifar-100-python", "cifar-100-python.tar.gz",
-        ("train",), "test", "meta", False, 0, "fine_labels",
+        ("train",), "test", "meta", False, 0, 0, "fine_labels", "fine_label_names",
+    ),
+    _Layout(
+        "cifar100:coarse", 20, "cifar-100-binary", "cifar-100-binary.tar.gz",
+        ("train.bin",), "test.bin", "coarse_label_names.txt", True, 2, 0, "", "",
+    ),
+    _Layout(
+        "cifar100:coarse", 20, "cifar-100-python", "cifar-100-python.tar.gz",
+        ("train",), "test", "meta", False, 0, 0, "coarse_labels", "coarse_label_names",
     ),
 )  # fmt: skip
 
 
 def read(name: str, data_dir: Path) -> Parts:
-    """The training and the test part of "cifar10" or "cifar100": images uint8 [N, 32, 32, 3].
+    """The training and the test part of CIFAR-10 or CIFAR-100: images uint8 [N, 32, 32, 3].
 
     Args:
-      name: "cifar10" or "cifar100".
+      name: "cifar10", "cifar100", or "cifar100:coarse" with the labels of the 20 superclasses.
       data_dir: the published folder or tar.gz, in either version, or the folder that contains
         either. A folder is preferred to a tar.gz, and the binary version to the other.
 
@@ -96,8 +109,8 @@ def read(name: str, data_dir: Path) -> Parts:
     train = _concatenate([batches[file] for file in layout.train])
     version = "binary" if layout.binary else "Python"
     return Parts(
-        Dataset(*train, class_names, name),
-        Dataset(*batches[layout.test], class_names, name),
+        Dataset(*train, class_names, name.replace(":", "_")),
+        Dataset(*batches[layout.test], class_names, name.replace(":", "_")),
         notes=("the official test part", f"{version} version, {place.name}"),
     )
 
@@ -105,7 +118,7 @@ def read(name: str, data_dir: Path) -> Parts:
 def _find(name: str, layouts: list[_Layout], data_dir: Path) -> tuple[_Layout, Path]:
     if data_dir.is_file():
         return _archive_layout(name, layouts, data_dir), data_dir
-    for folder in (data_dir, data_dir / name):
+    for folder in (data_dir, data_dir / name.partition(":")[0]):
         for layout in layouts:
             for place in (folder / layout.folder, folder):
                 if any((place / file).is_file() for file in (*layout.train, layout.test)):
@@ -149,13 +162,18 @@ def _members(
     # One pass over the stream; nothing is written to disk. It is read to its end, where gzip has
     # its checksum, and through gzip, because tarfile does not verify the checksum.
     try:
-        with _open_decompressed(path) as stream:
+        with _open_decompressed(path) as file:
+            stream: Any = _Bounded(path, file)
+            size = 0
             with tarfile.open(fileobj=stream, mode="r|") as archive:
                 for member in archive:
-                    file = PurePosixPath(member.name).name
-                    if member.isfile() and file in wanted:
+                    file_name = PurePosixPath(member.name).name
+                    if member.isfile() and file_name in wanted:
+                        size += member.size  # which can be more than the archive has of it
+                        limits.check_unpacked(path, size)
                         content = archive.extractfile(member) if read else None
-                        yield file, f"{path}:{member.name}", content.read() if content else b""
+                        data = content.read() if content else b""
+                        yield file_name, f"{path}:{member.name}", data
             while stream.read(2**20):
                 pass
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
@@ -165,6 +183,22 @@ def _members(
             f"{path} is truncated, damaged or no tar archive: {error}. "
             "Fetch it again from its publisher."
         ) from error
+
+
+class _Bounded:
+    """A stream that ends in an error where it unpacks to more than ``limits`` allows."""
+
+    def __init__(self, path: Path, stream: gzip.GzipFile | BinaryIO) -> None:
+        self._path = path
+        self._stream = stream
+        self._left = limits.allowed_bytes(path)
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise limits.LimitError(limits.too_large(self._path))
+        return data
 
 
 def _open_decompressed(path: Path) -> gzip.GzipFile | BinaryIO:
@@ -179,9 +213,8 @@ def _class_names(layout: _Layout, data: bytes, shown: str) -> tuple[str, ...]:
         names = tuple(line.strip() for line in lines if line.strip())
     else:
         meta = pickles.load(data, shown)
-        key = "fine_label_names" if layout.name == "cifar100" else "label_names"
-        listed = _get(meta, key) or ()
-        names = tuple(n.decode("utf-8") if isinstance(n, bytes) else str(n) for n in listed)
+        listed = _get(meta, layout.names_key) or ()
+        names = tuple(printable(n) if isinstance(n, bytes) else str(n) for n in listed)
     if len(names) != layout.num_classes:
         raise ValueError(
             f"{shown} must list the {layout.num_classes} class names of {layout.name}, "
@@ -199,7 +232,7 @@ def _read_binary(layout: _Layout, data: bytes, shown: str) -> Batch:
             f"is {len(data) // record} records and {len(data) % record} bytes."
         )
     rows = np.frombuffer(data, np.uint8).reshape(-1, record)
-    labels = rows[:, layout.label_bytes - 1].astype(np.int32)
+    labels = rows[:, layout.label_at].astype(np.int32)
     return _batch(layout, rows[:, layout.label_bytes :], labels, shown)
 
 

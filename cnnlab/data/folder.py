@@ -1,29 +1,20 @@
 """Images from folders: a folder for each class, or ``train/`` and ``val/`` with such folders.
 
-Files are decoded with Pillow to RGB. As in torchvision and Keras, an orientation that a camera
-noted in the file (EXIF) is not applied.
+Which folder is what is in ``folder_layout``, how a file is decoded in ``images``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, LazyImages, Parts, image_bytes
-
-if TYPE_CHECKING:
-    import PIL.Image
-
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif")
-_TRAIN = "train"
-_VALIDATION = ("val", "valid", "validation")
-_TEST = "test"
-_DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+from cnnlab.data.folder_layout import Listing, check_classes, find_parts, list_classes
+from cnnlab.data.images import check_size, header_size, read_image
+from cnnlab.spelling import printable
 
 
 class FolderImages(LazyImages):
@@ -55,17 +46,7 @@ class FolderImages(LazyImages):
         yield repr(self.shape[1:])
         for i in indices:
             file = self._files[i]
-            yield f"{file} {os.stat(self._root / file).st_size}"
-
-
-@dataclasses.dataclass(frozen=True)
-class _Listing:
-    """The files of one part: paths under the root and the class of each."""
-
-    files: list[str]
-    labels: list[int]
-    class_names: tuple[str, ...]
-    ignored: int
+            yield f"{printable(file)} {os.stat(self._root / file).st_size}"
 
 
 def read(
@@ -74,11 +55,12 @@ def read(
     on_unreadable: str = "error",
     memory_limit: int = MEMORY_LIMIT,
 ) -> Parts:
-    """The images under ``root``: png, jpg, jpeg, bmp, webp and gif (its first frame).
+    """The images under ``root``, of the formats and extensions of ``images``.
 
-    With ``train/`` in it, ``test/`` is the test part, or without one ``val/`` (or ``valid/``,
-    ``validation/``); with all three, ``val/`` is the validation part. Sub-folders of a class
-    folder belong to it; hidden files and files of other kinds are ignored.
+    Either ``root/CLASS/`` or ``root/train/CLASS/`` with ``root/test/CLASS/``, ``root/val/CLASS/``
+    or both, by these or similar names (``Training``, ``valid``, ``dev``, ``seg_test``, …; see
+    ``find_parts``). Sub-folders of a class folder belong to it, links are followed, of an
+    animation the first frame is taken; what is passed over is in the notes.
 
     Args:
       root: the folder.
@@ -88,18 +70,19 @@ def read(
 
     Raises:
       FileNotFoundError: if there is no such folder, or no class folder in it.
-      ValueError: if a class folder is empty, a file cannot be read, sizes differ without an
+      ValueError: if there is only one class, a class folder is empty or called like a part, it is
+        not clear which folder is which part, a file cannot be read, sizes differ without an
         ``image_size``, or the parts have other classes than training.
     """
-    size = _check_size(image_size)
+    size = None if image_size is None else check_size(image_size)
     if on_unreadable not in ("error", "skip"):
         raise ValueError(f"on_unreadable must be 'error' or 'skip', got {on_unreadable!r}.")
     if not root.is_dir():
-        raise FileNotFoundError(f"folder: {root} must be a folder of images, but it is not.")
-    places = _places(root)
-    listings = {part: _listing(place) for part, place in places.items()}
-    for part, listing in listings.items():
-        _check_same_classes(places, part, listings["train"], listing)
+        raise FileNotFoundError(_not_a_folder(root))
+    layout = find_parts(root)
+    places = layout.parts
+    listings = {part: list_classes(place) for part, place in places.items()}
+    check_classes(places, listings)
     skipped: list[str] = []
     if size is None:
         size = _common_size(places, listings, on_unreadable, skipped)
@@ -107,100 +90,28 @@ def read(
         part: _dataset(root, places[part], listing, size, on_unreadable, memory_limit, skipped)
         for part, listing in listings.items()
     }
-    notes = _notes(root, places, listings, sorted(set(skipped)))
+    notes = layout.notes + tuple(note for listing in listings.values() for note in listing.notes)
+    notes += _skipped_note(root, sorted(set(skipped)))
     return Parts(datasets["train"], datasets.get("test"), datasets.get("validation"), notes)
 
 
-def _check_size(image_size: int | tuple[int, int] | None) -> tuple[int, int] | None:
-    if image_size is None:
-        return None
-    pair = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(pair) != 2 or any(type(n) is not int or n < 1 for n in pair):
-        raise ValueError(f"image_size must be a side or (H, W), each at least 1, got {image_size}.")
-    return pair[0], pair[1]
+def _not_a_folder(root: Path) -> str:
+    advice = "Pass the folder that holds the class folders; unpack an archive first"
+    if root.suffix.lower() == ".npz":
+        advice = "Load it as npz (--dataset npz)"
+    return f"folder: {printable(root)} must be a folder of images, but it is not. {advice}."
 
 
-def _places(root: Path) -> dict[str, Path]:
-    train = root / _TRAIN
-    if not train.is_dir() or not _folders(train):
-        return {"train": root}
-    places = {"train": train}
-    validation = next((root / name for name in _VALIDATION if (root / name).is_dir()), None)
-    if (root / _TEST).is_dir():
-        places["test"] = root / _TEST
-        if validation is not None:
-            places["validation"] = validation
-    elif validation is not None:
-        places["test"] = validation
-    return places
-
-
-def _notes(
-    root: Path, places: dict[str, Path], listings: dict[str, _Listing], skipped: list[str]
-) -> tuple[str, ...]:
-    notes = []
-    if "test" in places:
-        notes.append(f"test is the folder {places['test'].name}/")
-    if "validation" in places:
-        notes.append(f"validation is the folder {places['validation'].name}/")
-    ignored = sum(listing.ignored for listing in listings.values())
-    if ignored:
-        notes.append(f"{ignored} files that are no images passed over")
-    if skipped:
-        first = os.path.relpath(skipped[0], root)
-        count = f"{len(skipped)} unreadable files" if len(skipped) > 1 else "1 unreadable file"
-        notes.append(f"{count} skipped ({first}{', ...' if len(skipped) > 1 else ''})")
-    return tuple(notes)
-
-
-def _folders(place: Path) -> list[Path]:
-    return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
-
-
-def _listing(place: Path) -> _Listing:
-    classes = _folders(place)
-    if not classes:
-        raise FileNotFoundError(
-            f"{place} must hold a folder of images for each class, such as {place / 'cat'}, but "
-            "there is no folder in it."
-        )
-    files: list[str] = []
-    labels: list[int] = []
-    ignored = 0
-    for label, folder in enumerate(classes):
-        before = len(files)
-        for path in sorted(folder.rglob("*")):
-            hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-            if hidden or not path.is_file():
-                continue
-            if path.suffix.lower() not in EXTENSIONS:
-                ignored += 1
-                continue
-            files.append(path.relative_to(place).as_posix())
-            labels.append(label)
-        if len(files) == before:
-            raise ValueError(
-                f"empty class: {folder} must hold images ({', '.join(EXTENSIONS)}), but has none."
-            )
-    return _Listing(files, labels, tuple(folder.name for folder in classes), ignored)
-
-
-def _check_same_classes(
-    places: dict[str, Path], part: str, train: _Listing, other: _Listing
-) -> None:
-    lacking = sorted(set(train.class_names) - set(other.class_names))
-    added = sorted(set(other.class_names) - set(train.class_names))
-    if lacking or added:
-        differences = [f"lacks {', '.join(lacking)}"] if lacking else []
-        differences += [f"has {', '.join(added)}, which training lacks"] if added else []
-        raise ValueError(
-            f"{places[part]} must have the class folders of {places['train']}; it "
-            f"{' and '.join(differences)}."
-        )
+def _skipped_note(root: Path, skipped: list[str]) -> tuple[str, ...]:
+    if not skipped:
+        return ()
+    first = printable(os.path.relpath(skipped[0], root))
+    count = f"{len(skipped)} unreadable files" if len(skipped) > 1 else "1 unreadable file"
+    return (f"{count} skipped ({first}{', ...' if len(skipped) > 1 else ''})",)
 
 
 def _common_size(
-    places: dict[str, Path], listings: dict[str, _Listing], on_unreadable: str, skipped: list[str]
+    places: dict[str, Path], listings: dict[str, Listing], on_unreadable: str, skipped: list[str]
 ) -> tuple[int, int]:
     # From the headers, without decoding.
     common, first = None, None
@@ -208,7 +119,7 @@ def _common_size(
         for file in listing.files:
             path = places[part] / file
             try:
-                size = _header_size(path)
+                size = header_size(path)
             except ValueError:
                 if on_unreadable == "error":
                     raise
@@ -230,7 +141,7 @@ def _common_size(
 def _dataset(
     root: Path,
     place: Path,
-    listing: _Listing,
+    listing: Listing,
     size: tuple[int, int],
     on_unreadable: str,
     memory_limit: int,
@@ -257,64 +168,9 @@ def _dataset(
     if not kept:
         raise ValueError(f"none of the images under {place} can be read.")
     labels = np.array(listing.labels, np.int32)[kept]
-    name = root.resolve().name
+    name = printable(root.resolve().name)
     if pixels is None:
         files = [listing.files[i] for i in kept]
         return Dataset(FolderImages(place, files, size), labels, listing.class_names, name)
     images = pixels if len(kept) == len(pixels) else pixels[kept]
     return Dataset(images, labels, listing.class_names, name)
-
-
-def _header_size(path: Path) -> tuple[int, int]:
-    with _open_image(path) as image:
-        return image.height, image.width
-
-
-def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """The image in a file: uint8 [H, W, 3], as in ``FolderImages``.
-
-    Args:
-      path: of a file of 8 bits a channel that Pillow reads; grey becomes RGB.
-      size: (H, W): it is resized so that it just covers this, then cropped to it at the centre.
-
-    Raises:
-      ValueError: if the file cannot be decoded; it is named.
-    """
-    import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
-
-    with _open_image(path) as image:
-        try:
-            image.load()
-        except Exception as error:  # a decoder can raise anything on a damaged file
-            raise _unreadable_error(path, error) from error
-        if image.mode in _DEEP_MODES:
-            raise ValueError(
-                f"{path}: images must have 8 bits a channel, got mode {image.mode!r}. "
-                "Convert the file to 8 bits."
-            )
-        rgb = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB")
-    height, width = size
-    if (rgb.height, rgb.width) == size:
-        return np.asarray(rgb)
-    scale = max(height / rgb.height, width / rgb.width)
-    covering = max(width, round(rgb.width * scale)), max(height, round(rgb.height * scale))
-    rgb = rgb.resize(covering, PIL.Image.Resampling.BILINEAR)
-    left, top = (rgb.width - width) // 2, (rgb.height - height) // 2
-    return np.asarray(rgb.crop((left, top, left + width, top + height)))
-
-
-def _open_image(path: Path) -> PIL.Image.Image:
-    import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
-
-    try:
-        return PIL.Image.open(path)
-    except Exception as error:  # as above: a damaged header can raise anything
-        raise _unreadable_error(path, error) from error
-
-
-def _unreadable_error(path: Path, error: Exception) -> ValueError:
-    reason = "no image that Pillow knows" if "identify" in str(error) else str(error)
-    return ValueError(
-        f"{path} cannot be read as an image: {reason}. Repair or remove the file; in an "
-        "image folder, on_unreadable='skip' leaves such files out."
-    )

@@ -11,9 +11,11 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from cnnlab import limits
 from cnnlab.data.dataset import Dataset, Parts
 
 CLASS_NAMES = {
@@ -33,6 +35,7 @@ _FIRST_LABELS = {
     "fashion_mnist": (9, 0, 0, 3, 0, 2, 7, 2, 5, 5),
 }
 _IMAGE_SHAPE = (28, 28)
+_CHUNK = 2**20  # bytes
 _KINDS = {1: "labels", 3: "images"}
 
 
@@ -56,9 +59,28 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
     """The uint8 array of ``ndim`` dimensions in an IDX file, plain or gzipped.
 
     Raises:
-      ValueError: for any other file, which is named with what was expected.
+      ValueError: for any other file, which is named with what was expected, or one that unpacks to
+        more than ``cnnlab.limits`` allows.
     """
-    data = _read_decompressed(path)
+    try:
+        with _open_decompressed(path) as file:
+            return _read_stream(path, file, ndim)
+    except EOFError as error:
+        raise ValueError(f"{path} is truncated: its gzip stream has no end.") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}. Fetch the file again.") from error
+
+
+def _open_decompressed(path: Path) -> gzip.GzipFile | BinaryIO:
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+def _read_stream(path: Path, file: gzip.GzipFile | BinaryIO, ndim: int) -> np.ndarray:
+    """The array; nothing is allocated before the header and the size of the file agree."""
+    header = 4 + 4 * ndim
+    data = file.read(header)
     if len(data) < 4 or data[:2] != b"\0\0":
         raise ValueError(
             f"{path} is no IDX file: it must begin with the bytes 00 00 08 {ndim:02x} (or be "
@@ -71,18 +93,25 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
             f"dimensions, got type {kind:02x} in {axes} dimensions"
             f"{f' ({_KINDS[axes]})' if axes in _KINDS else ''}."
         )
-    header = 4 + 4 * ndim
     if len(data) < header:
         raise ValueError(f"{path} is truncated: its header must be {header} bytes long.")
     shape = struct.unpack(f">{ndim}I", data[4:header])
     expected = math.prod(shape)
-    if len(data) - header != expected:
-        state = "truncated" if len(data) - header < expected else "damaged"
+    if isinstance(file, gzip.GzipFile):
+        limits.check_unpacked(path, expected)
+        content = file.read(expected)
+        after = len(file.read(_CHUNK))  # which checks the CRC at the end of the stream
+        got, more = len(content) + after, " or more" if after == _CHUNK else ""
+    else:
+        got, more = path.stat().st_size - header, ""
+        content = file.read(expected) if got == expected else b""
+    if got != expected:
+        state = "truncated" if got < expected else "damaged"
         raise ValueError(
             f"{path} is {state}: its header declares {' x '.join(map(str, shape))} = {expected} "
-            f"bytes of data, got {len(data) - header}."
+            f"bytes of data, got {got}{more}."
         )
-    return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
 def _part(name: str, data_dir: Path, prefix: str) -> Dataset:
@@ -110,6 +139,11 @@ def _part(name: str, data_dir: Path, prefix: str) -> Dataset:
 
 
 def _find(name: str, data_dir: Path, prefix: str, name_end: str) -> Path:
+    if data_dir.is_file():
+        raise FileNotFoundError(
+            f"{name}: {data_dir} must be the folder of the publisher's four files, but it is a "
+            f"file. Pass {data_dir.parent}."
+        )
     wanted = _file_names(prefix, name_end)
     folder = _folder(name, data_dir)
     for file in wanted:
@@ -138,15 +172,3 @@ def _file_names(prefix: str, name_end: str) -> list[str]:
         f"{prefix}-{name_end.replace('-idx', '.idx')}-ubyte",
     )
     return [dashes, f"{dashes}.gz", dots, f"{dots}.gz"]
-
-
-def _read_decompressed(path: Path) -> bytes:
-    data = path.read_bytes()
-    if data[:2] != b"\x1f\x8b":
-        return data
-    try:
-        return gzip.decompress(data)
-    except EOFError as error:
-        raise ValueError(f"{path} is truncated: its gzip stream has no end.") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {error}. Fetch the file again.") from error

@@ -8,13 +8,13 @@ The arrays may be called ``images``, ``labels``; or ``x_train``, ``y_train``, ``
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
+from cnnlab import npz_files
 from cnnlab.data.dataset import Dataset, Parts
+from cnnlab.spelling import printable, some
 
 _KEYS = {
     "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")),
@@ -35,8 +35,8 @@ def read(path: Path) -> Parts:
       ValueError: if the file is damaged or no .npz, or has other arrays; it is named.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"npz: {path} must be a .npz file, but there is no such file.")
-    arrays = _arrays(path)
+        raise FileNotFoundError(_no_file(path))
+    arrays = npz_files.read(path)
     pairs = {part: _pair(path, arrays, part) for part in _KEYS}
     if pairs["train"] is None:
         wanted = "; ".join(" and ".join(pair) for pair in _KEYS["train"])
@@ -50,18 +50,16 @@ def read(path: Path) -> Parts:
     return Parts(parts["train"], parts["test"], parts["validation"], notes)
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("it holds one array (.npy), not several by name")
-        with file:
-            return {key: file[key] for key in file.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, KeyError) as error:
-        reason = str(error)
-        if "allow_pickle" in reason or "pickle" in reason:
-            reason = "an array of Python objects, or no .npz file; arrays must be of numbers"
-        raise ValueError(f"{path} is not an .npz file that can be read: {reason}.") from error
+def _no_file(path: Path) -> str:
+    if not path.is_dir():
+        return f"npz: {path} must be a .npz file, but there is no such file."
+    here = sorted(file.name for file in path.glob("*.npz"))
+    advice = (
+        f"Pass one of {some(here)}: data_dir={str(path / here[0])!r} (--data-dir)"
+        if here
+        else ("There is no .npz in it; for images in folders, load it as folder (--dataset folder)")
+    )
+    return f"npz: {path} must be a .npz file, but it is a folder. {advice}."
 
 
 def _pair(
@@ -117,7 +115,7 @@ def _class_names(
     listed = arrays["class_names"]
     if listed.ndim != 1 or listed.dtype.kind not in "US":
         raise ValueError(f"{path}: class_names must be text [K], got {listed.dtype}.")
-    return tuple(n.decode("utf-8") if isinstance(n, bytes) else str(n) for n in listed.tolist())
+    return tuple(printable(name) for name in listed.tolist())
 
 
 def _dataset(

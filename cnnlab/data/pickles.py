@@ -1,7 +1,7 @@
 """Reads the pickles of the CIFAR data sets without running any function that a pickle names.
 
 A pickle can call any function that it names. These files need four names, to rebuild an array of
-bytes; here each of the four is a stand-in that checks its arguments, and every other name is
+bytes; here each of them is a stand-in that checks its arguments, and every other name is
 refused. Files written by Python 2 (`numpy.core.multiarray`) and Python 3 (`numpy._core.multiarray`,
 `_codecs.encode`) are both read.
 """
@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import io
 import math
-import pickle
 from typing import Any
 
 import numpy as np
 
-from cnnlab.unpickling import RefusedError, StandIn
+from cnnlab.unpickling import CheckedUnpickler, RefusedError, StandIn, check_opcodes
 
 
 def load(data: bytes, file: str) -> Any:
@@ -32,7 +31,8 @@ def load(data: bytes, file: str) -> Any:
         is damaged; the message has the file and the name.
     """
     try:
-        return _plain(_Unpickler(io.BytesIO(data), encoding="bytes").load())
+        check_opcodes(io.BytesIO(data))
+        return _plain(_Unpickler(data, encoding="bytes").load())
     except RefusedError as error:
         raise ValueError(f"{file}: {error}") from None
     except Exception as error:  # a damaged pickle can fail in any of its operations
@@ -70,24 +70,22 @@ class _Array:
         self.value = np.frombuffer(data, np.uint8).reshape(shape, order=order)
 
 
-def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
-    # Python 3 writes bytes this way for the protocols without them; pickle uses no other codec.
-    if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise RefusedError(f"the pickle encodes text as {encoding!r}; only latin1 is needed.")
-    return text.encode("latin1")
-
-
 _PERMITTED = {
     ("numpy.core.multiarray", "_reconstruct"): StandIn(_Array),
     ("numpy._core.multiarray", "_reconstruct"): StandIn(_Array),
     ("numpy", "ndarray"): StandIn(_Array),
     ("numpy", "dtype"): StandIn(_Dtype),
-    ("_codecs", "encode"): StandIn(_encode),
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(CheckedUnpickler):
+    def __init__(self, data: bytes, *, encoding: str) -> None:
+        super().__init__(data, encoding=encoding)
+        self._left = 2 * len(data)  # bytes of text that may be encoded; each is written once
+
     def find_class(self, module: str, name: str, /) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return StandIn(self._encode)
         if (module, name) not in _PERMITTED:
             raise RefusedError(
                 f"the pickle asks for {module}.{name}, which a CIFAR batch has no need of; it was "
@@ -96,12 +94,26 @@ class _Unpickler(pickle.Unpickler):
             )
         return _PERMITTED[module, name]
 
+    def _encode(self, text: Any, encoding: Any = "utf-8") -> bytes:
+        # Python 3 writes bytes so for the protocols without them; pickle uses no other codec.
+        if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
+            raise RefusedError(f"the pickle encodes text as {encoding!r}; only latin1 is needed.")
+        self._left -= len(text)
+        if self._left < 0:
+            raise RefusedError("the pickle encodes the same text many times.")
+        return text.encode("latin1")
+
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, _Array):
-        if value.value is None:
-            raise ValueError("an array without contents")
-        return value.value
+    """The array instead of its stand-in, also as a value of a dictionary: nowhere deeper."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
+        return {key: _plain_array(item) for key, item in value.items()}
+    return _plain_array(value)
+
+
+def _plain_array(value: Any) -> Any:
+    if not isinstance(value, _Array):
+        return value
+    if value.value is None:
+        raise ValueError("an array without contents")
+    return value.value

@@ -27,6 +27,7 @@ _NAMES = (
     "digits", "mnist", "fashion_mnist", "cifar10", "cifar100", "folder", "npz", "tfds", "synthetic",
 )  # fmt: skip
 _WITH_PATH = ("folder", "npz")  # the path may follow the name: folder:PATH
+_LABELS = ("cifar100:coarse", "cifar100:fine")
 
 
 def names() -> tuple[str, ...]:
@@ -56,9 +57,10 @@ def load(
     attached to all. Each part is marked, ``Dataset.part``.
 
     Args:
-      name: "digits" (comes with scikit-learn), "mnist", "fashion_mnist", "cifar10", "cifar100",
-        "folder" or "folder:PATH" (images in a folder for each class), "npz" or "npz:PATH",
-        "tfds:NAME[:CONFIG]", "synthetic" or "synthetic:N:HxWxC:K".
+      name: "digits" (comes with scikit-learn), "mnist", "fashion_mnist", "cifar10", "cifar100" or
+        "cifar100:coarse" (its 20 superclasses), "folder" or "folder:PATH" (images in a folder for
+        each class), "npz" or "npz:PATH", "tfds:NAME[:CONFIG]", "synthetic" or
+        "synthetic:N:HxWxC:K".
       data_dir: the folder that holds the files, or for "npz" and the archives of CIFAR the file
         itself. Not used by "digits" and "synthetic".
       validation: the size of the validation part, a fraction of training in (0, 1) or a number of
@@ -105,8 +107,7 @@ def load(
         notes.append(f"training subset: {_size_text(fraction, 'training')}, seed {split_seed}")
     chosen = parts.validation if validation is not None else None
     if validation is not None and chosen is None:
-        count = splits.part_size(len(train), validation, "the validation part")
-        train, chosen = splits.split(train, count, split_seed)
+        train, chosen = _split_validation(train, validation, split_seed)
         notes.append(f"validation: {_size_text(validation, 'training')}, seed {split_seed}")
     elif chosen is None:
         notes.append("no validation part")
@@ -134,6 +135,20 @@ def _splits(
         _with_statistics(test, statistics),
         "; ".join(notes),
     )
+
+
+def _split_validation(
+    train: Dataset, validation: float | int, seed: int
+) -> tuple[Dataset, Dataset]:
+    try:
+        count = splits.part_size(len(train), validation, "the validation part")
+        return splits.split(train, count, seed)
+    except ValueError as error:
+        raise ValueError(
+            f"{error} {len(train)} training examples of {train.num_classes} classes are there to "
+            "split it off: take more (--per-class, --fraction), or pass validation=None "
+            "(--validation None)."
+        ) from error
 
 
 def _with_statistics(dataset: Dataset, statistics: Statistics) -> Dataset:
@@ -165,7 +180,7 @@ def _check_classes(dataset: Dataset, part: str) -> None:
         return
     shown = ", ".join(repr(n) for n in empty[:5]) + (", ..." if len(empty) > 5 else "")
     advice = {
-        "the validation part": "Make it larger, or pass None for no validation part",
+        "the validation part": "Make it larger, or pass None for none (--validation None)",
         "the test part": "Make it larger, or leave the class out with classes=",
     }.get(part, "Add examples, or leave the class out with classes=")
     raise ValueError(
@@ -187,8 +202,9 @@ def read_parts(
     Args and errors are those of ``load``.
     """
     source, _, options = name.partition(":")
-    if source not in _NAMES or (options and source not in (*_WITH_PATH, "tfds", "synthetic")):
-        known = ", ".join(_NAMES).replace("tfds", "tfds:NAME")
+    plain = options and source not in (*_WITH_PATH, "tfds", "synthetic") and name not in _LABELS
+    if source not in _NAMES or plain:
+        known = ", ".join(_NAMES).replace("tfds", "tfds:NAME").replace("100", "100[:coarse]")
         raise ValueError(f"unknown data set {name!r}.{nearest(source, _NAMES)} Known: {known}.")
     if image_size is not None and source != "folder":
         raise ValueError(f"image_size is for image folders only; {source} has its own size.")
@@ -207,7 +223,7 @@ def read_parts(
         return tfds.read(options, path, memory_limit)
     if source in ("mnist", "fashion_mnist"):
         return idx.read(source, path)
-    return cifar.read(source, path)
+    return cifar.read(name.removesuffix(":fine"), path)
 
 
 def _path(source: str, inline_path: str, data_dir: str | Path | None) -> Path:

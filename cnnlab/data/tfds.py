@@ -20,7 +20,8 @@ from cnnlab.data.dataset import (
     Parts,
     materialise,
 )
-from cnnlab.spelling import nearest
+from cnnlab.data.images import decode_image
+from cnnlab.spelling import nearest, printable
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _TRAIN, _TEST, _VALIDATION = "train", "test", "validation"
@@ -29,22 +30,31 @@ _TRAIN, _TEST, _VALIDATION = "train", "test", "validation"
 class TfdsImages(LazyImages):
     """The images of one split of a prepared data set, read on access.
 
+    All images have the shape of the first.
+
     Args:
-      source: of ``as_data_source``.
+      source: of ``as_data_source``, its images not decoded.
       key: the feature that is the image, uint8 [H, W, C].
-      shape: (N, H, W, C).
+      channels: C where the images are files in a record, None where they are arrays or it differs.
       name: the name of the split, for errors and `fingerprint`.
     """
 
-    def __init__(self, source: Any, key: str, shape: tuple[int, ...], name: str) -> None:
+    def __init__(self, source: Any, key: str, channels: int | None, name: str) -> None:
         self._source = source
         self._key = key
+        self._channels = channels
         self._name = name
-        self.shape = shape
+        self.shape = (len(source), *self._image(0).shape)
 
     def read(self, index: int) -> np.ndarray:
         """Image number ``index``: uint8 [H, W, C]."""
-        return _check_image(self._source[index][self._key], self.shape[1:], self._name, index)
+        return _check_image(self._image(index), self.shape[1:], self._name, index)
+
+    def _image(self, index: int) -> np.ndarray:
+        image = self._source[index][self._key]
+        if isinstance(image, bytes):
+            return decode_image(image, f"{self._name}, number {index},", self._channels)
+        return np.asarray(image)
 
     def identity(self, indices: np.ndarray) -> Iterable[str]:
         """The name and version of the data set, its split and the positions in it."""
@@ -55,8 +65,9 @@ class TfdsImages(LazyImages):
 def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
     """The training part and, where there is one, the test part of a prepared data set.
 
-    Without a split called ``test``, the one called ``validation`` is the test part. With both,
-    ``validation`` is the validation part.
+    Without a split called ``test``, or where its labels are all -1, which is how tfds marks that
+    there are none, the one called ``validation`` is the test part. With both, ``validation`` is the
+    validation part.
 
     Args:
       name: "NAME" or "NAME:CONFIG"; the newest prepared version is read.
@@ -83,14 +94,18 @@ def read(name: str, data_dir: Path, memory_limit: int = MEMORY_LIMIT) -> Parts:
     if _TRAIN not in splits:
         raise ValueError(f"{folder} must have a split {_TRAIN!r}, got {', '.join(splits)}.")
     image_key, label_key = _keys(builder.info, folder)
-    test = next((s for s in (_TEST, _VALIDATION) if s in splits), None)
-    validation = _VALIDATION if test == _TEST and _VALIDATION in splits else None
-    parts = {
-        split: _part(builder, split, image_key, label_key, memory_limit)
-        for split in (_TRAIN, test, validation)
-        if split is not None
-    }
-    notes = [f"tfds {builder.info.full_name}"]
+    parts, notes = {}, [f"tfds {builder.info.full_name}"]
+    for split in (_TRAIN, _TEST, _VALIDATION):
+        if split in splits:
+            dataset = _part(builder, split, image_key, label_key, memory_limit)
+            if dataset is None and split == _TRAIN:
+                raise ValueError(f"{folder} must have labels, but all of {_TRAIN!r} are -1.")
+            if dataset is None:
+                notes.append(f"its split {split!r} passed over: no labels, all are -1")
+            else:
+                parts[split] = dataset
+    test = next((split for split in (_TEST, _VALIDATION) if split in parts), None)
+    validation = _VALIDATION if test == _TEST and _VALIDATION in parts else None
     notes += [f"test is its split {test!r}"] if test else []
     notes += [f"validation is its split {validation!r}"] if validation else []
     return Parts(
@@ -184,27 +199,59 @@ def _keys(info: Any, folder: Path) -> tuple[str, str]:
     return images[0], labels[0]
 
 
-def _part(builder: Any, split: str, image_key: str, label_key: str, memory_limit: int) -> Dataset:
+def _part(
+    builder: Any, split: str, image_key: str, label_key: str, memory_limit: int
+) -> Dataset | None:
+    """The examples of a split; None where it has no labels, which tfds marks by -1."""
     name = f"tfds {builder.info.full_name} {split}"
-    source = builder.as_data_source(split=split)
+    source = _without_decoding(builder, split, image_key, label_key)
     if not len(source):
         raise ValueError(f"{name} has no example.")
-    encoded = _without_decoding(builder, split)
-    labels = np.array([example[label_key] for example in encoded], np.int32)
-    class_names = tuple(builder.info.features[label_key].names)
-    first = np.asarray(source[0][image_key])
-    shape = (len(source), *first.shape)
-    lazy: Images = TfdsImages(source, image_key, shape, name)
+    labels = np.array([example[label_key] for example in source], np.int32)
+    if (labels == -1).all():
+        return None
+    class_names = tuple(map(printable, builder.info.features[label_key].names))
+    channels = builder.info.features[image_key].shape[-1]
+    lazy: Images = TfdsImages(source, image_key, channels, name)
     return Dataset(materialise(lazy, memory_limit), labels, class_names, builder.info.name)
 
 
-def _without_decoding(builder: Any, split: str) -> Any:
-    # The split with its images left as bytes, which makes reading all labels quick.
+def _without_decoding(builder: Any, split: str, image_key: str, label_key: str) -> Any:
+    """The examples of a split, image files left as bytes and only the label decoded.
+
+    tfds itself opens images of any format that Pillow has, see ``images.FORMATS``.
+    """
     import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
 
-    kinds, skip = tensorflow_datasets.features, tensorflow_datasets.decode.SkipDecoding()
-    images = [k for k, f in dict(builder.info.features).items() if isinstance(f, kinds.Image)]
-    return builder.as_data_source(split=split, decoders=dict.fromkeys(images, skip) or None)
+    features = dict(builder.info.features)
+    decoded = {label_key}
+    if not isinstance(features[image_key], tensorflow_datasets.features.Image):
+        decoded.add(image_key)
+    decoders = {key: _skip(feature) for key, feature in features.items() if key not in decoded}
+    return builder.as_data_source(split=split, decoders=decoders or None)
+
+
+def _skip(feature: Any) -> Any:
+    import tensorflow_datasets  # noqa: PLC0415 slow to import, and optional
+
+    if isinstance(feature, tensorflow_datasets.features.FeaturesDict):
+        return {key: _skip(inner) for key, inner in feature.items()}
+    if isinstance(feature, tensorflow_datasets.features.Sequence):
+        return _skip(feature.feature)
+    return _NotDecoded()
+
+
+class _NotDecoded:
+    """A decoder of tfds that leaves a feature as it is in the record."""
+
+    def setup(self, *, feature: Any) -> None:
+        """Takes what the feature is; not used."""
+
+    def decode_example_np(self, example: Any) -> Any:
+        """The feature of an example, as it is."""
+        return example
+
+    decode_batch_example_np = decode_ragged_example_np = decode_example_np
 
 
 def _check_image(image: Any, shape: tuple[int, ...], name: str, index: int) -> np.ndarray:

@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.files import write_bytes
+from cnnlab.spelling import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -254,7 +255,7 @@ def over_seeds(
 def wrapped(text: str, inches: float, points: float) -> str:
     """The text in lines of ``inches``, in a font of ``points``."""
     width = max(int(inches * 72 / (0.56 * points)), 12)
-    return "\n".join(textwrap.fill(line, width) for line in text.split("\n"))
+    return "\n".join(textwrap.fill(line, width) for line in printable(text).split("\n"))
 
 
 def _shift_down(axes: Any, points: float) -> Any:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from cnnlab.report import calibration as calibration_lib
 from cnnlab.report import drawing, plots, scales
+from cnnlab.spelling import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,7 +215,7 @@ def _class_ticks(axes: Axes, class_names: Sequence[str]) -> None:
     k = len(class_names)
     every = -(-k // _MOST_TICKS)
     places = list(range(0, k, every))
-    names = [_short(str(class_names[i])) for i in places]
+    names = [_short(printable(str(class_names[i]))) for i in places]
     rotation = 0 if max(map(len, names)) <= 3 else 45
     axes.set_xticks(places, names, rotation=rotation, fontsize=8.5)
     axes.set_yticks(places, names, fontsize=8.5)

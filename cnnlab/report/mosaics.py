@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cnnlab.report import drawing
+from cnnlab.spelling import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def mosaic(
         layout="compressed",
     )
     if title:
-        figure.suptitle(title, fontsize=11, parse_math=False)
+        figure.suptitle(printable(title), fontsize=11, parse_math=False)
     for i, j in np.ndindex(grid.shape):
         axes = grid[i, j]
         image = rows[i][j]
@@ -77,10 +78,12 @@ def mosaic(
             continue
         picture(axes, image)
         if captions:
-            axes.set_xlabel(captions[i][j], fontsize=7.5, labelpad=2, parse_math=False)
+            axes.set_xlabel(printable(captions[i][j]), fontsize=7.5, labelpad=2, parse_math=False)
     place: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center"}
     for axes, label in zip(grid[:, 0], labels, strict=False):
-        axes.set_ylabel(textwrap.fill(label, _LABEL), fontsize=9, parse_math=False, **place)
+        axes.set_ylabel(
+            textwrap.fill(printable(label), _LABEL), fontsize=9, parse_math=False, **place
+        )
     for column, (text, wide) in headings.items():
         _heading(grid[0, column], text, wide)
     return figure, grid

@@ -25,7 +25,8 @@ class Training:
     """Data, network, training, and where all is written down."""
 
     dataset: str = "digits"
-    """digits, mnist, fashion_mnist, cifar10, cifar100, folder, npz, tfds:NAME, synthetic."""
+    """digits, mnist, fashion_mnist, cifar10, cifar100[:coarse], folder, npz, tfds:NAME, synthetic;
+    the README has the layout of a folder and the arrays of an npz."""
     data_dir: pathlib.Path | None = None
     """Where the data set's files are. Nothing is downloaded."""
     validation: int | float | None = 0.1

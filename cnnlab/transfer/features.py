@@ -8,8 +8,6 @@ save_features("features.npz", outputs, splits.train)
 import dataclasses
 import io
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,6 +17,7 @@ import numpy as np
 from jax import numpy as jnp
 from jax.sharding import Mesh
 
+from cnnlab import npz_files
 from cnnlab.data.dataset import Dataset
 from cnnlab.files import write_bytes
 from cnnlab.models import Network
@@ -165,10 +164,9 @@ def load_features(path: str | pathlib.Path) -> tuple[dict[str, np.ndarray], np.n
         labels.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = npz_files.read(path)
         labels, names = arrays["labels"], arrays["class_names"].tolist()
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(
             f"{path} must hold features, labels and class_names, but cannot be read: {error}. "
             "Write it with experiments.features."

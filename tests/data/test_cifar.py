@@ -7,6 +7,7 @@ import tarfile
 import numpy as np
 import pytest
 
+from cnnlab import limits
 from cnnlab.data import load
 
 FOLDERS = {
@@ -21,6 +22,7 @@ ARCHIVES = {
     ("cifar100", "binary"): "cifar-100-binary.tar.gz",
     ("cifar100", "python"): "cifar-100-python.tar.gz",
 }
+COARSE = [f"group_{i:02}" for i in range(20)]  # of five fine classes each
 EVERY = [(name, version) for name, version in FOLDERS]
 
 
@@ -72,11 +74,16 @@ def write(root, name, version):
     if version == "binary":
         file = "batches.meta.txt" if name == "cifar10" else "fine_label_names.txt"
         (folder / file).write_text("\n".join(names) + "\n\n")
+        if name == "cifar100":
+            (folder / "coarse_label_names.txt").write_text("\n".join(COARSE) + "\n\n")
     else:
         file, key = ("batches.meta", b"label_names")
         if name == "cifar100":
             file, key = ("meta", b"fine_label_names")
-        (folder / file).write_bytes(pickle.dumps({key: [n.encode() for n in names]}, 2))
+        meta = {key: [n.encode() for n in names]}
+        if name == "cifar100":
+            meta[b"coarse_label_names"] = [n.encode() for n in COARSE]
+        (folder / file).write_bytes(pickle.dumps(meta, 2))
     return folder
 
 
@@ -246,3 +253,53 @@ def test_a_file_that_is_no_archive_is_named(tmp_path):
 def test_parts_are_marked(tmp_path, name, version, check_marks):
     write(tmp_path, name, version)
     check_marks(load(name, tmp_path, validation=0.5))
+
+
+@pytest.mark.parametrize("version", ["binary", "python"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_coarse_labels_of_cifar100(tmp_path, version, packed):
+    data_dir = write(tmp_path, "cifar100", version)
+    if packed:
+        data_dir = archive(data_dir, tmp_path / ARCHIVES["cifar100", version])
+    parts = load("cifar100:coarse", data_dir, validation=None)
+    fine = load("cifar100:fine", data_dir, validation=None)
+    check(fine, "cifar100")
+    assert parts.train.class_names == tuple(COARSE)
+    assert (parts.train.name, fine.train.name) == ("cifar100_coarse", "cifar100")
+    for part in ("train", "test"):
+        np.testing.assert_array_equal(getattr(parts, part).labels, arrays("cifar100")[part][1] // 5)
+        np.testing.assert_array_equal(getattr(parts, part).images, getattr(fine, part).images)
+
+
+def test_other_labels_are_unknown(tmp_path):
+    for name in ("cifar100:corse", "cifar10:coarse"):
+        with pytest.raises(ValueError, match=rf"unknown data set '{name}'.*cifar100\[:coarse\]"):
+            load(name, tmp_path)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    path = archive(write(tmp_path / "in", "cifar10", "binary"), tmp_path / "cifar-10-binary.tar.gz")
+    monkeypatch.setattr(limits, "unpacked_bytes", 10_000)
+    assert len(load("cifar10", path, validation=None).train) == 100  # ten times its own are allowed
+    with gzip.open(path, "ab") as file:
+        file.write(bytes(10**8))
+    with pytest.raises(ValueError, match=r"tar\.gz unpacks to too many bytes.*raise cnnlab.limits"):
+        load("cifar10", path)
+    monkeypatch.undo()
+    assert len(load("cifar10", path, validation=None).train) == 100
+
+
+def test_a_member_that_is_mostly_holes_is_refused(tmp_path):
+    # In the old sparse format of GNU: the header says how large the file is, none of it is there.
+    member = tarfile.TarInfo("data_batch_1.bin")
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = b"S"
+    header[483:495] = b"%011o\0" % (2**36 - 1)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "cifar-10-binary.tar"
+    path.write_bytes(bytes(header) + bytes(1024))
+    with tarfile.open(path) as tar:
+        assert tar.getmembers()[0].size == 2**36 - 1
+    with pytest.raises(ValueError, match=r"binary\.tar would unpack to 68719476735 bytes"):
+        load("cifar10", path)

@@ -1,5 +1,7 @@
 """Folders of images."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,11 +74,13 @@ def test_the_path_may_stand_in_the_name(tmp_path):
     assert absolute.train.name == "pets"
 
 
-@pytest.mark.parametrize("extension", ["png", "bmp", "gif", "JPG", "jpeg", "webp"])
+@pytest.mark.parametrize("extension", "png bmp gif JPG jpeg webp tif TIFF ppm jfif".split())
 def test_kinds_of_files(tmp_path, extension):
     pixels = np.full((6, 8, 3), 77, np.uint8)
     for name in ("a", "b"):
-        save(tmp_path / name / f"x.{extension}", pixels)
+        (tmp_path / name).mkdir()
+        kind = "JPEG" if extension == "jfif" else None
+        Image.fromarray(pixels).save(tmp_path / name / f"x.{extension}", kind)
     images = folders.read(tmp_path).train.images
     assert images.shape == (2, 6, 8, 3)
     np.testing.assert_allclose(images, 77, atol=2)
@@ -104,7 +108,7 @@ def test_sub_folders_belong_to_their_class_and_other_files_are_passed_over(tmp_p
     (tmp_path / ".cache").mkdir()
     parts = folders.read(tmp_path)
     assert np.bincount(parts.train.labels).tolist() == [3, 2]
-    assert parts.notes == ("1 files that are no images passed over",)
+    assert parts.notes == (f"1 files that are no images passed over in {tmp_path.name}/ (.db)",)
 
 
 def test_different_sizes_need_an_image_size(tmp_path):
@@ -112,7 +116,8 @@ def test_different_sizes_need_an_image_size(tmp_path):
     save(tmp_path / "dog" / "99.png", picture(0, 6, 9))
     with pytest.raises(ValueError, match=r"6 x 8 .*99\.png is 6 x 9.*image_size"):
         load("folder", tmp_path)
-    assert load("folder", tmp_path, image_size=4).train.image_shape == (4, 4, 3)
+    for size in (4, np.int64(4), (4, 4), [4, 4]):
+        assert load("folder", tmp_path, image_size=size).train.image_shape == (4, 4, 3)
 
 
 def test_resizing_covers_and_cuts_at_the_centre(tmp_path):
@@ -129,6 +134,53 @@ def test_resizing_covers_and_cuts_at_the_centre(tmp_path):
     tall = folders.read(tmp_path, image_size=(24, 12)).train.images[0]
     assert tall.shape == (24, 12, 3)
     assert (tall[:, :, 1] == 200).all()
+
+
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+def test_names_that_are_not_utf8(tmp_path, memory_limit):
+    classes(tmp_path)
+    before = fingerprint(folders.read(tmp_path, memory_limit=memory_limit).train)
+    raw = os.fsencode(tmp_path)
+    os.rename(raw + b"/dog/03.png", raw + b"/dog/caf\xe9.png")
+    os.rename(raw + b"/dog", raw + b"/d\xf6g")
+    data = folders.read(tmp_path, memory_limit=memory_limit).train
+    assert data.class_names == ("cat", r"d\udcf6g")  # as text that can be drawn and printed
+    "".join(data.class_names).encode()
+    assert len(data.images[:]) == 20
+    assert fingerprint(data) not in (before, fingerprint(data.take([1, 0])))
+
+
+def test_links_are_followed(tmp_path):
+    classes(tmp_path / "data")
+    linked = save(tmp_path / "elsewhere" / "99.png", picture(5))
+    (tmp_path / "data" / "cat" / "more").symlink_to(linked.parent)
+    (tmp_path / "data" / "dog" / "99.png").symlink_to(linked)
+    (tmp_path / "data" / "fox").symlink_to(linked.parent)
+    (tmp_path / "data" / "cat" / "loop").symlink_to(tmp_path / "data" / "cat")
+    parts = folders.read(tmp_path / "data")
+    assert parts.train.class_names == ("cat", "dog", "fox")
+    assert np.bincount(parts.train.labels).tolist() == [11, 11, 1]
+    for last in (10, 21, 22):
+        np.testing.assert_array_equal(parts.train.images[last], picture(5))
+
+
+def no_file(path, kind):
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"nowhere": path.parent / "gone.png", "itself": path}[kind])
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "itself", "pipe"])
+@pytest.mark.parametrize("image_size", [None, 4])
+def test_what_has_the_name_of_an_image_and_is_no_file_is_unreadable(tmp_path, kind, image_size):
+    classes(tmp_path)
+    no_file(tmp_path / "dog" / "99.png", kind)
+    with pytest.raises(ValueError, match=r"dog/99\.png cannot be read.*no file, or a link to none"):
+        folders.read(tmp_path, image_size)
+    parts = folders.read(tmp_path, image_size, on_unreadable="skip")
+    assert len(parts.train) == 20
+    assert parts.notes == ("1 unreadable file skipped (dog/99.png)",)
 
 
 def damage(tmp_path, how):
@@ -196,9 +248,12 @@ def test_a_folder_that_is_none(tmp_path):
         load("folder", tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load("folder", tmp_path / "nowhere")
+    np.savez(tmp_path / "x.npz", images=picture(0))
+    with pytest.raises(FileNotFoundError, match=r"x\.npz must be a folder.*--dataset npz"):
+        load("folder", tmp_path / "x.npz")
 
 
-@pytest.mark.parametrize("size", [0, -1, (4,), (4, 0), (4, 4, 3), "large"])
+@pytest.mark.parametrize("size", [0, -1, (4,), (4, 0), (4, 4, 3), "large", 4.0, True])
 def test_an_invalid_image_size_is_refused(tmp_path, size):
     classes(tmp_path)
     with pytest.raises(ValueError, match="image_size must be a side"):

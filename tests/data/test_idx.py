@@ -6,7 +6,9 @@ import struct
 import numpy as np
 import pytest
 
+from cnnlab import limits
 from cnnlab.data import load
+from cnnlab.data.idx import read_idx
 
 FILES = {
     ("train", "images"): "train-images-idx3-ubyte",
@@ -124,6 +126,52 @@ def test_a_damaged_file_or_one_of_another_data_set_is_named(tmp_path, key, chang
     with pytest.raises(ValueError, match=message) as caught:
         load("mnist", tmp_path)
     assert str(path) in str(caught.value)
+
+
+def test_a_bomb_is_refused_by_its_header(tmp_path, monkeypatch):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx(np.zeros((1000, 28, 28), np.uint8))))
+    assert path.stat().st_size < 1000
+    monkeypatch.setattr(limits, "unpacked_bytes", 700_000)
+    monkeypatch.setattr(gzip.GzipFile, "read", at_most(16, gzip.GzipFile.read))
+    with pytest.raises(ValueError, match=r"ubyte\.gz would unpack to 784000 bytes; 700000 are all"):
+        read_idx(path, 3)
+    monkeypatch.undo()
+    assert read_idx(path, 3).shape == (1000, 28, 28)
+
+
+def at_most(count, read):
+    """``read``, which must not be asked for more bytes than ``count``."""
+
+    def checked(self, size=-1):
+        assert 0 <= size <= count
+        return read(self, size)
+
+    return checked
+
+
+def test_no_more_is_unpacked_than_the_header_declares(tmp_path):
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(idx(np.zeros((2, 28, 28), np.uint8)) + bytes(2**24)))
+    with pytest.raises(
+        ValueError, match=rf"damaged.*1568 bytes of data, got {1568 + 2**20} or more"
+    ):
+        read_idx(path, 3)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_header_alone_allocates_nothing(tmp_path, packed):
+    path = tmp_path / "train-images-idx3-ubyte"
+    header = struct.pack(">4B3I", 0, 0, 8, 3, 2**31, 2**10, 2**10)
+    path.write_bytes(gzip.compress(header) if packed else header)
+    with pytest.raises(ValueError, match="would unpack" if packed else "truncated.*got 0"):
+        read_idx(path, 3)
+
+
+def test_a_file_in_place_of_the_folder_is_said(tmp_path):
+    path = write(tmp_path)["train", "images"]
+    with pytest.raises(FileNotFoundError, match=rf"must be the folder of.*Pass {tmp_path}\."):
+        load("mnist", path)
 
 
 def test_the_files_of_the_other_data_set_are_known_by_their_first_labels(tmp_path):

@@ -1,8 +1,12 @@
 """Data sets in .npz files."""
 
+import io
+import zipfile
+
 import numpy as np
 import pytest
 
+from cnnlab import limits
 from cnnlab.data import load
 
 
@@ -111,8 +115,53 @@ def test_damaged_files_and_other_files_are_named(tmp_path):
     np.save(tmp_path / "one.npy", pictures())
     with pytest.raises(ValueError, match="one array"):
         load("npz", tmp_path / "one.npy")
-    with pytest.raises(FileNotFoundError, match="no such file"):
+
+
+def test_a_folder_is_told_from_a_file_that_is_missing(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"a folder\. There is no \.npz in it.*--dataset fol"
+    ):
         load("npz", tmp_path)
+    path = save(tmp_path / "d.npz", images=pictures(), labels=labels())
+    with pytest.raises(FileNotFoundError, match=r"Pass one of d\.npz: data_dir='.*d\.npz'"):
+        load("npz", tmp_path)
+    assert load("npz:d.npz", tmp_path, validation=None).train.name == path.stem
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load("npz", tmp_path / "e.npz")
+
+
+def test_a_header_that_asks_for_terabytes_is_refused_before_anything_is_allocated(tmp_path):
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (3 * 10**12, 28, 28)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    with zipfile.ZipFile(tmp_path / "d.npz", "w") as archive:
+        for name in ("images", "labels"):
+            archive.writestr(f"{name}.npy", header.getvalue())
+    with pytest.raises(ValueError, match=r"d\.npz is not .* has 2352000000000000 bytes, but there"):
+        load("npz", tmp_path / "d.npz")
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused_unless_the_limit_is_raised(
+    tmp_path, monkeypatch
+):
+    path = save(tmp_path / "d.npz", images=np.zeros((400, 20, 20, 3), np.uint8), labels=labels(400))
+    monkeypatch.setattr(limits, "unpacked_bytes", 100_000)
+    with pytest.raises(
+        ValueError, match=r"d\.npz would unpack to 48.* raise cnnlab\.limits\.unpack"
+    ):
+        load("npz", path)
+    monkeypatch.setattr(limits, "unpacked_bytes", 1_000_000)
+    assert load("npz", path).train.image_shape == (20, 20, 3)
+
+
+def test_class_names_that_are_not_utf8(tmp_path):
+    names = np.array([b"a", b"caf\xe9", b"c", b"d"])
+    path = save(tmp_path / "d.npz", images=pictures(), labels=labels(), class_names=names)
+    assert load("npz", path, validation=None).train.class_names == ("a", r"caf\xe9", "c", "d")
+    path = save(
+        tmp_path / "d.npz", images=pictures(), labels=labels(), class_names=[*"abc", "\ud800"]
+    )
+    assert load("npz", path, validation=None).train.class_names[3] == r"\ud800"
 
 
 def test_parts_are_marked(tmp_path, check_marks):

@@ -155,3 +155,23 @@ def test_no_damage_goes_further_than_an_error():
             pickles.load(bytes(damaged), "f")
         except ValueError as error:
             assert str(error).startswith("f")
+
+
+def test_a_pickle_is_not_more_work_than_it_has_bytes():
+    # A dictionary of twice the same dictionary, and so on, 60 levels deep.
+    laughs = b"}" + b"".join(b"q%c}(U\x01ah%cU\x01bh%cu" % (i, i, i) for i in range(60)) + b"."
+    assert set(pickles.load(laughs, "f")) == {b"a", b"b"}
+    # A tuple of twice the same tuple as a key: its hash would take years.
+    key = b"}(" + b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60)) + b"K\x00u."
+    with pytest.raises(ValueError, match="f: a key of a dictionary must be text or a number"):
+        pickles.load(key, "f")
+
+
+def test_a_pickle_asks_for_no_more_memory_than_it_has_bytes():
+    memo = b"}r" + struct.pack("<I", 2**31) + b"."
+    with pytest.raises(ValueError, match="f: the pickle has a memo index of 2147483648"):
+        pickles.load(memo, "f")
+    once = b"c_codecs\nencode\nq\x00X" + struct.pack("<I", 1000) + b"x" * 1000 + b"q\x01"
+    again = b"(" + b"h\x00h\x01U\x06latin1\x86R" * 500 + b"l."
+    with pytest.raises(ValueError, match="f: the pickle encodes the same text many times"):
+        pickles.load(once + again, "f")

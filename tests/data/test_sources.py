@@ -205,3 +205,12 @@ def test_parts_are_marked(name, validation, check_marks):
 
 def test_smaller_parts_are_marked_too(check_marks):
     check_marks(load("digits", classes=["7", 1], per_class=20))
+
+
+@pytest.mark.parametrize(("per_class", "validation"), [(1, 0.1), (1, 1), (1, 0.01), (2, 0.1)])
+def test_too_few_examples_for_a_validation_part_say_what_to_do(per_class, validation):
+    with pytest.raises(ValueError, match=r"--validation None") as caught:
+        load("digits", per_class=per_class, validation=validation)
+    if per_class == 1:
+        assert "10 training examples of 10 classes are there to split it off" in str(caught.value)
+    assert len(load("digits", per_class=per_class, validation=None).train) == 10 * per_class

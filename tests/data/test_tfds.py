@@ -17,6 +17,9 @@ def pixels(i):
     return np.random.default_rng(i).integers(0, 256, (6, 5, 3), np.uint8)
 
 
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 6\n%%EndComments\nshowpage\n"
+
+
 class Shapes(tfds.core.GeneratorBasedBuilder):
     """Pictures as PNG; example i of a split is ``pixels(i)``, its label i % 3."""
 
@@ -24,6 +27,10 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [  # noqa: RUF012
         tfds.core.BuilderConfig(name="small", version="1.2.0"),
         tfds.core.BuilderConfig(name="uneven", version="1.2.0"),
+        tfds.core.BuilderConfig(name="unlabelled", version="1.2.0"),  # the test split
+        tfds.core.BuilderConfig(name="hidden", version="1.2.0"),  # every split
+        tfds.core.BuilderConfig(name="partly", version="1.2.0"),  # one of the test split
+        tfds.core.BuilderConfig(name="hostile", version="1.2.0"),
     ]
 
     def _info(self):
@@ -32,6 +39,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             "picture": kinds.Image(shape=(None, None, 3), encoding_format="png"),
             "kind": kinds.ClassLabel(names=["disc", "ring", "star"]),
             "number": kinds.Scalar(np.int64),
+            "others": {"first": kinds.Image(), "more": kinds.Sequence(kinds.Image())},
         }
         return tfds.core.DatasetInfo(
             builder=self,
@@ -40,7 +48,10 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        return {"train": self._examples(0, 30), "test": self._examples(30, 45)}
+        splits = {"train": self._examples(0, 30), "test": self._examples(30, 45)}
+        if self.builder_config.name == "unlabelled":
+            splits["validation"] = self._examples(45, 54)
+        return splits
 
     def _generate_examples(self):
         raise NotImplementedError
@@ -50,13 +61,20 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             odd = self.builder_config.name == "uneven" and i == 7
             data = io.BytesIO()
             Image.fromarray(pixels(i)[: 4 if odd else 6]).save(data, "PNG")
-            yield i, {"picture": data.getvalue(), "kind": i % 3, "number": i}
+            picture = EPS if self.builder_config.name == "hostile" and i == 7 else data.getvalue()
+            label = -1 if i in self._without_label() else i % 3
+            others = {"first": EPS, "more": [EPS]}  # of the wrong format, and never read
+            yield i, {"picture": picture, "kind": label, "number": i, "others": others}
+
+    def _without_label(self):
+        ranges = {"unlabelled": range(30, 45), "hidden": range(45), "partly": range(30, 31)}
+        return ranges.get(self.builder_config.name, range(0))
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tfds")
-    for config in ("small", "uneven"):
+    for config in (each.name for each in Shapes.BUILDER_CONFIGS):
         builder = Shapes(data_dir=folder, config=config, file_format="array_record")
         builder.download_and_prepare()
     return folder
@@ -64,7 +82,7 @@ def prepared(tmp_path_factory):
 
 def in_order(data):
     """The numbers of the pictures, which the file stores in the order of a hash."""
-    known = {pixels(i).tobytes(): i for i in range(45)}
+    known = {pixels(i).tobytes(): i for i in range(54)}
     return [known[image.tobytes()] for image in data.images[:]]
 
 
@@ -88,13 +106,35 @@ def test_lazy_parts_have_fingerprints_of_their_own(prepared):
     assert fingerprint(parts.train) != fingerprint(other.train)
 
 
+def test_a_test_split_without_labels_is_passed_over(prepared):
+    parts = load("tfds:shapes:unlabelled", prepared, validation=None)
+    assert sorted(in_order(parts.test)) == list(range(45, 54))  # the split "validation"
+    assert "its split 'test' passed over: no labels, all are -1" in parts.notes
+    assert "test is its split 'validation'" in parts.notes
+
+
+def test_labels_that_are_missing_are_refused(prepared):
+    with pytest.raises(ValueError, match="must have labels, but all of 'train' are -1"):
+        load("tfds:shapes:hidden", prepared)
+    with pytest.raises(ValueError, match=r"labels must be in 0\.\.2 .*got -1 for example"):
+        load("tfds:shapes:partly", prepared)
+
+
+@pytest.mark.parametrize("memory_limit", [2**30, 0])
+def test_an_image_of_another_format_is_refused_and_not_run(prepared, memory_limit):
+    with pytest.raises(
+        ValueError, match=r"hostile.* train, number \d+, cannot be read.*none of the"
+    ):
+        load("tfds:shapes:hostile", prepared, memory_limit=memory_limit)
+
+
 def test_images_of_different_sizes_are_refused(prepared):
     with pytest.raises(ValueError, match=r"images must be of one size"):
         load("tfds:shapes:uneven", prepared)
 
 
 def test_a_config_must_be_named_where_there_are_several(prepared):
-    with pytest.raises(ValueError, match="small, uneven"):
+    with pytest.raises(ValueError, match="small, uneven, unlabelled"):
         load("tfds:shapes", prepared)
 
 

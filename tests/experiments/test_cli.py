@@ -6,8 +6,10 @@ import pathlib
 import subprocess
 import sys
 
+import PIL.Image
 import pytest
 
+from cnnlab import limits
 from cnnlab.train.recorder import Interrupted
 from experiments import cli
 
@@ -29,6 +31,27 @@ def test_an_option_is_found_on_a_command_line():
     assert cli.option_value(["--a", "1", "--resume", "x"], "--resume") == "x"
     assert cli.option_value(["--resume=y"], "--resume") == "y"
     assert cli.option_value(["--resumed", "x"], "--resume") is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "module", "attribute"),
+    [
+        ("CNNLAB_UNPACKED_BYTES", limits, "unpacked_bytes"),
+        ("CNNLAB_ARRAYS", limits, "arrays"),
+        ("CNNLAB_IMAGE_PIXELS", PIL.Image, "MAX_IMAGE_PIXELS"),
+    ],
+)
+def test_limits_are_raised_by_the_environment(monkeypatch, variable, module, attribute):
+    before = getattr(module, attribute)
+    monkeypatch.setattr(module, attribute, before)  # put back afterwards
+    cli.prepare()
+    assert getattr(module, attribute) == before
+    monkeypatch.setenv(variable, "123456789012")
+    cli.prepare()
+    assert getattr(module, attribute) == 123456789012
+    monkeypatch.setenv(variable, "2 GB")
+    with pytest.raises(SystemExit, match=f"error: {variable} must be a whole number, got '2 GB'"):
+        cli.prepare()
 
 
 def test_a_flag_that_this_jaxlib_does_not_know_is_not_set(monkeypatch, tmp_path):

@@ -142,6 +142,12 @@ def test_confusion_rows_are_percentages_of_the_true_class():
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("true class", "predicted class")
 
 
+@pytest.mark.parametrize("name", ["caf\udce9", "$\\frac$", "caf\u00e9"])
+def test_names_that_are_not_utf8_can_be_drawn(tmp_path, name):
+    figure = figures.confusion_matrix(COUNTS, [name, "b", "c"], title=f"network on {name}")
+    assert drawing.save(figure, tmp_path / "x.png").stat().st_size > 0
+
+
 def test_confusion_prints_each_count_in_its_cell():
     axes = figures.confusion_matrix(COUNTS, ["a", "b", "c"]).axes[0]
     printed = {text.get_position()[::-1]: text.get_text() for text in axes.texts}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from cnnlab import limits, npz_files
 from cnnlab.models.weights import torch_files
 from cnnlab.models.weights.torch_files import Contents
 from cnnlab.spelling import unknown
@@ -39,7 +37,8 @@ def read(path: str | Path) -> dict[str, np.ndarray]:
 
     Args:
       path: .pth, .pt, .th, .bin, .ckpt or .pth.tar (PyTorch, both formats, read without PyTorch),
-        .safetensors, or .npz (of numbers alone, unpacking to at most 200 times its bytes).
+        .safetensors, or .npz (of numbers alone). What they unpack to and how many arrays they hold
+        is bounded by ``cnnlab.limits``.
 
     Raises:
       FileNotFoundError: if there is no file.
@@ -90,6 +89,7 @@ def _damaged(path: Path, error: Exception) -> str:
 def _read_safetensors(path: Path) -> Contents:
     import safetensors  # noqa: PLC0415 for files of this kind only
 
+    _check_safetensors(path)
     try:
         entries = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
@@ -103,60 +103,29 @@ def _read_safetensors(path: Path) -> Contents:
     return Contents(dict(sorted(tensors.items())), {})
 
 
+def _check_safetensors(path: Path) -> None:
+    """Checks the number of tensors; whether they lie in the file, the library checks."""
+    size, longest = path.stat().st_size, _DESCRIPTION * limits.arrays
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > size - 8:
+            return  # no safetensors file, which the library says
+        if length > longest:
+            raise limits.LimitError(
+                f"{path} must describe its tensors in at most {longest} bytes, got {length}. If "
+                "you trust it, raise cnnlab.limits.arrays (CNNLAB_ARRAYS)."
+            )
+        header = file.read(length)
+    limits.check_arrays(path, header.count(b'"data_offsets"'))
+
+
+_DESCRIPTION = 1000
+"""The bytes that a tensor may take in the header of a safetensors file: mostly its name."""
+
+
 def _read_npz(path: Path) -> Contents:
-    """Archives as ``np.savez`` and ``np.savez_compressed`` write them, of numbers alone.
+    return Contents(npz_files.read(path, kinds="fiub"), {})
 
-    All arrays together may take 200 times the bytes of the file; trained weights hardly shrink.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            names = [member.filename for member in members]
-            if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
-                raise ValueError(f"it must hold NAME.npy, each once, got {', '.join(names[:5])}")
-            size, limit = sum(m.file_size for m in members), _RATIO * path.stat().st_size
-            if size > limit:
-                raise ValueError(
-                    f"it would unpack to {size} bytes, more than {_RATIO} times its own"
-                )
-            arrays = {m.filename.removesuffix(".npy"): _member(archive, m) for m in members}
-            return Contents(arrays, {})
-    except Exception as error:  # a damaged archive or header can fail in any of its parts
-        reason = str(error) or type(error).__name__
-        raise ValueError(
-            f"{path} is not an .npz file that can be read: {reason}. It must be one that np.savez "
-            "wrote, of arrays of numbers."
-        ) from error
-
-
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
-    """The array in a .npy file; nothing is allocated before its header and its size agree."""
-    name = member.filename
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is packed by method {member.compress_type}, which NumPy is not")
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in _HEADERS:
-            raise ValueError(f"{name} is of version {version}, which numbers have no need of")
-        shape, fortran, dtype = _HEADERS[version](file)
-        if dtype.hasobject:
-            raise ValueError(f"{name} is an array of Python objects")
-        if dtype.kind not in "fiub" or dtype.itemsize > 8:
-            raise ValueError(f"{name} is an array of {dtype}, not of numbers of up to 64 bits")
-        wanted, there = math.prod(shape) * dtype.itemsize, member.file_size - file.tell()
-        if any(n < 0 for n in shape) or wanted != there:
-            raise ValueError(f"{name} of {shape} {dtype} has {wanted} bytes, but there are {there}")
-        row = np.frombuffer(file.read(), dtype)  # which checks the CRC
-    return row.astype(dtype.newbyteorder("=")).reshape(shape, order="F" if fortran else "C")
-
-
-_RATIO = 200
-"""The most times its own bytes that an .npz file may unpack to."""
-
-_HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.dtype]]] = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 _READERS: dict[str, Callable[[Path], Contents]] = {
     ".pth": torch_files.read,

@@ -4,25 +4,29 @@ A pickle can call any function that it names. Tensors need few names; each is he
 checks what it is given and cannot be altered, and every other name is refused. The bytes of the
 tensors lie beside the pickle or after it; who reads the container hands them over as ``Storage``.
 
-A pickle can also name one object many times, so that a few bytes mean much work: the hash of a
-tuple of twice the same tuple, forty levels deep, takes hours. Keys are therefore text or plain
-numbers, calls and shapes are short, and no list is read twice: the work grows with the bytes.
+A pickle can also name one object many times, so that a few bytes mean much work. Beside what
+``CheckedUnpickler`` checks, shapes are short, and no list is read twice: the work grows with the
+bytes.
 """
 
 from __future__ import annotations
 
-import functools
 import io
 import math
-import pickle
-import pickletools
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn
+from typing import Any, NoReturn
 
 import ml_dtypes
 import numpy as np
 
-from cnnlab.unpickling import RefusedError, StandIn
+from cnnlab import limits
+from cnnlab.unpickling import (
+    CheckedUnpickler,
+    RefusedError,
+    StandIn,
+    check_key,
+    check_opcodes,
+)
 
 _DTYPES = {
     "float64": np.float64,
@@ -63,11 +67,8 @@ _STORAGES = {
 _DIMENSIONS = 64
 """The most axes that an array can have (NumPy's limit)."""
 
-_ARGUMENTS = 16
-"""The most that a permitted name is called with; PyTorch's has 8."""
-
 _WHOLE = 2**63
-"""No offset, size or key comes up to this."""
+"""No offset or size comes up to this."""
 
 
 class Storage:
@@ -196,7 +197,7 @@ def _ordered_dict(items: Any = None) -> _Dict:
     if type(items) is not list or any(type(p) not in (list, tuple) or len(p) != 2 for p in items):
         raise RefusedError("an ordered dictionary must be made of pairs.")
     for key, value in items:
-        _check_key(key)
+        check_key(key)
         made[key] = value
     items.clear()  # it was for this one; a pickle that names it again gets no second copy
     return made
@@ -206,15 +207,6 @@ def _size(sizes: Any = ()) -> tuple:
     if type(sizes) not in (list, tuple) or len(sizes) > _DIMENSIONS:
         raise RefusedError(f"a size must have at most {_DIMENSIONS} axes.")
     return tuple(sizes)
-
-
-def _check_key(key: Any) -> None:
-    kinds = (str, bytes, bool, float, type(None))
-    if type(key) not in kinds and not (type(key) is int and abs(key) < 2 * _WHOLE):
-        raise RefusedError(
-            f"a key of a dictionary must be text or a number, got a {type(key).__name__}. If you "
-            "made the file yourself, save the tensors alone: torch.save(model.state_dict(), path)."
-        )
 
 
 _PERMITTED: dict[tuple[str, str], Any] = {
@@ -232,13 +224,11 @@ _PERMITTED: dict[tuple[str, str], Any] = {
 }
 
 
-class _Unpickler(pickle._Unpickler):  # in Python: the one in C cannot be asked to look at keys
-    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = dict(pickle._Unpickler.dispatch)
-    stack: list[Any]  # since the last mark
-
+class _Unpickler(CheckedUnpickler):
     def __init__(self, data: memoryview, storage: Callable[..., Storage] | None) -> None:
-        super().__init__(io.BytesIO(data), encoding="latin1")
+        super().__init__(data, encoding="latin1")
         self._storage = storage
+        self._storages = 0
 
     def find_class(self, module: str, name: str, /) -> Any:
         if (module, name) not in _PERMITTED:
@@ -254,36 +244,15 @@ class _Unpickler(pickle._Unpickler):  # in Python: the one in C cannot be asked 
         if not isinstance(kind, _Kind) or pid[0] != "storage" or self._storage is None:
             raise RefusedError("the pickle refers to something outside that is no storage.")
         _, _, key, _, count, *view = pid
+        self._storages += 1
+        if self._storages > limits.arrays:
+            raise RefusedError(
+                f"it must hold at most {limits.arrays} tensors. If you trust it, raise "
+                "cnnlab.limits.arrays (CNNLAB_ARRAYS)."
+            )
         if not isinstance(key, str) or not _is_count(count):
             raise RefusedError("a storage must have a key and a count of elements >= 0.")
         return self._storage(kind.dtype, key, count, *view)
-
-    def load_call(self, load: Callable[[Any], None]) -> None:
-        """Looks at the arguments, which lie on top of what is called."""
-        arguments = self.stack[-1]
-        if type(arguments) is not tuple or len(arguments) > _ARGUMENTS:
-            raise RefusedError(f"a call in the pickle must have at most {_ARGUMENTS} arguments.")
-        load(self)
-
-    def load_item(self, load: Callable[[Any], None]) -> None:
-        """Looks at a key, below its value."""
-        _check_key(self.stack[-2])
-        load(self)
-
-    def load_items(self, load: Callable[[Any], None]) -> None:
-        """Looks at the keys, every other of what was put there since the mark."""
-        for key in self.stack[::2]:
-            _check_key(key)
-        load(self)
-
-    for _opcode, _look in (
-        (pickle.REDUCE, load_call),
-        (pickle.NEWOBJ, load_call),
-        (pickle.SETITEM, load_item),
-        (pickle.SETITEMS, load_items),
-        (pickle.DICT, load_items),
-    ):
-        dispatch[_opcode[0]] = functools.partial(_look, load=dispatch[_opcode[0]])
 
 
 def load(stream: io.BytesIO, storage: Callable[..., Storage] | None = None) -> Any:
@@ -302,12 +271,5 @@ def load(stream: io.BytesIO, storage: Callable[..., Storage] | None = None) -> A
       Exception: of any other kind if the pickle is damaged.
     """
     start = stream.tell()
-    for opcode, argument, _ in pickletools.genops(stream):
-        # Unpicklers may make room for any memo index, and look codes up past ``find_class``.
-        if "PUT" in opcode.name and isinstance(argument, int) and argument > stream.tell():
-            raise RefusedError(f"the pickle has a memo index of {argument}.")
-        if opcode.name.startswith("EXT"):
-            raise RefusedError("the pickle uses codes of the extension registry.")
-        if opcode.name in ("EMPTY_SET", "ADDITEMS", "FROZENSET", "NEWOBJ_EX"):
-            raise RefusedError("the pickle holds sets or objects, which tensors have no need of.")
+    check_opcodes(stream)
     return _Unpickler(stream.getbuffer()[start : stream.tell()], storage).load()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from cnnlab import limits
 from cnnlab.models import weights
 
 ARRAYS = {
@@ -106,10 +107,15 @@ def test_an_npz_holds_each_array_once_and_nothing_else(names, npz):
         weights.read(npz([(name, npy(ROW)) for name in names]))
 
 
-def test_an_npz_is_no_bomb(npz):
+def test_an_npz_is_no_bomb(npz, monkeypatch):
     path = npz([("w.npy", npy(np.zeros(10**6, np.uint8)))], zipfile.ZIP_DEFLATED)
-    with pytest.raises(ValueError, match="more than 200 times its own"):
+    monkeypatch.setattr(limits, "unpacked_bytes", 10**6)
+    with pytest.raises(
+        ValueError, match=r"weights\.npz would unpack to 1000128 bytes; 1000000 are"
+    ):
         weights.read(path)
+    monkeypatch.undo()
+    assert len(weights.read(path)["w"]) == 10**6
     path = npz([("w.npy", npy(ROW))], zipfile.ZIP_LZMA)
     with pytest.raises(ValueError, match="packed by method 14"):
         weights.read(path)
@@ -129,6 +135,37 @@ def test_an_npz_of_any_order_is_read(tmp_path):
     for name, array in arrays.items():
         np.testing.assert_array_equal(result[name], array)
         assert result[name].dtype == array.dtype.newbyteorder("=")
+
+
+def empty_tensors(count, tmp_path, torch_format, kind):
+    """A file of weights with many tensors and no numbers."""
+    path = tmp_path / f"many.{kind}"
+    arrays = {f"tensor{i}": np.zeros(0, np.float32) for i in range(count)}
+    if kind == "safetensors":
+        path.write_bytes(safetensors.numpy.save(arrays))
+    elif kind == "npz":
+        np.savez(path, **arrays)
+    else:
+        path.write_bytes(torch_format.checkpoint(arrays, "zip"))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "npz", "pth"])
+def test_the_number_of_arrays_is_limited(kind, tmp_path, torch_format, monkeypatch):
+    path = empty_tensors(50, tmp_path, torch_format, kind)
+    assert len(weights.read(path)) == 50
+    monkeypatch.setattr(limits, "arrays", 49)
+    with pytest.raises(ValueError, match=r"many\.\w+.* at most 49 .*raise cnnlab\.limits\.arrays"):
+        weights.read(path)
+
+
+def test_a_long_header_of_safetensors_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "long.safetensors"
+    path.write_bytes(safetensors.numpy.save({"w" * 2000: np.zeros(2, np.float32)}))
+    assert len(weights.read(path)) == 1
+    monkeypatch.setattr(limits, "arrays", 1)
+    with pytest.raises(ValueError, match=r"long\.safetensors must describe its tensors in at most"):
+        weights.read(path)
 
 
 @pytest.mark.filterwarnings("ignore")  # NumPy's, about odd headers

@@ -1,0 +1,71 @@
+"""How much memory one file may ask for: checked before anything is allocated.
+
+A packed file of a few bytes can unpack to gigabytes, and a header can name any size. What is larger
+than these limits is refused with the name of the file. Where you trust it, raise them::
+
+    from cnnlab import limits
+    limits.unpacked_bytes = 2**34
+
+    import PIL.Image
+    PIL.Image.MAX_IMAGE_PIXELS = 400_000_000  # Pillow's own limit is the one for images
+
+The command line does the same from the environment: ``CNNLAB_UNPACKED_BYTES=17179869184``,
+``CNNLAB_ARRAYS=100000``, ``CNNLAB_IMAGE_PIXELS=400000000``.
+"""
+
+import os
+import pathlib
+
+unpacked_bytes = 2**30
+"""The bytes that a file may unpack to; ten times its own are allowed whatever this is."""
+
+arrays = 10_000
+"""The arrays that a file of weights or an .npz may hold."""
+
+_RATIO = 10  # images and weights that are no bomb are seldom packed more tightly
+
+
+class LimitError(ValueError):
+    """A file asks for more than is allowed."""
+
+
+def allowed_bytes(path: str | os.PathLike[str]) -> int:
+    """The bytes that the file at ``path`` may unpack to."""
+    return max(unpacked_bytes, _RATIO * pathlib.Path(path).stat().st_size)
+
+
+def check_unpacked(path: str | os.PathLike[str], size: int) -> None:
+    """Checks what a file asks for before it is read.
+
+    Args:
+      path: the file.
+      size: the bytes in memory that it asks for.
+
+    Raises:
+      LimitError: if that is more than ``allowed_bytes``.
+    """
+    if size > allowed_bytes(path):
+        raise LimitError(too_large(path, size))
+
+
+def too_large(path: str | os.PathLike[str], size: int | None = None) -> str:
+    """The message for a file that unpacks to ``size`` bytes, or to more than are allowed."""
+    allowed, own = allowed_bytes(path), pathlib.Path(path).stat().st_size
+    asked = f"would unpack to {size} bytes" if size else "unpacks to too many bytes"
+    return (
+        f"{path} {asked}; {allowed} are allowed (it has {own}). If you trust it, raise "
+        "cnnlab.limits.unpacked_bytes (CNNLAB_UNPACKED_BYTES)."
+    )
+
+
+def check_arrays(path: str | os.PathLike[str], count: int) -> None:
+    """Checks the number of arrays in a file before they are read.
+
+    Raises:
+      LimitError: if there are more than ``arrays``.
+    """
+    if count > arrays:
+        raise LimitError(
+            f"{path} must hold at most {arrays} arrays, got {count}. If you trust it, raise "
+            "cnnlab.limits.arrays (CNNLAB_ARRAYS)."
+        )
