@@ -35,6 +35,7 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
             weights=file,
             model="resnet8",
             model_options=OPTIONS,
+            normalization="torchvision",
             image_size=8,
             class_names=tmp_path / "names.txt",
             top=3,
