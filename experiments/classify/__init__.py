@@ -1,8 +1,14 @@
 r"""Classify photographs with weights from elsewhere: the most probable classes of each.
 
-python -m experiments.classify photo.jpg --weights resnet50.pth --model resnet50
-python -m experiments.classify *.jpg --weights FILE.npz --model squeezenet \
-        --model-options head_padding=1 --normalization caffe --image-size 227
+python -m experiments.classify photo.jpg --weights exported.safetensors
+python -m experiments.classify *.jpg --weights resnet50-0676ba61.pth
+python -m experiments.classify photo.jpg --weights FILE.pth --model resnet50 \
+        --normalization 0.5,0.5,0.5/0.5,0.5,0.5 --class-names names.txt
+
+A file that experiments.export wrote says itself how images are prepared and what its classes are,
+and a published file that is recognised (torchvision's for ImageNet, SqueezeNet of its authors, the
+residual nets for CIFAR-10 of akamaster's repository) is known; of any other, say it by options.
+Options that contradict such a file are refused.
 """
 
 from .. import cli

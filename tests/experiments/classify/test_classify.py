@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 import PIL.Image
+import pytest
 
-from cnnlab import models
+from cnnlab import data, models
 from cnnlab.models import weights
-from experiments import classify
+from experiments import classify, export
 
 OPTIONS = ("width=2", "norm=group")
 
@@ -49,3 +50,72 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
             [p for _, p in actual[str(path)]], np.sort(row)[:0:-1], rtol=1e-4
         )
     assert f"{paths[0]}: {actual[str(paths[0])][0][0]}" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    """The file of a run on grey images, and its test images as files."""
+    folder = tmp_path_factory.mktemp("exported")
+    export.run(export.Config(finished[0], folder / "mlp.safetensors", seed=1))
+    test = data.load("synthetic:90:6x6x1:3").test
+    paths = []
+    for index, image in enumerate(test.images):
+        paths.append(folder / f"{index}.png")
+        PIL.Image.fromarray(image[:, :, 0]).save(paths[-1])
+    return folder / "mlp.safetensors", tuple(paths), test
+
+
+def test_a_file_of_ours_classifies_images_as_its_run_did(finished, exported):
+    file, paths, test = exported
+    actual = classify.run(classify.Config(paths, weights=file, top=1))
+    right = [
+        classes[0][0] == test.class_names[label]
+        for classes, label in zip(actual.values(), test.labels, strict=True)
+    ]
+    assert np.mean(right) == pytest.approx(finished[1]["test"]["accuracy"]["values"][1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalization": "torchvision"}, "normalization of mlp.safetensors is 0.* torchvision"),
+        ({"image_size": 8}, "images are 6 x 6, got --image-size 8: leave it out"),
+        ({"model": "vgg11"}, "the model of mlp.safetensors is mlp"),
+        ({"class_names": "ant\nbee\ncat\n"}, "class0, class1, class2, got .* with ant, bee, cat"),
+    ],
+)
+def test_options_that_contradict_the_file_are_refused(exported, tmp_path, change, message):
+    file, paths, _ = exported
+    if "class_names" in change:
+        (tmp_path / "names.txt").write_text(change["class_names"])
+        change = {"class_names": tmp_path / "names.txt"}
+    with pytest.raises(ValueError, match=message):
+        classify.run(classify.Config(paths[:1], weights=file, top=1, **change))
+
+
+@pytest.mark.parametrize(
+    ("names", "normalization", "message"),
+    [
+        (None, "unit", "does not say what its classes are: give --class-names"),
+        ("a\nb\nc\nd\n", None, "does not say how the images .* were normalised.*--normalization"),
+    ],
+)
+def test_of_an_unknown_file_nothing_is_assumed(names, normalization, message, tmp_path):
+    network = models.create("mlp", 4, widths=(3,))
+    variables = network.init(jax.random.key(0), np.zeros((1, 4, 4, 3)))
+    weights.save_safetensors(variables, tmp_path / "x.safetensors")
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    if names is not None:
+        (tmp_path / "names.txt").write_text(names)
+    config = classify.Config(
+        (tmp_path / "a.png",),
+        weights=tmp_path / "x.safetensors",
+        model="mlp",
+        model_options=("widths=(3,)",),
+        image_size=4,
+        top=1,
+        normalization=normalization,
+        class_names=None if names is None else tmp_path / "names.txt",
+    )
+    with pytest.raises(ValueError, match=message):
+        classify.run(config)
