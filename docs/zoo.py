@@ -79,18 +79,24 @@ TAIL = """
 ## Other people's weights
 
 `models.weights.load(file, variables)` finds out by the names in it whose file it is, and refuses
-one that is not this network's. What the names do not show must be set when the network is made,
-in Python or by `--model` and `--model-options` of `experiments.evaluate` and `classify`:
+one that is not this network's. Names may begin with what a larger module adds (`module.`, `model.`,
+`net.`, `backbone.`, `encoder_q.` …); what lies beside the network is reported.
+
+On the command line `--weights FILE` is enough for a file that `experiments.export` wrote, and for a
+published one that is recognised by its bytes or by names that only it has (marked *). Of any other
+file say `--normalization`, and `--model` and `--model-options` where its names and shapes do not
+show the network. Nothing is taken for granted: the same names are also those of networks that were
+trained on other pixels.
 
 | file | network | normalisation |
 | --- | --- | --- |
-| torchvision's ResNet-18 … 152 | `resnet18` … | torchvision |
-| torchvision's VGG-11 … 19 | `vgg11` …, for `vgg11_bn` … `norm=batch` | torchvision |
+| torchvision's ResNet-18 … 152 * | `resnet18` … | torchvision |
+| torchvision's VGG-11 … 19 * | `vgg11` …, for `vgg11_bn` … `norm=batch` | torchvision |
 | a ResNet with the stride in a block's first convolution | `stride_on=conv1` | its own |
-| torchvision's AlexNet | `alexnet_torchvision` | torchvision |
-| torchvision's SqueezeNet 1.0 | `squeezenet` | torchvision |
-| the authors' Caffe SqueezeNet 1.0 | `squeezenet`, `head_padding=1`; 227 pixels | caffe |
-| Idelbayev's CIFAR-10 ResNet-20 … 110 | `resnet20` … | torchvision |
+| torchvision's AlexNet * | `alexnet_torchvision` | torchvision |
+| torchvision's SqueezeNet 1.0 * | `squeezenet` | torchvision |
+| the authors' Caffe SqueezeNet 1.0 * | `squeezenet`, `head_padding=1`; 227 pixels | caffe |
+| Idelbayev's CIFAR-10 ResNet-20 … 110 * | `resnet20` … | torchvision |
 | Jordan's airbench94 | `airbench94` | its own |
 | milesial's U-Net | `unet`, `norm=batch` | unit |
 

@@ -38,11 +38,11 @@ def in_order_of(
     if ours == theirs or (numbered and len(ours) == len(theirs) and _unnamed(ours)):
         return dataset
     if len(set(theirs)) < len(theirs) or set(ours) != set(theirs):
-        only = [name for name in ours if name not in theirs] or [f"{len(ours)} classes"]
-        missing = [name for name in theirs if name not in ours] or [f"{len(theirs)} classes"]
+        lacking = [name for name in theirs if name not in ours] or ["none"]
+        further = [name for name in ours if name not in theirs] or ["none"]
         raise ValueError(
-            f"{whose} tells apart other classes than {dataset.name} has: only the network has "
-            f"{some(missing, 5)}; only the data have {some(only, 5)}.{advice}"
+            f"{whose} tells apart other classes than {dataset.name} has. Only the network has "
+            f"{some(lacking)}; only the data have {some(further)}.{advice}"
         )
     place = np.asarray([theirs.index(name) for name in ours], np.int32)
     targets = None if dataset.targets is None else dataset.targets[:, np.argsort(place)]

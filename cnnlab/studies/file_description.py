@@ -82,9 +82,10 @@ def describe(path: pathlib.Path) -> Description | None:
         try:
             return _own(path, metadata)
         except (KeyError, TypeError, ValueError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
             raise ValueError(
                 f"{path} does not say in its metadata what its network is, as a file of cnnlab "
-                f"does: {error!r}. Export the run again."
+                f"does: {reason}. Export the run again."
             ) from error
     found = weights.recognise(path)
     if found is None:

@@ -123,7 +123,8 @@ def from_metadata(text: str, mean_image: np.ndarray | None) -> Preparation:
             raise ValueError("the mean and the deviation must be finite")
         return Preparation(kind, Statistics(mean, std, mean_image, int(fields["examples"])))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(f"its normalization cannot be read: {error!r}") from error
+        reason = f"no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"its normalization cannot be read, {reason}") from error
 
 
 def _numbers(preparation: Preparation) -> list[np.ndarray]:

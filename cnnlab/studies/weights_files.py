@@ -89,8 +89,6 @@ def load_weights(
     network = models.create(model, num_classes, **overrides)
     if own_channels:
         channels = models.weights.input_channels(path, network, image_shape, mapping=file.mapping)
-    preparation = _preparation(path, file, known, options)
-    _check_channels(preparation, channels, options)
     image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
     shapes = jax.eval_shape(network.init, jax.random.key(0), image)
     try:
@@ -98,6 +96,8 @@ def load_weights(
     except HeadError as error:
         advice = _head_advice(error, num_classes, options)
         raise ValueError(f"{error.details}\n{advice}") from error
+    preparation = _preparation(path, file, known, options)
+    _check_channels(preparation, channels, options)
     recipe = Recipe(network, optax.identity(), preparation.transform)
     return TrainedNetworks(
         recipe,
@@ -272,10 +272,8 @@ def _check_channels(preparation: Preparation, channels: int, options: OptionName
 def _contradiction(
     path: pathlib.Path, known: Description, what: str, stated: Any, given: str
 ) -> ValueError:
-    return ValueError(
-        f"the {what} of {path.name} is {stated} ({known.source}), got {given.strip()}: leave it "
-        "out."
-    )
+    stated = f"the {what} of {path.name} is {stated} ({known.source})"
+    return ValueError(f"{stated}, got {given.strip()}: leave it out.")
 
 
 def _notes(known: Description | None, preparation: Preparation) -> tuple[str, ...]:
@@ -303,7 +301,7 @@ def _data(
             f"{path.name} does not say what data it is of: --weights needs --dataset as well, and "
             "--data-dir where its files are."
         )
-    if dataset is None or dataset.partition(":")[0] == own:
+    if dataset in (None, own) or str(dataset).partition(":")[0] == own:
         stated = {**stated, "dataset": dataset or own}
     else:
         stated = {"dataset": dataset, "validation": 0.1 if part == "validation" else None}

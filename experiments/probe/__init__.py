@@ -9,7 +9,7 @@ Measured: see results/probe-*.json (written by this module).
 
     python -m experiments.probe
     python -m experiments.probe --from runs/digits-resnet8-1
-    python -m experiments.probe --weights FILE.th --model resnet20 --dataset cifar10 \
+    python -m experiments.probe --weights resnet20-12fca82f.th --dataset cifar10 \
         --data-dir DIR --examples 5000 --seeds 5
     python -m experiments.probe --dataset cifar10 --data-dir DIR --model resnet56 --epochs 160 \
         --batch-size 128 --flip --crop 4 --seeds 5

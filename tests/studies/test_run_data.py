@@ -192,7 +192,7 @@ def test_other_classes_are_refused_or_taken_by_number(npz_run):
     np.savez(path, **arrays)
     config = evaluate.Config(place / "run", dataset=f"npz:{path}")
     with pytest.raises(
-        ValueError, match=r"only the network has cat; only the data have dog.*--match-classes numb"
+        ValueError, match=r"Only the network has cat; only the data have dog.*--match-classes numb"
     ):
         evaluate.run(config)
     by_number = evaluate.run(dataclasses.replace(config, match_classes="number"))

@@ -5,7 +5,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from cnnlab import models
+from cnnlab import data, models
 from cnnlab.models import weights
 from cnnlab.studies import trained
 from experiments import classify, export
@@ -53,6 +53,75 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
     assert f"{paths[0]}: {actual[str(paths[0])][0][0]}" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    """The file of a run on grey images, and its test images as files."""
+    folder = tmp_path_factory.mktemp("exported")
+    export.run(export.Config(finished[0], folder / "mlp.safetensors", seed=1))
+    test = data.load("synthetic:90:6x6x1:3").test
+    paths = []
+    for index, image in enumerate(test.images):
+        paths.append(folder / f"{index}.png")
+        PIL.Image.fromarray(image[:, :, 0]).save(paths[-1])
+    return folder / "mlp.safetensors", tuple(paths), test
+
+
+def test_a_file_of_ours_classifies_images_as_its_run_did(finished, exported):
+    file, paths, test = exported
+    actual = classify.run(classify.Config(paths, weights=file, top=1))
+    right = [
+        classes[0][0] == test.class_names[label]
+        for classes, label in zip(actual.values(), test.labels, strict=True)
+    ]
+    assert np.mean(right) == pytest.approx(finished[1]["test"]["accuracy"]["values"][1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalization": "torchvision"}, "normalization of mlp.safetensors is 0.* torchvision"),
+        ({"image_size": 8}, "images are 6 x 6, got --image-size 8: leave it out"),
+        ({"model": "vgg11"}, "the model of mlp.safetensors is mlp"),
+        ({"class_names": "ant\nbee\ncat\n"}, "class0, class1, class2, got .* with ant, bee, cat"),
+    ],
+)
+def test_options_that_contradict_the_file_are_refused(exported, tmp_path, change, message):
+    file, paths, _ = exported
+    if "class_names" in change:
+        (tmp_path / "names.txt").write_text(change["class_names"])
+        change = {"class_names": tmp_path / "names.txt"}
+    with pytest.raises(ValueError, match=message):
+        classify.run(classify.Config(paths[:1], weights=file, top=1, **change))
+
+
+@pytest.mark.parametrize(
+    ("names", "normalization", "message"),
+    [
+        (None, "unit", "does not say what its classes are: give --class-names"),
+        ("a\nb\nc\nd\n", None, "does not say how the images .* were normalised.*--normalization"),
+    ],
+)
+def test_of_an_unknown_file_nothing_is_assumed(names, normalization, message, tmp_path):
+    network = models.create("mlp", 4, widths=(3,))
+    variables = network.init(jax.random.key(0), np.zeros((1, 4, 4, 3)))
+    weights.save_safetensors(variables, tmp_path / "x.safetensors")
+    PIL.Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    if names is not None:
+        (tmp_path / "names.txt").write_text(names)
+    config = classify.Config(
+        (tmp_path / "a.png",),
+        weights=tmp_path / "x.safetensors",
+        model="mlp",
+        model_options=("widths=(3,)",),
+        image_size=4,
+        top=1,
+        normalization=normalization,
+        class_names=None if names is None else tmp_path / "names.txt",
+    )
+    with pytest.raises(ValueError, match=message):
+        classify.run(config)
+
+
 def test_a_run_needs_no_other_option(finished, tmp_path):
     """The images of its own test part, as PNG files, are classified as the run scored them."""
     directory, result = finished
@@ -63,13 +132,6 @@ def test_a_run_needs_no_other_option(finished, tmp_path):
     answers = classify.run(classify.Config((directory, *paths), top=1))
     wanted = trained.load(directory).predict(paths).argmax(axis=1)
     assert [answers[str(path)][0][0] for path in paths] == [test.class_names[i] for i in wanted]
-    file = tmp_path / "seed.safetensors"
-    export.run(export.Config(directory, file, seed=1))
-    of_file = classify.run(classify.Config(tuple(paths), weights=file, top=1))
-    names = [of_file[str(path)][0][0] for path in paths]
-    labels = [test.class_names[label] for label in test.labels]
-    right = np.mean([ours == wanted for ours, wanted in zip(names, labels, strict=True)])
-    assert right == pytest.approx(result["test"]["accuracy"]["values"][1])
 
 
 def test_a_run_or_weights_must_be_named(finished, tmp_path):

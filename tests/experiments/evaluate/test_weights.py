@@ -1,5 +1,6 @@
 """Weights from elsewhere, evaluated on a data set."""
 
+import dataclasses
 import hashlib
 
 import jax
@@ -8,7 +9,8 @@ import pytest
 
 from cnnlab import data, models
 from cnnlab.models import weights
-from experiments import evaluate
+from cnnlab.studies import trained, weights_files
+from experiments import evaluate, export
 
 DATASET = "synthetic:60:8x8x3:4"
 OPTIONS = ("width=2", "norm=group")
@@ -46,6 +48,7 @@ def test_evaluation_of_weights_is_that_of_the_network(network, variables, file, 
             model="resnet8",
             model_options=OPTIONS,
             dataset=DATASET,
+            normalization="torchvision",
             runs=tmp_path,
         )
     )
@@ -71,7 +74,9 @@ def test_a_run_takes_no_options_of_weights(finished):
         ({"model": None}, "--weights needs --model"),
         ({"model": "resnet20"}, "another network.*missing from the file"),
         ({"dataset": None}, "needs --dataset"),
-        ({"dataset": "synthetic:60:8x8x1:4"}, "3 channels, these have 1.*unit"),
+        ({"normalization": None}, "how the images .* were normalised.*Give --normalization: torch"),
+        ({"dataset": "synthetic:60:8x8x1:4"}, "another network.*other shapes"),
+        ({"normalization": "0.5/0.5"}, "images of 1 channels, these have 3: choose unit"),
         ({"weights": None}, "a run directory or --weights"),
         ({"model_options": ("width",)}, "NAME=VALUE"),
         ({"best": True, "recalibrate": True}, "--best, --recalibrate: only with a run directory"),
@@ -79,5 +84,78 @@ def test_a_run_takes_no_options_of_weights(finished):
 )
 def test_unfit_weights_are_named_in_the_error(file, tmp_path, change, message):
     settings = {"weights": file, "model": "resnet8", "model_options": OPTIONS, "dataset": DATASET}
+    settings["normalization"] = "torchvision"
     with pytest.raises(ValueError, match=f"(?s){message}"):
         evaluate.run(evaluate.Config(**{**settings, "runs": tmp_path, **change}))
+
+
+@pytest.fixture(scope="module")
+def exported(finished, tmp_path_factory):
+    path = tmp_path_factory.mktemp("exported") / "mlp.safetensors"
+    export.run(export.Config(finished[0], path, seed=1))
+    return path
+
+
+def test_a_file_of_ours_needs_no_other_option(finished, exported, tmp_path):
+    """Model, options, normalization and data with their split are those of the run."""
+    actual = evaluate.run(evaluate.Config(weights=exported, runs=tmp_path))
+    wanted = finished[1]["test"]
+    assert actual["accuracy"]["mean"] == wanted["accuracy"]["values"][1]
+    assert actual["model"] == "mlp" and actual["model_options"] == ("widths=(8,)",)
+    assert actual["examples"] == len(data.load("synthetic:90:6x6x1:3").test)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model": "lenet5"}, "the model of mlp.safetensors is mlp .*got --model lenet5"),
+        ({"model_options": ("widths=(9,)",)}, r"widths .* is \(8,\) .*widths=\(9,\): leave it out"),
+        ({"model_options": ("num_classes=5",)}, "number of classes .* is 3 .*num_classes=5"),
+        ({"normalization": "unit"}, "normalization of mlp.safetensors is 0.*--normalization unit"),
+        (
+            {"dataset": "synthetic:60:8x8x1:3"},
+            r"images of shape \(6, 6, 1\), those of .*\(8, 8, 1\)",
+        ),
+        (
+            {"dataset": "synthetic:60:6x6x1:4"},
+            "Only the network has none; only the data have class3",
+        ),
+    ],
+)
+def test_options_that_contradict_a_file_of_ours_are_refused(exported, tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate.run(evaluate.Config(**{"weights": exported, "runs": tmp_path, **change}))
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_are_matched_by_name(exported, tmp_path):
+    """The same images with their classes in another order give the same score."""
+    test = data.load("synthetic:90:6x6x1:3").test
+    order = np.array([2, 0, 1])
+    np.savez(
+        tmp_path / "other.npz",
+        train_images=test.images,
+        train_labels=order[test.labels],
+        test_images=test.images,
+        test_labels=order[test.labels],
+        class_names=np.array(test.class_names)[np.argsort(order)],
+    )
+    same = evaluate.run(evaluate.Config(weights=exported, runs=tmp_path))
+    elsewhere = {"dataset": "npz", "data_dir": tmp_path / "other.npz"}
+    other = evaluate.run(evaluate.Config(weights=exported, runs=tmp_path, **elsewhere))
+    assert other["accuracy"] == same["accuracy"] and other["per_class"] == same["per_class"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"normalization": "unit"}, "normalization 0.*, mlp of run with unit: evaluate the file"),
+        ({"class_names": ("a", "b", "c")}, "class0, class1, class2, mlp of run a, b, c: evaluate"),
+    ],
+)
+def test_a_run_refuses_a_file_of_ours_of_another_network(finished, exported, change, message):
+    networks = trained.load_run(finished[0])
+    weights_files.check_same_network(exported, networks)
+    networks = dataclasses.replace(networks, **change)
+    with pytest.raises(ValueError, match=message):
+        weights_files.check_same_network(exported, networks)

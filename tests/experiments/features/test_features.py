@@ -62,7 +62,6 @@ def test_weights_from_a_file_and_a_part_of_the_stages(tmp_path, finished, tiny_c
         ({"dataset": "digits"}, r"images of shape \(6, 6, 1\)"),
         ({"run": None}, "give a run directory or --weights"),
         ({"run": None, "weights": "x.npz"}, "--to FILE.npz"),
-        ({"run": None, "weights": "x.npz", "to": "f.npz"}, "needs --dataset as well"),
         ({"mapping": "vgg"}, "--mapping: only with --weights FILE"),
     ],
 )

@@ -50,7 +50,8 @@ def file(tmp_path_factory):
 
 
 def test_a_network_of_colour_images_can_be_tuned_to_grey_ones(file):
-    config = source.resolve_defaults(dataclasses.replace(COLOUR, weights=file))
+    given = {"weights": file, "weights_classes": 7, "weights_normalization": "torchvision"}
+    config = source.resolve_defaults(dataclasses.replace(COLOUR, **given))
     splits = load_data(config)
     network = source.load_pretrained(config, splits)
     assert (
