@@ -124,7 +124,7 @@ def test_of_an_unknown_file_nothing_is_assumed(names, normalization, message, tm
 
 def test_a_run_needs_no_other_option(finished, tmp_path):
     """The images of its own test part, as PNG files, are classified as the run scored them."""
-    directory, result = finished
+    directory, _ = finished
     test = trained.load_run(directory).splits.test
     paths = [tmp_path / f"{i}.png" for i in range(len(test))]
     for path, image in zip(paths, test.images, strict=True):
