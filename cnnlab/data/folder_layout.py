@@ -74,10 +74,9 @@ def find_parts(root: Path) -> Layout:
         return Layout({"train": root}, ())
     _decide_evaluation(by_part)
     chosen = {part: _unwrap(found[0]) for part, found in by_part.items()}
-    notes, unlabelled = [], []
+    notes = []
     for part, place in list(chosen.items()):
         if part != "train" and not subfolders(place):
-            unlabelled.append(by_part[part][0])
             images = sum(is_image(path) for path in walk(place))
             what = f"{images} images without class folders" if images else "no image"
             notes.append(f"{_relative(place, root)}/ passed over: it holds {what}")
@@ -85,7 +84,7 @@ def find_parts(root: Path) -> Layout:
     if "test" not in chosen and "validation" in chosen:
         chosen["test"] = chosen.pop("validation")
     _check_train(chosen, [f for f in folders if f not in by_part["train"]])
-    taken = [*(found[0] for found in by_part.values()), *unlabelled]
+    taken = [found[0] for found in by_part.values()]
     others = [folder for folder in folders if folder not in taken]
     if others and len(by_part) == 1 and any(map(_holds_images, others)):
         raise ValueError(
@@ -93,7 +92,8 @@ def find_parts(root: Path) -> Layout:
             f"({_names(others)}) look like classes. Rename it if it is a class, or move them into "
             "it if they are."
         )
-    notes += [f"passed over beside {by_part['train'][0].name}/: {_names(others)}"] if others else []
+    if others:
+        notes.append(f"passed over beside {_names(by_part['train'])}: {_names(others)}")
     _check_different(chosen)
     notes += [
         f"{part} is the folder {_relative(chosen[part], root)}/"
@@ -248,7 +248,7 @@ def _training_group(root: Path, folders: Sequence[Path]) -> dict[str, list[Path]
     groups: dict[str, dict[str, list[Path]]] = {}
     for folder in folders:
         name = part_of(folder.name)
-        if name is not None:
+        if name is not None and name[0] != "fold":
             groups.setdefault(name[1], {}).setdefault(name[0], []).append(folder)
     complete = {
         rest: group

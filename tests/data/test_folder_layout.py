@@ -119,10 +119,10 @@ def test_an_empty_held_out_part_is_said(tmp_path):
 
 
 def test_what_is_passed_over_is_said(tmp_path):
-    lay_out(tmp_path, *pets("train", "test"), "pred", "train/.")
+    lay_out(tmp_path, *pets("train", "test", "fold1"), "pred", "train/.")
     (tmp_path / "train" / "cat" / "a.heic").write_bytes(b"x")
     notes = folder.read(tmp_path).notes
-    assert "passed over beside train/: pred/" in notes
+    assert "passed over beside train/: fold1/, pred/" in notes
     assert "6 images in train/ passed over: of no class" in notes
     assert "1 files that are no images passed over in train/ (.heic)" in notes
 
