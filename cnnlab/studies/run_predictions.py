@@ -63,7 +63,7 @@ def predict_runs(
     validation: list[np.ndarray] = []
     costs: list[int] = []
     epochs: list[float] = []
-    for run in runs:
+    for run in map(pathlib.Path, runs):
         try:
             networks = trained.load_run(run, data_dir=data_dir)
         except (CheckpointError, ResumeError) as error:

@@ -10,6 +10,7 @@ import pytest
 
 from cnnlab.models import weights
 from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.run_data import read_record
 from cnnlab.studies.settings import WeightsFile
 from cnnlab.studies.weights_files import load_weights
 from cnnlab.train import evaluate
@@ -27,10 +28,9 @@ def compiled_once():
     """Programs belong to a recipe: calls for runs of the same settings share one here."""
     recipes = {}
 
-    def make_once(run, config, data):
-        del run
+    def make_once(run, config):
         key = repr(dataclasses.replace(config, run_dir=None))
-        return recipes.setdefault(key, make_recipe(config, data))
+        return recipes.setdefault(key, make_recipe(config, read_record(run).without_images().train))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(candidates, "run_recipe", make_once)
@@ -169,6 +169,7 @@ def test_runs_from_different_weights_are_noted(kept, tmp_path, capsys):
     about = json.loads((kept / "config.json").read_text())
     for field, other in (("seed", 5), ("init", "he"), ("epochs", 9)):
         (tmp_path / "config.json").write_text(json.dumps({**about, field: other}))
+        shutil.copy(kept / "data.npz", tmp_path)
         both = average.Config((kept, tmp_path))
         read_configs(both, Skipped(both, print))
     seed, init = capsys.readouterr().out.splitlines()

@@ -13,12 +13,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cnnlab import models
+from cnnlab.data.record import DataRecord
 from cnnlab.models import weights
 from cnnlab.run_directory import ResumeError
 from cnnlab.studies import provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.claims import explain
 from cnnlab.studies.recipe_settings import AMOUNTS, LECTURE, SIMILARITIES
+from cnnlab.studies.run_data import check_unseen
 from cnnlab.studies.settings import WeightsFile
 from cnnlab.studies.study import Study, Trained
 from cnnlab.train import DivergedError, evaluate
@@ -251,13 +253,13 @@ def test_a_network_that_has_seen_the_test_part_is_refused(finished, tiny_config)
     digits = dataclasses.replace(TINY, dataset="digits")
     first, second = (load_data(dataclasses.replace(digits, split_seed=seed)) for seed in (0, 1))
     fives = load_data(dataclasses.replace(digits, classes=("5", "6"), per_class=None))
-    provenance.check_unseen(first, first.test, "it")
-    provenance.check_unseen(first, fives.test, "it")
+    check_unseen(DataRecord.of(first), first, first.test, "it")
+    check_unseen(DataRecord.of(first), first, fives.test, "it")
     with pytest.raises(ValueError, match="it must not have trained on images that are tested on"):
-        provenance.check_unseen(second, fives.test, "it")
+        check_unseen(DataRecord.of(second), second, fives.test, "it")
     # Twins within a data set, one of them held out, are its own affair.
     twins = dataclasses.replace(first, train=first.test)
-    provenance.check_unseen(twins, first.test, "it")
+    check_unseen(DataRecord.of(twins), twins, first.test, "it")
 
 
 def test_a_run_that_is_not_finished_is_refused(finished, tmp_path):

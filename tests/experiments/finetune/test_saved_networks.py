@@ -162,21 +162,24 @@ def test_data_of_earlier_trainings_are_refused_as_a_test_part(run_dir, capsys):
     assert not capsys.readouterr().out
     # Each training after the other, also of networks that were tuned twice.
     before = provenance.training_history(directory)
-    assert [tuple(each["classes"]) for each in before] == [("class2", "class3"), ("0", "1")]
+    assert [tuple(each.config["classes"]) for each in before] == [("class2", "class3"), ("0", "1")]
 
 
-def test_missing_data_of_earlier_trainings_are_reported(run_dir, tmp_path):
+def test_data_of_earlier_trainings_need_not_be_there(run_dir, tmp_path):
+    """What they trained on is known by the record, wherever the files are now."""
     own = run_dir / "networks" / "linear"
-    gone = dataclasses.replace(trained.run_config(own), dataset="npz", data_dir=tmp_path / "x")
+    config = trained.run_config(own)
+    source = load_data(dataclasses.replace(config, classes=("0", "1"), per_class=None))
+    gone = dataclasses.replace(config, dataset="npz", data_dir=tmp_path / "x")
     fields = json.loads((own / "config.json").read_text())
     fields[provenance.HISTORY] = [to_json(gone)]
     (tmp_path / "config.json").write_text(json.dumps(fields))
     (tmp_path / "checkpoints").mkdir()
-    messages = []
-    provenance.check_history_unseen(
-        tmp_path, load_data(trained.run_config(own)).test, messages.append
-    )
-    assert len(messages) == 1 and "had seen the test part in npz" in messages[0]
+    for name in ("data.npz", "data-before-1.npz"):
+        (tmp_path / name).write_bytes((own / name).read_bytes())
+    provenance.check_history_unseen(tmp_path, source.test, pytest.fail)
+    with pytest.raises(ValueError, match="began with, of npz.* must not have trained"):
+        provenance.check_history_unseen(tmp_path, source.train, pytest.fail)
 
 
 def test_a_resume_writes_nothing_twice_and_completes_the_files(
@@ -192,7 +195,7 @@ def test_a_resume_writes_nothing_twice_and_completes_the_files(
         }
 
     linear, before = read(folder / "linear"), written()
-    for name in ("result.json", "statistics.npz"):
+    for name in ("result.json", "data-before-1.npz"):
         (folder / "linear" / name).unlink()
     unscored = fine_tuning.Tuned("", None, None, 3.0, np.zeros(2), None)
     monkeypatch.setattr(

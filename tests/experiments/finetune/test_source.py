@@ -10,10 +10,12 @@ import pytest
 
 from cnnlab import augment, models
 from cnnlab.data import Dataset, LazyImages, Splits
+from cnnlab.data.record import DataRecord
 from cnnlab.models import Network, weights
 from cnnlab.models.perceptron import Classifier
 from cnnlab.studies import provenance
 from cnnlab.studies.build import load_data
+from cnnlab.studies.run_data import check_unseen
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.train import Recipe, states_of
 from cnnlab.transfer.surgery import SurgeryError
@@ -163,10 +165,11 @@ def part(images):
 
 @pytest.mark.parametrize("size", [4, 8])
 def test_files_are_distinguished_by_their_names_at_every_size(size):
-    own = Splits(part(Files("abc", 4)), None, part(Files("d", 4)), "")
-    provenance.check_unseen(own, part(Files("def", size)), "it")
+    splits = Splits(part(Files("abc", 4)), None, part(Files("d", 4)), "")
+    own = (DataRecord.of(splits), splits)
+    check_unseen(*own, part(Files("def", size)), "it")
     with pytest.raises(ValueError, match="on 1 of the 2"):
-        provenance.check_unseen(own, part(Files("db", size)).take(np.array([1, 0])), "it")
+        check_unseen(*own, part(Files("db", size)).take(np.array([1, 0])), "it")
     # Decoded ones of another size cannot be compared.
     decoded = Dataset(np.zeros((2, 8, 8, 1), np.uint8), np.zeros(2, np.int32), ("a",), "decoded")
-    provenance.check_unseen(own, decoded, "it")
+    check_unseen(*own, decoded, "it")

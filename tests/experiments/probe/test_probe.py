@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from cnnlab.mesh import make_mesh
 from cnnlab.studies import study, trained
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.claims import UNDECIDED, lines
+from cnnlab.studies.run_data import read_record
 from cnnlab.train import evaluate
 from cnnlab.train.program import initialise
 from cnnlab.transfer.features import pixels
@@ -247,9 +249,12 @@ def test_settings_that_the_run_has_others_of_are_refused(finished, settings, mes
 
 
 def test_the_advice_for_a_run_that_trained_on_its_validation_part_can_be_followed(
-    monkeypatch, finished, tiny_config
+    finished, tmp_path
 ):
-    whole = dataclasses.replace(tiny_config, validation=None)
-    monkeypatch.setattr(trained, "run_config", lambda run, data_dir=None: whole)
+    whole = tmp_path / "whole"
+    shutil.copytree(finished[0], whole)
+    record = read_record(whole)
+    parts = {name: record.parts[name] for name in ("train", "test")}
+    (whole / "data.npz").write_bytes(dataclasses.replace(record, parts=parts).write())
     with pytest.raises(ValueError, match="Give a run that was trained with --validation 0.1, or"):
-        probe.run(probe.Config(from_run=finished[0], **QUICK))
+        probe.run(probe.Config(from_run=whole, **QUICK))
