@@ -102,6 +102,15 @@ trained on other pixels.
 
 CIFAR-10 test accuracy of Idelbayev's ResNet-20, 32 and 44, read without PyTorch: 91.73, 92.62 and
 93.11 % (published 91.73, 92.63, 93.10).
+
+## Ours for other programs
+
+`experiments.export RUN FILE.safetensors` writes weights that any reader of safetensors opens,
+`FILE.stablehlo` the whole program with the normalisation, for uint8 images; it needs jax alone, and
+`jax.export.deserialize(...).mlir_module()` is the StableHLO for other compilers. ONNX is not
+written: of jax2onnx, its converter, current versions need an older Orbax than the checkpoints here,
+and the newest that installs beside them (0.13) cannot convert ResNet, LeNet and SqueezeNet. Where
+ONNX must be, load the safetensors into the same network in PyTorch and export from there.
 """
 
 HEAD = """# The zoo

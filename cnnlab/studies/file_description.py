@@ -21,6 +21,9 @@ from cnnlab.studies.settings import Training
 
 _MEAN_IMAGE, _RECORD = "mean_image", "data_record"
 
+_LARGEST = 8192
+"""Sides of images, in pixels, that metadata may ask for."""
+
 _DATA = ("dataset", "validation", "split_seed", "per_class", "fraction", "classes", "image_size")
 """The settings that choose the images of a run and their parts; no path is among them."""
 
@@ -158,13 +161,19 @@ def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
     }
     arrays = weights.read(path)
     record = arrays.get(f"{PREPARATION}{_RECORD}")
+    mean_image = arrays.get(f"{PREPARATION}{_MEAN_IMAGE}")
+    shape, options = (height, width, channels), tuple(map(str, json.loads(metadata["options"])))
+    if not all(1 <= side <= _LARGEST for side in shape) or max(map(len, options), default=0) > 999:
+        raise ValueError(f"images of shape {shape}, {len(options)} options of the model")
+    if mean_image is not None and (mean_image.shape != shape or not np.isfinite(mean_image).all()):
+        raise ValueError(f"a mean image that is not one of shape {shape}")
     return Description(
         "",
         metadata["model"],
-        tuple(map(str, json.loads(metadata["options"]))),
+        options,
         len(classes),
-        (height, width, channels),
-        from_metadata(metadata["normalization"], arrays.get(f"{PREPARATION}{_MEAN_IMAGE}")),
+        shape,
+        from_metadata(metadata["normalization"], mean_image),
         class_names=classes,
         precision=metadata.get("precision", "float32"),
         data=data,

@@ -160,21 +160,27 @@ def load_weights_on(
         )
     classes = None if known is not None else images.num_classes
     networks = load_weights(file, classes, images.image_shape)
-    if same_classes and known is not None and known.class_names:
+    if same_classes and known is not None:
         whose = f"the network of {path.name}"
-        images = in_order_of(images, known.class_names, whose, numbered=not known.own)
+        if known.class_names:
+            images = in_order_of(images, known.class_names, whose, numbered=not known.own)
+        elif known.num_classes != images.num_classes:
+            raise ValueError(
+                f"{whose} tells {known.num_classes} classes apart, {images.name} has "
+                f"{images.num_classes}."
+            )
     return networks, images
 
 
 def check_same_network(path: pathlib.Path, networks: TrainedNetworks) -> None:
-    """Refuses a file of cnnlab whose network sees other images or tells other classes than a run's.
+    """Refuses a file whose network is known to see other images or tell other classes than a run's.
 
     Raises:
       FileNotFoundError: if there is no file.
       ValueError: if they differ in the normalization or the classes; both are named.
     """
     known = describe(path)
-    if known is None or not known.own or known.preparation is None:
+    if known is None or known.preparation is None:
         return
     ours = Preparation(networks.normalization, networks.statistics)
     if not known.preparation.agrees(ours):
@@ -182,7 +188,7 @@ def check_same_network(path: pathlib.Path, networks: TrainedNetworks) -> None:
             f"{path.name} was trained with the normalization {known.preparation}, {networks.name} "
             f"with {ours}: evaluate the file without the run."
         )
-    if known.class_names != networks.class_names:
+    if known.own and known.class_names != networks.class_names:
         raise ValueError(
             f"{path.name} tells apart the classes {', '.join(known.class_names)}, {networks.name} "
             f"{', '.join(networks.class_names)}: evaluate the file without the run."

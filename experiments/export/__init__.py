@@ -9,10 +9,9 @@ normalization of images, the names of the classes, and the settings of the data 
 ``classify --weights FILE``, ``evaluate --weights FILE``, ``features``, ``probe`` and ``finetune``
 need no other option, and refuse one that contradicts the file.
 
-The program takes
-uint8 images ``[n, H, W, C]``, any number of them, normalises them as in training and gives logits
-``[n, K]``; it needs jax alone: ``models.weights.load_exported(FILE)(images)``, or
-``jax.export.deserialize(bytearray(file.read())).call(images)``.
+The program takes uint8 images ``[n, H, W, C]``, any number of them, normalises them as in training
+and gives logits ``[n, K]``; it needs jax alone: ``models.weights.load_exported(FILE)(images)``, or
+``jax.export.deserialize(bytearray(file.read())).call(images)``. docs/zoo.md says why not ONNX.
 """
 
 from .. import cli

@@ -1,6 +1,7 @@
 """The networks that are probed: of a run, of a file of weights, or still to be trained."""
 
 import dataclasses
+import pathlib
 from typing import NamedTuple
 
 import jax
@@ -46,12 +47,14 @@ class Source(NamedTuple):
 def with_run_settings(config: Config) -> Config:
     """The config with the data, the network and the seeds of the run that it names, if any.
 
+    Of a file of weights that cnnlab wrote it takes the data, unless a data set is named.
+
     Raises:
       ResumeError: if there is no such run.
       ValueError: if an option that is not at its default disagrees with the run.
     """
     if config.from_run is None:
-        return config
+        return config if config.weights is None else _with_data_of_file(config, config.weights)
     own = trained.run_config(config.from_run, config.data_dir)
     for name in changed_fields(config, _OF_RUN):
         value, known = getattr(config, name), getattr(own, name)
@@ -61,6 +64,14 @@ def with_run_settings(config: Config) -> Config:
                 f"got {value!r}: leave it out."
             )
     return dataclasses.replace(config, **{name: getattr(own, name) for name in _OF_RUN})
+
+
+def _with_data_of_file(config: Config, weights: pathlib.Path) -> Config:
+    known = describe(weights)
+    if known is None or changed_fields(config, ("dataset",)):
+        return config
+    given = changed_fields(config, known.data)
+    return dataclasses.replace(config, **{k: v for k, v in known.data.items() if k not in given})
 
 
 def load_source(config: Config) -> Source:

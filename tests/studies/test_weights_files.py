@@ -12,7 +12,7 @@ from cnnlab.data import Dataset
 from cnnlab.data.dataset import Statistics
 from cnnlab.models import weights
 from cnnlab.models.weights import published
-from cnnlab.studies import weights_files
+from cnnlab.studies import trained, weights_files
 from cnnlab.studies.build import make_normalization
 from cnnlab.studies.file_description import describe, save_weights
 from cnnlab.studies.preparation import Preparation, parse_normalization
@@ -122,6 +122,7 @@ def test_a_file_of_ours_computes_in_the_precision_of_the_run(tmp_path):
         ({"normalization": '{"kind": "mean-image"}'}, "does not go with the arrays"),
         ({"normalization": "channel"}, "normalization cannot be read"),
         ({"image_shape": "[8, 8]"}, "does not say in its metadata what its network is"),
+        ({"image_shape": "[100000, 100000, 3]"}, r"images of shape \(100000, 100000, 3\)"),
         ({"classes": "{"}, "does not say in its metadata what its network is"),
     ],
 )
@@ -131,6 +132,15 @@ def test_damaged_metadata_are_refused(change, message, tmp_path):
     text = {**weights.read_metadata(path), **change}
     weights.save_safetensors({"params": {"x": np.zeros(1)}}, path, text)
     with pytest.raises(ValueError, match=f"{path}.*{message}"):
+        weights_files.load_weights(file)
+
+
+def test_a_mean_image_of_another_shape_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    file = saved(path, Training(normalization="mean-image"), STATISTICS)
+    arrays = {"preparation": {"mean_image": np.zeros((2, 2, 3), np.float32)}}
+    weights.save_safetensors(arrays, path, weights.read_metadata(path))
+    with pytest.raises(ValueError, match="a mean image that is not one of shape"):
         weights_files.load_weights(file)
 
 
@@ -257,6 +267,13 @@ def torchvision_shapes(model, normed):
     shapes = {f"features.{i}.weight": (64, 64, 3, 3) for i in range(0, 4 * count, 4)}
     shapes |= {"features.0.weight": first, "classifier.6.weight": (1000, 4096)}
     return shapes | ({"features.1.running_mean": (64,)} if normed else {})
+
+
+def test_a_run_does_not_take_a_published_file_that_sees_other_images(finished, tmp_path):
+    np.savez(tmp_path / "w.npz", **caffe_squeezenet())
+    networks = trained.load_run(finished[0])
+    with pytest.raises(ValueError, match="normalization caffe, mlp of run with 0"):
+        weights_files.check_same_network(tmp_path / "w.npz", networks)
 
 
 def test_wider_networks_and_other_classes_are_not_taken_for_them():

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import collections
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +34,9 @@ _WRAPPER_NAMES = (
 )
 _PREFIX = re.compile(rf"({'|'.join(_WRAPPER_NAMES)})\.")
 """What the names of a network get that is a part of a larger module, one or more of them."""
+
+_MODULE = re.compile(r"\w+\.")
+"""A module of another name that a network may be in, or its number in a sequence."""
 
 _DEEPEST, _MOST = 6, 32
 """Prefixes of so many parts are looked for, and so many different ones."""
@@ -116,25 +119,53 @@ def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit
             placed = _MAPPINGS[candidate](arrays, ours, short)
             found = [k for k, v in ours.items() if k in placed and _same_shape(placed[k][1], v)]
             fits.append(Fit(candidate, placed, len(found), prefix, short))
-    return max(fits, key=lambda tried: (tried.matched, len(tried.placed)))
+    best = max(fits, key=lambda tried: (tried.matched, len(tried.placed)))
+    _check_only(best, fits)
+    return best
+
+
+def _check_only(best: Fit, fits: list[Fit]) -> None:
+    """Refuses a file with two networks that fit as well, of which neither has a usual name.
+
+    Raises:
+      ValueError: naming both.
+    """
+    if not best.matched or _PREFIX.match(best.prefix):
+        return
+    for other in fits:
+        apart = not (other.prefix.startswith(best.prefix) or best.prefix.startswith(other.prefix))
+        if apart and other.matched == best.matched:
+            raise ValueError(
+                f"the file holds several networks that fit as well, under {best.prefix!r} and "
+                f"{other.prefix!r}: save the arrays of the one that is meant in a file of its own."
+            )
 
 
 def _same_shape(value: np.ndarray, leaf: Any) -> bool:
     return value.shape == tuple(leaf.shape)
 
 
-def prefixes(keys: Iterable[str]) -> list[str]:
-    """Prefixes that names there have, "" first, then the most frequent ones."""
-    counts: collections.Counter[str] = collections.Counter()
+def prefixes(keys: Collection[str]) -> list[str]:
+    """Prefixes that names there have, to be tried in this order.
+
+    "" comes first, then those that training programs use, then names of modules that a quarter of
+    the names begin with, such as ``cnn.``; the more frequent ones first.
+    """
+    usual: collections.Counter[str] = collections.Counter()
+    others: collections.Counter[str] = collections.Counter()
     for key in keys:
-        end = 0
+        end, counts = 0, usual
         for _ in range(_DEEPEST):
             match = _PREFIX.match(key, end)
+            if match is None:
+                counts, match = others, _MODULE.match(key, end)
             if match is None:
                 break
             end = match.end()
             counts[key[:end]] += 1
-    return ["", *(prefix for prefix, _ in counts.most_common(_MOST))]
+    frequent = {prefix: n for prefix, n in others.items() if 4 * n >= len(keys)}
+    by_count = [*usual.most_common(_MOST), *collections.Counter(frequent).most_common(_MOST)]
+    return ["", *(prefix for prefix, _ in by_count)]
 
 
 def without_prefix(keys: Iterable[str], prefix: str) -> dict[str, str]:

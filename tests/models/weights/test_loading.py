@@ -265,7 +265,7 @@ def test_a_mapping_can_be_named(save):
 
 @pytest.mark.parametrize(
     "prefix",
-    "net. network. encoder. backbone. base_model. student. encoder_q. module.encoder_q.".split(),
+    ["net.", "network.", "encoder.", "backbone.", "base_model.", "student.", "encoder_q.", "cnn."],
 )
 @pytest.mark.parametrize(
     "extra",
@@ -306,6 +306,12 @@ def test_of_two_networks_in_a_file_one_is_taken_and_the_other_reported(save):
     np.testing.assert_array_equal(head(variables)["bias"], student["student.fc.bias"])
     reported = dict(report.skipped)
     assert reported["teacher.fc.bias"] == "not under 'student.', where the network is"
+
+
+def test_of_two_networks_of_unknown_names_none_is_taken(save):
+    arrays = state_dict(prefix="actor.") | state_dict(prefix="critic.")
+    with pytest.raises(ValueError, match="several networks .* under 'actor.' and 'critic.': save"):
+        weights.load(save(arrays), network_variables())
 
 
 def test_what_lies_beside_the_prefix_is_listed_where_the_head_is_missing(save):
