@@ -360,3 +360,12 @@ def test_a_head_that_is_replaced_may_hold_anything(save):
     theirs["bn1.bias"][0] = np.nan
     with pytest.raises(ValueError, match=r"1 of 6 arrays that are needed: bn1.bias"):
         weights.load(save(theirs), network_variables(), replace_head=True)
+
+
+@pytest.mark.parametrize("unused", ["head", "head/.*/kernel"])
+def test_stages_that_will_be_replaced_may_hold_anything(unused, save):
+    theirs = state_dict()
+    theirs["fc.weight"][0] = np.nan
+    assert weights.load(save(theirs), network_variables(), unused=(unused,))[1].loaded == 8
+    with pytest.raises(ValueError, match="NaN or infinity in 1 of 7 .*: fc.weight"):
+        weights.load(save(theirs), network_variables(), unused=("head/.*/bias",))
