@@ -12,6 +12,7 @@ how its images were normalised. Options that contradict the file are refused.
 
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -54,6 +55,7 @@ def load_weights(
     *,
     own_channels: bool = False,
     default_model: str | None = None,
+    unused: Sequence[str] = (),
     options: OptionNames = _OPTIONS,
 ) -> TrainedNetworks:
     """The network whose weights are in a file.
@@ -66,6 +68,7 @@ def load_weights(
       own_channels: whether the network takes images of as many channels as the file says, which
         may be others than C.
       default_model: of a file that does not say its model, where no option does either.
+      unused: stages or patterns whose values will be replaced, as of ``models.weights.load``.
       options: the command line's, for messages.
 
     Raises:
@@ -92,7 +95,7 @@ def load_weights(
     image = jax.ShapeDtypeStruct((1, height, width, channels), jnp.float32)
     shapes = jax.eval_shape(network.init, jax.random.key(0), image)
     try:
-        variables, report = models.weights.load(path, shapes, mapping=file.mapping)
+        variables, report = models.weights.load(path, shapes, mapping=file.mapping, unused=unused)
     except HeadError as error:
         advice = _head_advice(error, num_classes, options)
         raise ValueError(f"{error.details}\n{advice}") from error

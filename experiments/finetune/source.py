@@ -80,6 +80,7 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
             splits.train.image_shape,
             own_channels=True,
             default_model=config.model,
+            unused=config.details.fresh(("head",)),
             options=OptionNames("--weights-normalization", "--weights-classes"),
         )
     if config.from_run is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,7 @@ def load(
     *,
     mapping: str | None = None,
     replace_head: bool = False,
+    unused: Sequence[str] = (),
 ) -> tuple[dict[str, Any], Report]:
     """The variables of a network with the values of a file.
 
@@ -95,6 +96,8 @@ def load(
       replace_head: whether a head that is missing from the file or has another shape keeps the
         values of ``variables``, as a whole. Without, that is an error. The body must fit in any
         case, and nothing of the body there may be left over.
+      unused: stages, or patterns of whole paths such as "stage3/.*", whose values will be replaced:
+        there the file may hold NaN or infinity.
 
     Returns:
       The variables, in the dtypes of ``variables``, and the report.
@@ -121,7 +124,8 @@ def load(
         raise problems.error(path, tried, ours, fresh)
 
     values = {name: _value(path, name, leaf, tried, fresh) for name, leaf in ours.items()}
-    _check_finite(path, {name: values[name] for name in ours if name not in fresh}, tried)
+    needed = [name for name in ours if name not in fresh and not _matches(name, unused)]
+    _check_finite(path, {name: values[name] for name in needed}, tried)
     head = "the head here is another one, and keeps its values"
     skipped = [*contents.dropped.items(), *problems.unneeded]
     skipped += [(tried.placed[name][0], head) for name in tried.placed if name in fresh]
@@ -294,6 +298,12 @@ _BESIDE_NETWORK = re.compile(
 
 def _in_head(name: str) -> bool:
     return name.split("/")[1:2] == ["head"]
+
+
+def _matches(name: str, stages: Sequence[str]) -> bool:
+    """True for a leaf of one of the stages, or whose path without its collection is matched."""
+    path = name.partition("/")[2]
+    return any(path.split("/")[0] == each or re.fullmatch(each, path) for each in stages)
 
 
 def _check_finite(path: Any, values: Mapping[str, jax.Array], tried: Fit) -> None:

@@ -120,7 +120,8 @@ def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit
             found = [k for k, v in ours.items() if k in placed and _same_shape(placed[k][1], v)]
             fits.append(Fit(candidate, placed, len(found), prefix, short))
     best = max(fits, key=lambda tried: (tried.matched, len(tried.placed)))
-    _check_only(best, fits)
+    if 2 * best.matched > len(ours):
+        _check_only(best, fits)
     return best
 
 
@@ -130,7 +131,7 @@ def _check_only(best: Fit, fits: list[Fit]) -> None:
     Raises:
       ValueError: naming both.
     """
-    if not best.matched or _PREFIX.match(best.prefix):
+    if _PREFIX.match(best.prefix):
         return
     for other in fits:
         apart = not (other.prefix.startswith(best.prefix) or best.prefix.startswith(other.prefix))
@@ -171,8 +172,8 @@ def prefixes(keys: Collection[str]) -> list[str]:
 def without_prefix(keys: Iterable[str], prefix: str) -> dict[str, str]:
     """The names there, without as much of the prefix as each of them has.
 
-    Two names may become the same; the one that has more of the prefix then keeps it alone, and the
-    other stays as it is.
+    Where two names would become the same, the one that has less of the prefix becomes "": it is
+    of another part.
     """
     parts = prefix.split(".")[:-1]
     ends = [len(".".join(parts[:count])) + 1 for count in range(1, len(parts) + 1)]
@@ -181,8 +182,8 @@ def without_prefix(keys: Iterable[str], prefix: str) -> dict[str, str]:
     short = {}
     for key in sorted(common, key=lambda key: -common[key]):
         name = key[common[key] :]
-        short[key] = key if name in taken else name
-        taken.add(short[key])
+        short[key] = "" if name in taken else name
+        taken.add(name)
     return {key: short[key] for key in common}
 
 
@@ -345,6 +346,8 @@ def _modules(
     modules: dict[str, dict[str, np.ndarray]] = {}
     keys = {}
     for key, array in arrays.items():
+        if not short[key]:
+            continue
         layer, _, tensor = short[key].replace("/", ".").rpartition(".")
         tensor = {"w": "weight", "b": "bias"}.get(tensor, tensor)
         modules.setdefault(layer, {})[tensor] = array

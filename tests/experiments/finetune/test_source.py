@@ -79,6 +79,22 @@ def test_another_number_of_classes_is_an_error_that_names_the_option(file):
         )
 
 
+def test_a_head_that_is_replaced_may_hold_nan(file, tmp_path):
+    arrays = {name: np.array(value) for name, value in weights.read(file).items()}
+    arrays["params/head/classifier/dense/bias"][:] = np.nan
+    np.savez(tmp_path / "w.npz", **arrays)
+    given = {"weights": tmp_path / "w.npz", "weights_classes": 7, "channels": None}
+    given |= {"weights_normalization": "torchvision"}
+    config = dataclasses.replace(COLOUR, **given)
+    network = source.load_pretrained(config, load_data(COLOUR))
+    assert np.isnan(network.variables["params"]["head"]["classifier"]["dense"]["bias"]).all()
+    with pytest.raises(
+        ValueError, match="NaN or infinity in 1 of .*: params/head/classifier/dense/bias"
+    ):
+        later = dataclasses.replace(config, reinitialise=("stage3",))
+        source.load_pretrained(later, load_data(COLOUR))
+
+
 def test_how_alike_grey_images_are_is_measured_with_summed_channels(monkeypatch):
     class Stem(nn.Module):
         @nn.compact

@@ -300,6 +300,16 @@ def test_a_head_outside_the_prefix_is_found(body, head_prefix, save):
     np.testing.assert_array_equal(bias, theirs[f"{head_prefix}fc.bias"])
 
 
+@pytest.mark.parametrize("inside_first", [True, False])
+def test_of_two_arrays_of_a_name_the_one_under_the_prefix_is_taken(inside_first, save):
+    inside = state_dict(prefix="backbone.")
+    outside = {"fc.bias": np.full(4, 7, np.float32)}
+    theirs = inside | outside if inside_first else outside | inside
+    variables, report = weights.load(save(theirs), network_variables())
+    np.testing.assert_array_equal(head(variables)["bias"], inside["backbone.fc.bias"])
+    assert dict(report.skipped)["fc.bias"] == "not under 'backbone.', where the network is"
+
+
 def test_of_two_networks_in_a_file_one_is_taken_and_the_other_reported(save):
     student, teacher = state_dict(prefix="student."), state_dict(prefix="teacher.")
     variables, report = weights.load(save(teacher | student), network_variables())
@@ -350,3 +360,12 @@ def test_a_head_that_is_replaced_may_hold_anything(save):
     theirs["bn1.bias"][0] = np.nan
     with pytest.raises(ValueError, match=r"1 of 6 arrays that are needed: bn1.bias"):
         weights.load(save(theirs), network_variables(), replace_head=True)
+
+
+@pytest.mark.parametrize("unused", ["head", "head/.*/kernel"])
+def test_stages_that_will_be_replaced_may_hold_anything(unused, save):
+    theirs = state_dict()
+    theirs["fc.weight"][0] = np.nan
+    assert weights.load(save(theirs), network_variables(), unused=(unused,))[1].loaded == 8
+    with pytest.raises(ValueError, match="NaN or infinity in 1 of 7 .*: fc.weight"):
+        weights.load(save(theirs), network_variables(), unused=("head/.*/bias",))
