@@ -10,6 +10,7 @@ import pytest
 from cnnlab import models
 from cnnlab.data import Dataset
 from cnnlab.data.dataset import Statistics
+from cnnlab.data.record import DataRecord, PartRecord
 from cnnlab.models import weights
 from cnnlab.models.weights import published
 from cnnlab.studies import trained, weights_files
@@ -73,7 +74,10 @@ def saved(path, config, statistics, shape=(8, 8, 3), classes=("ant", "bee", "cat
     values = np.random.default_rng(0)
     variables = jax.tree.map(lambda s: values.normal(size=s.shape).astype(np.float32), shapes)
     config = dataclasses.replace(config, model="resnet8", model_options=OPTIONS)
-    save_weights(path, variables, config, shape, statistics, classes, seed="1")
+    none = PartRecord(np.zeros(0, np.uint64), np.zeros(0, np.int32), by_file=False)
+    parts = {"train": none, "test": none}
+    record = DataRecord("images", "", tuple(classes), shape, statistics, parts)
+    save_weights(path, variables, config, record, seed="1")
     return WeightsFile(weights=path)
 
 
