@@ -10,6 +10,7 @@ published one that is recognised is known; of any other the options must say wha
 how its images were normalised. Options that contradict the file are refused.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -20,8 +21,9 @@ import optax
 from jax import numpy as jnp
 
 from cnnlab import models
-from cnnlab.data import Dataset
+from cnnlab.data import Dataset, Splits
 from cnnlab.data.dataset import Part
+from cnnlab.data.record import DataChangedError
 from cnnlab.models.weights import HeadError
 from cnnlab.studies.build import load_data
 from cnnlab.studies.class_names import in_order_of
@@ -112,6 +114,7 @@ def load_weights(
         preparation.kind,
         preparation.statistics,
         () if known is None else known.class_names,
+        record=None if known is None else known.record,
         report=dataclasses.replace(report, path=path.name, notes=_notes(known, preparation)),
     )
 
@@ -148,14 +151,7 @@ def load_weights_on(
     path = pathlib.Path(file.weights)
     known = describe(path)
     data = _data(path, known, part, dataset, data_dir, image_size)
-    own = known is not None and data.dataset.partition(":")[0] == known.data.get("dataset")
-    record = None if known is None else known.record
-    if own and record is not None:
-        images = part_images(load_recorded(data, record, f"the network of {path.name}"), part)
-    else:
-        images = part_images(load_data(data), part)
-    if record is not None and part != "train" and not own:
-        check_unseen(record, None, images, f"the network of {path.name}")
+    images = part_images(load_data_for(path, data), part)
     if known is not None and known.own and images.image_shape != known.image_shape:
         raise ValueError(
             f"the network of {path.name} was trained on images of shape {known.image_shape}, those "
@@ -173,6 +169,30 @@ def load_weights_on(
                 f"{images.num_classes}."
             )
     return networks, images
+
+
+def load_data_for(path: pathlib.Path, config: Training) -> Splits:
+    """The data that the config names, for the network of a file of weights.
+
+    Where the file says which images its network was trained and tested on, and they are there, the
+    parts are the same ones.
+
+    Raises:
+      FileNotFoundError: if the file or the data are not there.
+      ValueError: for an unknown data set, or if the network has trained on images of the test part.
+    """
+    known = describe(path)
+    if known is None or known.record is None:
+        return load_data(config)
+    whose = f"the network of {path.name}"
+    if config.dataset.partition(":")[0] == known.data.get("dataset"):
+        with contextlib.suppress(DataChangedError):  # another folder, or only a part of it
+            return load_recorded(config, known.record, whose)
+    splits = load_data(config)
+    for part in (splits.test, splits.validation):
+        if part is not None:
+            check_unseen(known.record, None, part, whose)
+    return splits
 
 
 def check_same_network(path: pathlib.Path, networks: TrainedNetworks) -> None:

@@ -15,6 +15,7 @@ from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.fine_tuning import share_epochs
 from cnnlab.studies.provenance import PastTraining
 from cnnlab.studies.recipes import recipe_rates
+from cnnlab.studies.run_data import check_unseen
 from cnnlab.studies.saved_networks import as_training
 from cnnlab.studies.settings import to_json
 from cnnlab.studies.study import Study
@@ -74,7 +75,7 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
       ResumeError: if the run is not finished.
     """
     if config.weights is not None:
-        return weights_files.load_weights(
+        of_file = weights_files.load_weights(
             config.file,
             config.weights_classes,
             splits.train.image_shape,
@@ -83,6 +84,9 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
             unused=config.details.fresh(("head",)),
             options=OptionNames("--weights-normalization", "--weights-classes"),
         )
+        if of_file.record is not None:
+            check_unseen(of_file.record, None, splits.test, f"the network of {of_file.name}")
+        return of_file
     if config.from_run is None:
         return None
     network = provenance.load_unseen_run(

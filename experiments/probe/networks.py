@@ -81,10 +81,11 @@ def load_source(config: Config) -> Source:
         assert networks.splits is not None
         name = f"{networks.name}, step {networks.step:,}, {networks.members} seeds"
         return Source(networks.splits, networks.recipe, networks.states, name)
-    splits = build.load_data(config)
     if config.weights is None:
+        splits = build.load_data(config)
         recipe = build.make_recipe(config, splits.train)
         return Source(splits, recipe, None, f"{config.model}, {config.seeds} seeds")
+    splits = weights_files.load_data_for(config.weights, config)
     file = WeightsFile(
         weights=config.weights,
         model=None if config.model == type(config).model else config.model,
