@@ -54,12 +54,20 @@ def truncate(path: PathLike, step: int) -> int:
     path = pathlib.Path(path)
     if not path.exists():
         return 0
-    data = path.read_bytes()
-    kept = [line for record, line in _records(path) if record["step"] <= step]
-    wanted = b"".join(line + b"\n" for line in kept)
+    data, wanted = path.read_bytes(), lines_until(path, step)
     if wanted != data:
         write_bytes(path, wanted)
-    return len([line for line in data.split(b"\n") if line.strip()]) - len(kept)
+    return len([line for line in data.split(b"\n") if line.strip()]) - wanted.count(b"\n")
+
+
+def lines_until(path: PathLike, step: int) -> bytes:
+    """The records up to ``step`` as they stand in a metrics.jsonl, each with its line end.
+
+    Raises:
+      ValueError: a line before the last is damaged, naming file and line.
+    """
+    records = _records(pathlib.Path(path))
+    return b"".join(line + b"\n" for record, line in records if record["step"] <= step)
 
 
 def _records(path: pathlib.Path) -> list[tuple[dict[str, Any], bytes]]:

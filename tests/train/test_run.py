@@ -14,6 +14,7 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab import augment, data, models, optim, train
+from cnnlab.run_directory import read_config
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.recorder import Interrupted, Recording
 from cnnlab.train.records import read_metrics
@@ -182,7 +183,7 @@ def test_a_directory_with_something_in_it_is_left_alone(tmp_path):
     Run.create(tmp_path / "mine", {}, {})  # an empty one is fine
     with pytest.raises(FileExistsError, match="--resume"):
         Run.create(tmp_path / "mine", {"other": 1}, {})
-    assert json.loads((tmp_path / "mine/config.json").read_text()) == {}
+    assert read_config(tmp_path / "mine") == {}
     with pytest.raises(ResumeError, match="there is no run in"):
         Run.resume(tmp_path / "nothing")
 
