@@ -1,7 +1,7 @@
 """The files of a run directory, and what can be read of them without starting JAX.
 
 ``config.json`` holds the config and ``identity``: a number that no other run has, and a SHA-256 sum
-of the config. Each checkpoint repeats both, so that a config that was changed, and a checkpoint of
+of both. Each checkpoint repeats both, so that a config that was changed, and a checkpoint of
 another run, are noticed. Runs of versions that wrote no ``identity`` are read, and resumed, without
 these checks.
 """
@@ -38,7 +38,8 @@ def write_config(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
       config: JSON-ready; without a field ``identity``.
     """
     fields = to_plain(config)
-    identity = {"run": secrets.token_hex(8), "sha256": _digest(fields)}
+    run = secrets.token_hex(8)
+    identity = {"run": run, "sha256": _digest([fields, run])}
     write_json(directory / CONFIG, {**fields, _IDENTITY: identity})
 
 
@@ -77,8 +78,12 @@ def _read(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ResumeError(str(error)) from error
     if not isinstance(fields, dict):
         raise ResumeError(f"{path} must hold a JSON object, got {fields!r:.40}. {advice}")
-    identity = fields.pop(_IDENTITY, {})
-    if not isinstance(identity, dict) or identity.get("sha256", _digest(fields)) != _digest(fields):
+    identity = fields.pop(_IDENTITY, None)
+    if identity is None:
+        return fields, {}
+    if not isinstance(identity, dict) or identity.get("sha256") != _digest(
+        [fields, identity.get("run")]
+    ):
         raise ResumeError(
             f"{path} was changed or damaged after the run began: it does not fit the SHA-256 sum "
             f"in it. {advice}"
@@ -86,8 +91,8 @@ def _read(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return fields, identity
 
 
-def _digest(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+def _digest(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def find_runs(parent: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -13,15 +13,17 @@ import importlib.metadata
 import logging
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tyro
 
+from cnnlab.files import write_bytes
 from cnnlab.spelling import unknown
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
@@ -167,24 +169,39 @@ def prepare() -> None:
     XLA's flag for quick convolutions on a CPU is added to XLA_FLAGS where this jaxlib knows it
     (asked of a process of its own, once for each jaxlib, and remembered), unless XLA_FLAGS speaks
     of it already. Compiled programs are kept between runs, in ``CNNLAB_CACHE`` (~/.cache/cnnlab by
-    default) or wherever JAX_COMPILATION_CACHE_DIR says.
+    default) or wherever JAX_COMPILATION_CACHE_DIR says; not where the process has several CPU
+    devices: a program with collectives that comes from the cache hangs there (jaxlib 0.10.2).
     """
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what it is asked to do
     flags = os.environ.get("XLA_FLAGS", "")
     cache = cache_folder()
     if "xla_cpu_experimental_ynn_fusion_type" not in flags and _knows_flag(cache):
         os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAG}".strip()
-    if cache is not None:
+    if several_cpu_devices(os.environ):
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    elif cache is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
+def several_cpu_devices(environment: Mapping[str, str]) -> bool:
+    """True where the process is told to have several devices on a CPU, which it may use."""
+    platforms = environment.get("JAX_PLATFORMS", "")
+    if platforms and "cpu" not in platforms:
+        return False
+    flag = r"--xla_force_host_platform_device_count[= ]\s*(\d+)"
+    counts = re.findall(flag, environment.get("XLA_FLAGS", ""))
+    counts.append(environment.get("JAX_NUM_CPU_DEVICES", ""))
+    return any(count.isdecimal() and int(count) > 1 for count in counts)
+
+
 def cache_folder() -> pathlib.Path | None:
-    """The folder where compiled programs are kept, or None."""
-    chosen = os.environ.get(_CACHE)
-    if chosen == "":
+    """The folder where compiled programs are kept, or None, such as for a user without a home."""
+    chosen = os.environ.get(_CACHE, "~/.cache/cnnlab")
+    try:
+        return pathlib.Path(chosen).expanduser() if chosen else None
+    except RuntimeError:  # neither HOME nor an entry in the passwd file
         return None
-    return pathlib.Path(chosen).expanduser() if chosen else pathlib.Path.home() / ".cache/cnnlab"
 
 
 def _knows_flag(cache: pathlib.Path | None) -> bool:
@@ -195,8 +212,9 @@ def _knows_flag(cache: pathlib.Path | None) -> bool:
         return False
     memory = None if cache is None else cache / f"flag-{version}"
     with contextlib.suppress(OSError):
-        if memory is not None and memory.is_file():
-            return memory.read_text() == "known"
+        # Anything else, such as what a full disk left, is asked again.
+        if memory is not None and memory.read_bytes() in (b"known", b"unknown"):
+            return memory.read_bytes() == b"known"
     probe = "from jaxlib import xla_client; xla_client.CompileOptions()"  # parses XLA_FLAGS
     environment = {**os.environ, "XLA_FLAGS": _CPU_FLAG, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
@@ -206,7 +224,7 @@ def _knows_flag(cache: pathlib.Path | None) -> bool:
     with contextlib.suppress(OSError):
         if memory is not None:
             memory.parent.mkdir(parents=True, exist_ok=True)
-            memory.write_text("known" if known else "unknown")
+            write_bytes(memory, b"known" if known else b"unknown")
     return known
 
 
@@ -290,7 +308,7 @@ def list_experiments() -> str:
     for group, names in grouped_experiments().items():
         lines.append(group)
         for name in names:
-            source = (FOLDER / name / "__init__.py").read_text()
+            source = (FOLDER / name / "__init__.py").read_text(encoding="utf-8")
             first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
             lines.append(f"  {name:<16} {first}")
         lines.append("")

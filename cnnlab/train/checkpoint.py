@@ -330,6 +330,10 @@ class _LatestAndBest:
 def _open_manager(folder: pathlib.Path, policy: _LatestAndBest, read_only: bool) -> Any:
     import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
+    class Manager(ocp.CheckpointManager):
+        def metrics(self, step: int) -> None:
+            """None: the score is in our record, where a checksum is; here a damaged one raises."""
+
     options = ocp.CheckpointManagerOptions(
         preservation_policy=policy,
         read_only=read_only,
@@ -337,7 +341,7 @@ def _open_manager(folder: pathlib.Path, policy: _LatestAndBest, read_only: bool)
         cleanup_tmp_directories=not read_only,
         enable_async_checkpointing=not read_only,
     )
-    return ocp.CheckpointManager(
+    return Manager(
         folder,
         options=options,
         item_handlers={
