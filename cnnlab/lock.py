@@ -14,10 +14,11 @@ from typing import IO, Any
 
 from cnnlab.files import PathLike, naming
 
+fcntl: Any
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl: Any = None  # type: ignore[no-redef]
+    fcntl = None
 
 _HELD = (errno.EWOULDBLOCK, errno.EACCES)
 

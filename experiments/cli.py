@@ -14,6 +14,7 @@ import logging
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -24,10 +25,12 @@ from typing import Any
 import tyro
 
 from cnnlab.files import write_bytes
+from cnnlab.signals import ExitSignals
 from cnnlab.spelling import unknown
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
+from cnnlab.terminal import make_forgiving
 
 PACKAGE = __package__ or "experiments"
 """``experiments`` in a checkout; ``cnnlab.experiments`` where it is installed."""
@@ -62,19 +65,37 @@ def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
       arguments: of the command line; the process's own by default.
     """
     assert package is not None
-    prepare()
-    with exit_with_message(package):
-        module = importlib.import_module(package)
-        words = sys.argv[1:] if arguments is None else arguments
-        config = parse(module.Config, words, module.__doc__, f"python -m {package}")
-        if hasattr(config, "coordinator"):
-            join_processes(config.coordinator, config.processes, config.process_id)
-        module.run(config)
+    _opened.clear()
+    make_forgiving()
+    with ExitSignals(lambda number: _say_last(package, number)):
+        prepare()
+        with exit_with_message(package):
+            module = importlib.import_module(package)
+            words = sys.argv[1:] if arguments is None else arguments
+            config = parse(module.Config, words, module.__doc__, f"python -m {package}")
+            if hasattr(config, "coordinator"):
+                join_processes(config.coordinator, config.processes, config.process_id)
+            module.run(config)
+
+
+_opened: list[pathlib.Path] = []  # the run directory of this process, once it has one
 
 
 def host() -> Host:
     """The process, as a study sees it; call it after ``prepare``."""
-    return Host(print, time.perf_counter, time.time, os.environ.get("XLA_FLAGS"), FOLDER)
+    flags = os.environ.get("XLA_FLAGS")
+    return Host(print, time.perf_counter, time.time, flags, FOLDER, _opened.append)
+
+
+def _go_on(package: str, directory: object) -> str:
+    return f"Go on with:  python -m {package} --resume {directory}"
+
+
+def _say_last(package: str, number: int) -> None:
+    """The last line of a process that a signal ends outside of training."""
+    saved = f"\n{_go_on(package, _opened[0])}" if _opened else ""
+    text = f"stopped by {signal.Signals(number).name}.{saved}\n"
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode("ascii", "replace"))
 
 
 def lazy_run(package: str) -> Callable[[Any], Any]:
@@ -133,7 +154,8 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
 def exit_with_message(package: str) -> Iterator[None]:
     """Ends the program with one message where this project stopped it or refused something.
 
-    An error that was raised anywhere else keeps its trace: it is a bug.
+    An error of the file system is what it is wherever it was raised; any other that was raised
+    outside of this project keeps its trace: it is a bug.
 
     Args:
       package: of the experiment, such as "experiments.train", for the advice how to resume.
@@ -141,17 +163,16 @@ def exit_with_message(package: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit("stopped by Ctrl-C; whatever was saved before can be resumed.")
+        _say_last(package, signal.SIGINT)
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
         directory = getattr(error, "directory", None)
-        expected = isinstance(
-            error, ValueError | TypeError | OSError | RuntimeError | ArithmeticError
-        )
+        expected = isinstance(error, ValueError | TypeError | RuntimeError | ArithmeticError)
         if directory is not None:  # train.recorder.Interrupted; its class would need jax
-            print(
-                f"{error}\nGo on with:  python -m {package} --resume {directory}", file=sys.stderr
-            )
-            sys.exit(128 + (getattr(error, "signal", None) or 0))
+            print(f"{error}\n{_go_on(package, directory)}", file=sys.stderr)
+            sys.exit(128 + (getattr(error, "signal", None) or signal.SIGTERM))
+        if isinstance(error, OSError):
+            sys.exit(f"error: {error}")
         library = pathlib.Path(importlib.import_module("cnnlab").__file__ or "").resolve().parent
         frames = traceback.extract_tb(error.__traceback__)
         raised_in = pathlib.Path(frames[-1].filename)
@@ -279,6 +300,7 @@ def door(arguments: Sequence[str] | None = None) -> None:
     Args:
       arguments: of the command line; the process's own by default.
     """
+    make_forgiving()
     words = list(sys.argv[1:] if arguments is None else arguments)
     name, others = (words[0], words[1:]) if words else ("", [])
     names = [each for group in grouped_experiments().values() for each in group]

@@ -13,7 +13,6 @@ trainings that are finished are read, the one under way goes on to the same bits
 
 import contextlib
 import dataclasses
-import io
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Generic, Literal, NamedTuple
@@ -23,22 +22,22 @@ import numpy as np
 from jax.sharding import Mesh
 
 from cnnlab.data import Dataset
-from cnnlab.files import read_json, write_bytes, write_json
-from cnnlab.mesh import MEMBER, make_mesh, place, sharding
+from cnnlab.mesh import MEMBER, check_divides, make_mesh, place, sharding
 from cnnlab.processes import any_process, first_process
 from cnnlab.report import drawing
 from cnnlab.report.progress import Progress
-from cnnlab.run_directory import CONFIG, ENVIRONMENT, FIGURES
+from cnnlab.run_directory import CONFIG, FIGURES
 from cnnlab.studies import claims as claim_rows
+from cnnlab.studies import stored
 from cnnlab.studies.build import fit_options
 from cnnlab.studies.claims import Claim
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import resumed_config
 from cnnlab.studies.settings import AnyConfig, Training, experiment_name, to_json
 from cnnlab.studies.summary import summary_lines
-from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched
-from cnnlab.train.checkpoint import CheckpointError
-from cnnlab.train.environment import differences, environment
+from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched, run_files
+from cnnlab.train.checkpoint import CheckpointError, check_keep
+from cnnlab.train.environment import environment
 from cnnlab.train.program import initialise
 from cnnlab.train.recorder import Interrupted, Recording, epoch_line
 from cnnlab.train.run import Run, numbered
@@ -78,11 +77,13 @@ class Study(Generic[AnyConfig]):
       config: with ``--resume`` that of the run.
       host: the process around it.
       notes: how its data came about.
+      environment: that the run began in, after ``begin``.
     """
 
     def __init__(self, config: AnyConfig, host: Host) -> None:
         self.config, self.host = config, host
         self.notes = ""
+        self.environment: dict[str, Any] = {}
         self._run: Run | None = None
         self._display: Progress | None = None
         self._stack = contextlib.ExitStack()
@@ -121,21 +122,20 @@ class Study(Generic[AnyConfig]):
           keep_steps: as of ``Run.create``, where the study is one training itself.
         """
         config, host = self.config, self.host
-        # Refuses seeds … out of range before anything is written; no epochs are for some studies.
-        fit_options(dataclasses.replace(config, epochs=max(config.epochs, 1)))
-        now = environment(host.project, host.xla_flags)
+        self._check_settings()
+        self.environment = environment(host.project, host.xla_flags)
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": host.say}
         if config.resume is not None:
-            for line in differences(read_json(config.resume / ENVIRONMENT), now):
-                host.say(
-                    f"warning: not the machine that the run began on, so not the same bits: {line}"
-                )
             run = Run.resume(config.resume, **settings)
+            self.environment = run_files.first_environment(
+                config.resume, self.environment, host.say
+            )
         else:
             label = name.replace("/", "-").replace(":", "-")
             directory = config.run_dir or numbered(config.runs, label)
             about = {"experiment": experiment_name(type(config)), **to_json(config)}
-            run = Run.create(directory, about, now, **settings)
+            run = Run.create(directory, about, self.environment, **settings)
+        host.opened(run.directory)
         self._run, self.notes = self._stack.enter_context(run), notes
         self.say(f"{notes}\nrun directory: {run.directory}")
 
@@ -198,16 +198,14 @@ class Study(Generic[AnyConfig]):
         per_epoch = options.steps_per_epoch(len(train))
         steps = [epoch * per_epoch for epoch in keep_epochs]
         with self._open_training(name, config, options, steps) as run:
-            step = 0
             try:
                 for at in self._epochs(run, recipe, train, validation, options):
                     self.show(at)
-                    step = at.step
             except Interrupted as error:
                 error.directory = self.directory
                 raise
             if any_process(run.stop()):  # in the last epoch: the next training must not begin
-                raise Interrupted(self.directory, step, run.stop.received)
+                raise Interrupted(self.directory, options.epochs * per_epoch, run.stop.received)
             shape, members, mesh = train.image_shape, options.members, options.mesh
             last, states = run.load(recipe, shape, members=members, mesh=mesh)
             kept = {}
@@ -267,36 +265,18 @@ class Study(Generic[AnyConfig]):
 
         Args:
           path: of the file within the directory, such as "measured/trained-0.npz".
-          compute: gives the arrays by name; called only where the file is missing.
+          compute: gives the arrays by name; called only where the file is missing or damaged.
         """
-        file = self.directory / path
-        if file.is_file():
-            with np.load(file) as kept:
-                return {name: kept[name] for name in kept.files}
-        arrays = dict(compute())
-        if first_process():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            buffer = io.BytesIO()
-            named: Any = arrays
-            np.savez_compressed(buffer, **named)
-            write_bytes(file, buffer.getvalue())
-        return arrays
+        return stored.stored_arrays(self.directory / path, compute, self.host.say)
 
-    def cached_json(self, path: str, compute: Callable[[], Any]) -> Any:
-        """A JSON document that is computed once and kept in the study's directory for a resume.
+    def cached_json(self, path: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """A JSON object that is computed once and kept in the study's directory for a resume.
 
         Args:
           path: of the file within the directory, such as "plain20/result.json".
-          compute: gives the document; called only where the file is missing.
+          compute: gives the object; called only where the file is missing or damaged.
         """
-        file = self.directory / path
-        if not file.is_file():
-            document = compute()
-            if first_process():
-                file.parent.mkdir(parents=True, exist_ok=True)
-                write_json(file, document)
-            return document
-        return read_json(file)
+        return stored.stored_json(self.directory / path, compute, self.host.say)
 
     def save_figure(self, name: str, draw: Callable[[], Any]) -> None:
         """Saves a figure as ``figures/NAME.png``.
@@ -334,17 +314,40 @@ class Study(Generic[AnyConfig]):
             **about,
             **rows,
             "config": to_json(config),
-            "environment": read_json(self.directory / ENVIRONMENT),
+            "environment": self.environment,
             "run_dir": str(self.directory),
         }
-        self.run.finish(result)
         lines = ["", *summary(result)]
         if claims:
             lines += ["", *claim_rows.lines(result["claims"])]
-        self.host.say("\n".join([*lines, f"see {self.directory}"]))
+        self.host.say("\n".join(lines))  # before it is written: the disk may be full
+        self.run.finish(result)
+        self.host.say(f"see {self.directory}")
         return result
 
     # Helpers --------------------------------------------------------------------------------
+
+    def _check_settings(self) -> None:
+        """Refuses settings out of range before anything is written.
+
+        Raises:
+          ValueError: then.
+        """
+        # No epochs are for some studies.
+        config = dataclasses.replace(self.config, epochs=max(self.config.epochs, 1))
+        options = self._with_mesh(fit_options(config), config)
+        check_divides(options.mesh or self.mesh(), config.batch_size)
+        check_keep(config.keep)
+        self._recording()
+
+    def _recording(self) -> Recording:
+        return Recording(
+            clock=self.host.clock,
+            wall_clock=self.host.wall_clock,
+            display=None if self.config.quiet else self._make_display,
+            checkpoint_steps=self.config.checkpoint_steps,
+            say=self.host.say,
+        )
 
     def _with_mesh(self, options: FitOptions | None, config: Training) -> FitOptions:
         """The options with the mesh that the config asks for."""
@@ -363,7 +366,7 @@ class Study(Generic[AnyConfig]):
         seeds = options.seeds
         own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)
         about = {**to_json(own), "part_of": self.directory.name}
-        return Run.create(directory, about, read_json(self.directory / ENVIRONMENT), **settings)
+        return Run.create(directory, about, self.environment, **settings)
 
     def _epochs(
         self,
@@ -373,14 +376,7 @@ class Study(Generic[AnyConfig]):
         validation: Dataset | Watched | None,
         options: FitOptions,
     ) -> Iterator[Position]:
-        recording = Recording(
-            clock=self.host.clock,
-            wall_clock=self.host.wall_clock,
-            display=None if self.config.quiet else self._make_display,
-            checkpoint_steps=self.config.checkpoint_steps,
-            say=self.host.say,
-        )
-        return run.fit(recipe, train, validation, options, recording)
+        return run.fit(recipe, train, validation, options, self._recording())
 
     def _make_display(
         self, steps: int, per_epoch: int, examples: int, clock: Callable[[], float], start: int

@@ -21,8 +21,12 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from cnnlab.files import make_folder
 from cnnlab.processes import first_process, wait_for_all
 from cnnlab.train.checksums import checksums, not_finite
+
+# In messages of Orbax's storage.
+_OF_THE_DISK = ("PERMISSION_DENIED", "NOT_FOUND", "Permission denied", "Read-only file system")
 
 
 class CheckpointError(RuntimeError):
@@ -278,7 +282,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Turns the errors of a full disk into one whose message has the remedy."""
+        """Turns the errors of the file system into one whose message has the remedy."""
         try:
             yield
         except CheckpointError:
@@ -289,6 +293,12 @@ class Checkpoints:
                 raise CheckpointError(
                     f"the disk is full: a checkpoint could not be written to {self.folder}. Those "
                     "before it are as they were. Free some space and resume the run."
+                ) from error
+            if isinstance(error, OSError) or any(word in text for word in _OF_THE_DISK):
+                reason = " ".join(text.split())[:300]
+                raise CheckpointError(
+                    f"a checkpoint could not be written to {self.folder}: {reason}. Those before "
+                    "it are as they were: see to the folder, and resume the run."
                 ) from error
             raise
 
@@ -329,6 +339,9 @@ class _LatestAndBest:
 
 def _open_manager(folder: pathlib.Path, policy: _LatestAndBest, read_only: bool) -> Any:
     import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
+
+    if not read_only:
+        make_folder(folder)
 
     class Manager(ocp.CheckpointManager):
         def metrics(self, step: int) -> None:

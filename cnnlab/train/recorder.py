@@ -30,7 +30,7 @@ class Interrupted(Exception):
 
     def __init__(self, directory: pathlib.Path, step: int, number: int | None) -> None:
         self.directory, self.step, self.signal = directory, step, number
-        name = "a signal" if number is None else signal.Signals(number).name
+        name = "another process" if number is None else signal.Signals(number).name
         super().__init__(f"stopped by {name}; step {step} is saved in {directory}.")
 
 
@@ -173,7 +173,7 @@ class Recorder:
         return score
 
     def _save(self, at: Position, score: float | None) -> None:
-        meta = {"best": self._best, "seconds": self.seconds, "data": self._data}
+        meta: dict[str, Any] = {"best": self._best, "seconds": self.seconds, "data": self._data}
         if first_process():
             meta["metrics"] = metrics_digest(self._directory, at.step)
         # Calls are under way since the last check.

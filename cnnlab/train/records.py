@@ -15,7 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
-from cnnlab.files import PathLike, naming, to_plain, write_bytes
+from cnnlab.files import PathLike, make_folder, naming, to_plain, write_bytes
 from cnnlab.run_directory import METRICS
 
 EVENTS_FOLDER = "tensorboard"
@@ -226,7 +226,7 @@ class TensorBoardWriter:
 
     def _open(self) -> EventsWriter:
         if self._events is None:
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path)
             # The file's name holds the second; the number keeps a quick restart from its file.
             number = len(list(self._path.glob("events.out.tfevents.*")))
             self._events = EventsWriter(str(self._path / "events"), f".{number:04d}")

@@ -30,6 +30,7 @@ from cnnlab.run_directory import (
     read_config,
     read_identity,
 )
+from cnnlab.signals import StopSignals
 from cnnlab.train import run_files
 from cnnlab.train.checkpoint import CheckpointError, Checkpoints, check_keep
 from cnnlab.train.fit import Position, steps
@@ -37,7 +38,6 @@ from cnnlab.train.metrics import Sums, zero_sums
 from cnnlab.train.options import FitOptions, Watched
 from cnnlab.train.recorder import Interrupted, Recorder, Recording, metrics_digest
 from cnnlab.train.records import read_metrics
-from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import Recipe, TrainState, state_shapes
 
 

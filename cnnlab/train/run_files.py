@@ -7,8 +7,9 @@ from typing import IO, Any
 
 from cnnlab.files import read_json, write_json
 from cnnlab.lock import LockedError, hold
-from cnnlab.processes import first_process, from_first_process
+from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import CONFIG, ENVIRONMENT, KEEP_STEPS, LOCK, ResumeError, write_config
+from cnnlab.train.environment import differences
 
 
 def create(
@@ -48,6 +49,35 @@ def _check_empty(directory: pathlib.Path) -> None:
             f"the run directory {directory} exists already: choose another one, or go on with the "
             "run in it by --resume."
         )
+
+
+def first_environment(
+    directory: pathlib.Path, now: Mapping[str, Any], say: Callable[[str], Any]
+) -> dict[str, Any]:
+    """The environment that a run began in, which is compared with the one of ``now``.
+
+    It only serves a warning: where it is gone or damaged that is said, and ``now`` takes its place.
+
+    Args:
+      directory: of the run, which is resumed.
+      now: ``train.environment.environment()``.
+      say: prints a line on each difference that the bits of a resume depend on.
+    """
+    path = directory / ENVIRONMENT
+    try:
+        began = dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        say(
+            f"{path} is gone or damaged: whether this is the machine that the run began on is "
+            f"unknown ({type(error).__name__})."
+        )
+        began = dict(now)
+        wait_for_all("environment")  # by all, before the first writes
+        if first_process():
+            write_json(path, began)
+    for line in differences(began, now):
+        say(f"warning: not the machine that the run began on, so not the same bits: {line}")
+    return began
 
 
 def lock(directory: pathlib.Path) -> IO[str] | None:

@@ -26,7 +26,7 @@ def run(config: Config) -> dict[str, list[tuple[str, float]]]:
     if config.class_names is None:
         names = models.weights.imagenet_classes()
     else:
-        names = tuple(config.class_names.read_text().splitlines())
+        names = tuple(config.class_names.read_text(encoding="utf-8").splitlines())
     if not 1 <= config.top <= len(names):
         raise ValueError(f"--top must be in 1 … {len(names)}, the classes; got {config.top}.")
     side, say = config.image_size, host().say

@@ -16,6 +16,7 @@ from cnnlab.files import write_json
 from cnnlab.models import weights
 from cnnlab.report import calibration, drawing, figures
 from cnnlab.report.statistics import over_seeds
+from cnnlab.run_directory import FIGURES
 from cnnlab.studies import trained
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.train import Recipe, TrainState, predict, recalibrate, states_of
@@ -30,7 +31,10 @@ from .views import parse_views
 
 
 class Subject(NamedTuple):
-    """The networks that are evaluated, on what, and where the result is written."""
+    """The networks that are evaluated, on what, and where the result is written.
+
+    For weights from elsewhere the directory gets a number once there is something to write.
+    """
 
     networks: TrainedNetworks
     dataset: Dataset
@@ -64,17 +68,6 @@ def run(config: Config) -> dict[str, Any]:
     probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
     labels, classes = dataset.labels, dataset.num_classes
     counts = [calibration.confusion(labels, each.argmax(axis=-1), classes) for each in logits]
-    together = calibration.expected_calibration_error(
-        probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
-    )
-    drawn = {
-        "confusion": figures.confusion_matrix(
-            np.sum(counts, axis=0), dataset.class_names, title=subject.title
-        ),
-        "reliability": figures.reliability(together, title=subject.title),
-    }
-    folder = subject.directory / "figures"
-    paths = [drawing.save(each, folder / f"{kind}-{name}.png") for kind, each in drawn.items()]
     by_class = np.stack([calibration.per_class_accuracy(each) for each in counts], axis=1)
     result = {
         "experiment": "evaluate",
@@ -89,10 +82,25 @@ def run(config: Config) -> dict[str, Any]:
             each: over_seeds(values)
             for each, values in zip(dataset.class_names, by_class, strict=True)
         },
-        "figures": [str(path) for path in paths],
     }
-    write_json(subject.directory / f"evaluate-{name}.json", result)
-    here.say("\n".join(summary_lines(result)))
+    here.say("\n".join(summary_lines(result)))  # before anything is written: it may fail
+    together = calibration.expected_calibration_error(
+        probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
+    )
+    drawn = {
+        "confusion": figures.confusion_matrix(
+            np.sum(counts, axis=0), dataset.class_names, title=subject.title
+        ),
+        "reliability": figures.reliability(together, title=subject.title),
+    }
+    directory = subject.directory
+    if config.run is None:
+        directory = numbered(config.runs, directory.name)
+    folder = directory / FIGURES
+    paths = [drawing.save(each, folder / f"{kind}-{name}.png") for kind, each in drawn.items()]
+    result["figures"] = [str(path) for path in paths]
+    write_json(directory / f"evaluate-{name}.json", result)
+    here.say("\n".join(result["figures"]))
     return result
 
 
@@ -158,7 +166,7 @@ def _load_weights(config: Config) -> Subject:
     )
     report = networks.report
     assert report is not None
-    directory = numbered(config.runs, f"evaluate-{dataset.name}-{config.model}")
+    directory = config.runs / f"evaluate-{dataset.name}-{config.model}"
     about = {
         "weights": config.weights.name,
         "sha256": hashlib.sha256(config.weights.read_bytes()).hexdigest(),
