@@ -31,6 +31,7 @@ from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
 from cnnlab.terminal import make_forgiving
+from cnnlab.watch import Watch, exit_late_on_abort
 
 PACKAGE = __package__ or "experiments"
 """``experiments`` in a checkout; ``cnnlab.experiments`` where it is installed."""
@@ -76,9 +77,12 @@ def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
             if hasattr(config, "coordinator"):
                 join_processes(config.coordinator, config.processes, config.process_id)
             module.run(config)
+            if _watch:
+                _watch[0].leave()
 
 
 _opened: list[pathlib.Path] = []  # the run directory of this process, once it has one
+_watch: list[Watch] = []  # over the other processes of this one's run, where there are some
 
 
 def host() -> Host:
@@ -166,19 +170,51 @@ def exit_with_message(package: str) -> Iterator[None]:
         _say_last(package, signal.SIGINT)
         sys.exit(128 + signal.SIGINT)
     except Exception as error:
+        if _watch:
+            _exit_of_several(error)
         directory = getattr(error, "directory", None)
-        expected = isinstance(error, ValueError | TypeError | RuntimeError | ArithmeticError)
         if directory is not None:  # train.recorder.Interrupted; its class would need jax
             print(f"{error}\n{_go_on(package, directory)}", file=sys.stderr)
             sys.exit(128 + (getattr(error, "signal", None) or signal.SIGTERM))
-        if isinstance(error, OSError):
-            sys.exit(f"error: {error}")
-        library = pathlib.Path(importlib.import_module("cnnlab").__file__ or "").resolve().parent
-        frames = traceback.extract_tb(error.__traceback__)
-        raised_in = pathlib.Path(frames[-1].filename)
-        if not expected or not any(raised_in.is_relative_to(own) for own in (library, FOLDER)):
+        if not _is_refusal(error):
             raise
         sys.exit(f"error: {error}")
+
+
+def _is_refusal(error: Exception) -> bool:
+    """True for what this project refused and for errors of the file system; the others are bugs."""
+    if isinstance(error, OSError):
+        return True
+    library = pathlib.Path(importlib.import_module("cnnlab").__file__ or "").resolve().parent
+    raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    expected = isinstance(error, ValueError | TypeError | RuntimeError | ArithmeticError)
+    return expected and any(raised_in.is_relative_to(own) for own in (library, FOLDER))
+
+
+def _exit_of_several(error: Exception) -> None:
+    """Ends one of several processes after an error; an interruption, which all share, goes on.
+
+    The error may be that another one is gone, which ``_watch`` then says in a moment; and JAX would
+    wait for the others at the end.
+    """
+    if hasattr(error, "directory"):
+        _watch[0].leave()
+        return
+    time.sleep(3)
+    _watch[0].stop()
+    if _is_refusal(error):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    os._exit(1)
+
+
+def _end_without(number: int) -> None:
+    """Ends the process as another one of its run is gone."""
+    time.sleep(1)  # whatever JAX has to say about it comes first
+    again = f" with --resume {_opened[0]}" if _opened else ""
+    os.write(2, f"process {number} is gone; start all again{again}\n".encode())
+    os._exit(1)
 
 
 # Before jax is imported ----------------------------------------------------------------------
@@ -273,6 +309,33 @@ def join_processes(coordinator: str | None, processes: int | None, process_id: i
     else:
         jax.distributed.initialize(coordinator, num_processes=processes, process_id=process_id)
     check_devices(jax.default_backend(), jax.process_count(), jax.local_device_count())
+    if jax.process_count() > 1:
+        _watch[:] = [watch_processes(_host_of_first(coordinator))]
+
+
+def watch_processes(first: str) -> Watch:
+    """Watches the other processes of this one's run.
+
+    Args:
+      first: the host of the first one.
+    """
+    processes = importlib.import_module("cnnlab.processes")
+    jax = importlib.import_module("jax")
+    exit_late_on_abort()
+    watch = Watch(jax.process_index(), _end_without)
+    port = processes.from_first_process(watch.listen() if processes.first_process() else 0)
+    if not processes.first_process():
+        with contextlib.suppress(OSError):  # a firewall: JAX's own heartbeat remains
+            watch.connect(first, port)
+    return watch
+
+
+def _host_of_first(coordinator: str) -> str:
+    """The host of the first process, which the cluster says where ``coordinator`` is "auto"."""
+    if coordinator == "auto":  # JAX has no public name for it
+        state = importlib.import_module("jax._src.distributed").global_state
+        coordinator = getattr(state, "coordinator_address", None) or ""
+    return coordinator.rpartition(":")[0].strip("[]")
 
 
 def check_devices(platform: str, processes: int, local_devices: int) -> None:

@@ -20,7 +20,10 @@ LAYERS = (
 )
 """From below; a module imports what stands in its own layer or in one below."""
 
-BASE = {"boxes", "keys", "mesh", "files", "run_directory", "processes", "spelling", "unpickling"}
+BASE = {
+    *("boxes", "keys", "mesh", "files", "run_directory", "processes", "spelling", "unpickling"),
+    *("lock", "signals", "terminal", "watch"),
+}
 """Helpers that anyone may import."""
 
 

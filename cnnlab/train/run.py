@@ -216,10 +216,10 @@ class Run:
         self, positions: Iterator[Position], recorder: Recorder, options: FitOptions
     ) -> Iterator[Position]:
         """Yields the ends of epochs, once they are recorded."""
+        first = next(positions, None)  # compiled: a signal until here has nothing to save
+        if first is None:
+            return  # the run was over already
         with self.stop:
-            first = next(positions, None)
-            if first is None:
-                return  # the run was over already
             try:
                 recorder.start(first, options.epochs * first.steps_per_epoch, options.batch_size)
                 for at in positions:
