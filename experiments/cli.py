@@ -97,7 +97,7 @@ def _go_on(package: str, directory: object) -> str:
 
 def _say_last(package: str, number: int) -> None:
     """The last line of a process that a signal ends outside of training."""
-    saved = f"\n{_go_on(package, _opened[0])}" if _opened else ""
+    saved = f"\n{_go_on(package, _opened[-1])}" if _opened else ""
     text = f"stopped by {signal.Signals(number).name}.{saved}\n"
     os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode("ascii", "replace"))
 
@@ -212,7 +212,7 @@ def _exit_of_several(error: Exception) -> None:
 def _end_without(number: int) -> None:
     """Ends the process as another one of its run is gone."""
     time.sleep(1)  # whatever JAX has to say about it comes first
-    again = f" with --resume {_opened[0]}" if _opened else ""
+    again = f" with --resume {_opened[-1]}" if _opened else ""
     os.write(2, f"process {number} is gone; start all again{again}\n".encode())
     os._exit(1)
 

@@ -156,12 +156,13 @@ def test_a_damaged_memory_of_the_flag_is_asked_again(tmp_path, monkeypatch):
 
 
 def test_an_error_of_the_file_system_is_a_message_wherever_it_was_raised(tmp_path):
-    with pytest.raises(SystemExit, match="error: .*No such file.*nothing"):
-        with cli.exit_with_message("x"):
-            (tmp_path / "nothing").read_bytes()
+    message = "error: .*No such file.*nothing"
+    with pytest.raises(SystemExit, match=message), cli.exit_with_message("x"):
+        (tmp_path / "nothing").read_bytes()
 
 
-def test_ctrl_c_has_the_shells_exit_status_and_says_only_what_is_so(tmp_path, capfd):
+def test_ctrl_c_has_the_shells_exit_status_and_says_only_what_is_so(monkeypatch, capfd):
+    monkeypatch.setattr(cli, "_opened", [])
     with pytest.raises(SystemExit) as stopped, cli.exit_with_message("experiments.train"):
         raise KeyboardInterrupt
     assert stopped.value.code == 130 and capfd.readouterr().err == "stopped by SIGINT.\n"
