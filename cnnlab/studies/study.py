@@ -335,13 +335,14 @@ class Study(Generic[AnyConfig]):
         """
         # No epochs are for some studies.
         config = dataclasses.replace(self.config, epochs=max(self.config.epochs, 1))
-        options = self._with_mesh(fit_options(config), config)
-        if experiment_name(type(config)) != "train" and config.seed >= 2**31:
+        options = fit_options(config)
+        if experiment_name(type(config)) == "train":  # others have more networks than seeds
+            check_divides(self.mesh(), options.batch_size)
+        elif config.seed >= 2**31:
             raise ValueError(
                 f"--seed must be less than 2^31, got {config.seed}: further seeds of this "
                 "experiment are counted on from it."
             )
-        check_divides(options.mesh or self.mesh(), config.batch_size)
         check_keep(config.keep)
         self._recording()
 

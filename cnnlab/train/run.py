@@ -7,7 +7,9 @@
         run.finish({"test/accuracy": 0.99})
 
 The directory holds config.json, environment.json, metrics.jsonl, TensorBoard events, checkpoints/,
-figures/, keep_steps.json where some are never deleted and, once the run is finished, result.json.
+figures/, keep_steps.json where some are never deleted, lock while a process writes and, once the
+run is finished, result.json. Directories of earlier versions, without an identity in config.json
+and in their checkpoints, are read and resumed.
 """
 
 import pathlib
