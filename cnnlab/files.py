@@ -73,6 +73,23 @@ def write_bytes(path: PathLike, data: bytes) -> None:
             raise
 
 
+def make_folder(path: PathLike) -> pathlib.Path:
+    """Makes a folder, with those above it, where it is missing; returns its path.
+
+    Raises:
+      NotADirectoryError: if it, or what it should lie in, is a file.
+      OSError: if it could not be made.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise NotADirectoryError(
+            errno.ENOTDIR, "this must be a folder, but a file is in its place: move that", str(path)
+        ) from error
+    return path
+
+
 def to_plain(value: Any, where: str = "value") -> Any:
     """The value as `json.dumps` takes it, see `write_json`; ``where`` names it in errors."""
     if value is None or isinstance(value, str | bool):
@@ -114,7 +131,7 @@ def naming(path: PathLike) -> Iterator[None]:
         if error.errno in _FULL:
             message = (
                 f"{os.strerror(error.errno)} while writing this file; what it held before is "
-                "intact. Free some space, then continue the run with --resume"
+                "intact. Free some space and try again; a training goes on by --resume"
             )
             raise OSError(error.errno, message, os.fspath(path)) from error
         if error.filename is None:

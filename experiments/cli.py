@@ -13,20 +13,26 @@ import importlib.metadata
 import logging
 import os
 import pathlib
+import re
+import signal
 import subprocess
 import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tyro
 
+from cnnlab.files import write_bytes
+from cnnlab.signals import ExitSignals
 from cnnlab.spelling import unknown
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
+from cnnlab.terminal import make_forgiving
+from cnnlab.watch import Watch, exit_late_on_abort
 
 PACKAGE = __package__ or "experiments"
 """``experiments`` in a checkout; ``cnnlab.experiments`` where it is installed."""
@@ -67,19 +73,40 @@ def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
       arguments: of the command line; the process's own by default.
     """
     assert package is not None
-    prepare()
-    with exit_with_message(package):
-        module = importlib.import_module(package)
-        words = sys.argv[1:] if arguments is None else arguments
-        config = parse(module.Config, words, module.__doc__, f"python -m {package}")
-        if hasattr(config, "coordinator"):
-            join_processes(config.coordinator, config.processes, config.process_id)
-        module.run(config)
+    _opened.clear()
+    make_forgiving()
+    with ExitSignals(lambda number: _say_last(package, number)):
+        prepare()
+        with exit_with_message(package):
+            module = importlib.import_module(package)
+            words = sys.argv[1:] if arguments is None else arguments
+            config = parse(module.Config, words, module.__doc__, f"python -m {package}")
+            if hasattr(config, "coordinator"):
+                join_processes(config.coordinator, config.processes, config.process_id)
+            module.run(config)
+            if _watch:
+                _watch[0].leave()
+
+
+_opened: list[pathlib.Path] = []  # the run directory of this process, once it has one
+_watch: list[Watch] = []  # over the other processes of this one's run, where there are some
 
 
 def host() -> Host:
     """The process, as a study sees it; call it after ``prepare``."""
-    return Host(print, time.perf_counter, time.time, os.environ.get("XLA_FLAGS"), FOLDER)
+    flags = os.environ.get("XLA_FLAGS")
+    return Host(print, time.perf_counter, time.time, flags, FOLDER, _opened.append)
+
+
+def _go_on(package: str, directory: object) -> str:
+    return f"Go on with:  python -m {package} --resume {directory}"
+
+
+def _say_last(package: str, number: int) -> None:
+    """The last line of a process that a signal ends outside of training."""
+    saved = f"\n{_go_on(package, _opened[-1])}" if _opened else ""
+    text = f"stopped by {signal.Signals(number).name}.{saved}\n"
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode("ascii", "replace"))
 
 
 def lazy_run(package: str) -> Callable[[Any], Any]:
@@ -138,7 +165,8 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
 def exit_with_message(package: str) -> Iterator[None]:
     """Ends the program with one message where this project stopped it or refused something.
 
-    An error that was raised anywhere else keeps its trace: it is a bug.
+    An error of the file system is what it is wherever it was raised; any other that was raised
+    outside of this project keeps its trace: it is a bug.
 
     Args:
       package: of the experiment, such as "experiments.train", for the advice how to resume.
@@ -146,23 +174,54 @@ def exit_with_message(package: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        sys.exit("stopped by Ctrl-C; whatever was saved before can be resumed.")
+        _say_last(package, signal.SIGINT)
+        sys.exit(128 + signal.SIGINT)
     except Exception as error:
+        if _watch:
+            _exit_of_several(error)
         directory = getattr(error, "directory", None)
-        expected = isinstance(
-            error, ValueError | TypeError | OSError | RuntimeError | ArithmeticError
-        )
         if directory is not None:  # train.recorder.Interrupted; its class would need jax
-            print(
-                f"{error}\nGo on with:  python -m {package} --resume {directory}", file=sys.stderr
-            )
-            sys.exit(128 + (getattr(error, "signal", None) or 0))
-        library = pathlib.Path(importlib.import_module("cnnlab").__file__ or "").resolve().parent
-        frames = traceback.extract_tb(error.__traceback__)
-        raised_in = pathlib.Path(frames[-1].filename)
-        if not expected or not any(raised_in.is_relative_to(own) for own in (library, FOLDER)):
+            print(f"{error}\n{_go_on(package, directory)}", file=sys.stderr)
+            sys.exit(128 + (getattr(error, "signal", None) or signal.SIGTERM))
+        if not _is_refusal(error):
             raise
         sys.exit(f"error: {error}")
+
+
+def _is_refusal(error: Exception) -> bool:
+    """True for what this project refused and for errors of the file system; the others are bugs."""
+    if isinstance(error, OSError):
+        return True
+    library = pathlib.Path(importlib.import_module("cnnlab").__file__ or "").resolve().parent
+    raised_in = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    expected = isinstance(error, ValueError | TypeError | RuntimeError | ArithmeticError)
+    return expected and any(raised_in.is_relative_to(own) for own in (library, FOLDER))
+
+
+def _exit_of_several(error: Exception) -> None:
+    """Ends one of several processes after an error; an interruption, which all share, goes on.
+
+    The error may be that another one is gone, which ``_watch`` then says in a moment; and JAX would
+    wait for the others at the end.
+    """
+    if hasattr(error, "directory"):
+        _watch[0].leave()
+        return
+    time.sleep(3)
+    _watch[0].stop()
+    if _is_refusal(error):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(error)
+    os._exit(1)
+
+
+def _end_without(number: int) -> None:
+    """Ends the process as another one of its run is gone."""
+    time.sleep(1)  # whatever JAX has to say about it comes first
+    again = f" with --resume {_opened[-1]}" if _opened else ""
+    os.write(2, f"process {number} is gone; start all again{again}\n".encode())
+    os._exit(1)
 
 
 # Before jax is imported ----------------------------------------------------------------------
@@ -174,8 +233,10 @@ def prepare() -> None:
     XLA's flag for quick convolutions on a CPU is added to XLA_FLAGS where this jaxlib knows it
     (asked of a process of its own, once for each jaxlib, and remembered), unless XLA_FLAGS speaks
     of it already. Compiled programs are kept between runs, in ``CNNLAB_CACHE`` (~/.cache/cnnlab by
-    default) or wherever JAX_COMPILATION_CACHE_DIR says. What a file may ask of memory is set by
-    CNNLAB_UNPACKED_BYTES, CNNLAB_ARRAYS and CNNLAB_IMAGE_PIXELS, see ``cnnlab.limits``.
+    default) or wherever JAX_COMPILATION_CACHE_DIR says; not where the process has several CPU
+    devices: a program with collectives that comes from the cache hangs there (jaxlib 0.10.2). What
+    a file may ask of memory is set by CNNLAB_UNPACKED_BYTES, CNNLAB_ARRAYS and CNNLAB_IMAGE_PIXELS,
+    see ``cnnlab.limits``.
     """
     _set_limits()
     logging.getLogger("absl").setLevel(logging.ERROR)  # Orbax warns of what it is asked to do
@@ -183,7 +244,9 @@ def prepare() -> None:
     cache = cache_folder()
     if "xla_cpu_experimental_ynn_fusion_type" not in flags and _knows_flag(cache):
         os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAG}".strip()
-    if cache is not None:
+    if several_cpu_devices(os.environ):
+        os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    elif cache is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
@@ -199,12 +262,24 @@ def _set_limits() -> None:
             setattr(importlib.import_module(module), attribute, int(value))
 
 
+def several_cpu_devices(environment: Mapping[str, str]) -> bool:
+    """True where the process is told to have several devices on a CPU, which it may use."""
+    platforms = environment.get("JAX_PLATFORMS", "")
+    if platforms and "cpu" not in platforms:
+        return False
+    flag = r"--xla_force_host_platform_device_count[= ]\s*(\d+)"
+    counts = re.findall(flag, environment.get("XLA_FLAGS", ""))
+    counts.append(environment.get("JAX_NUM_CPU_DEVICES", ""))
+    return any(count.isdecimal() and int(count) > 1 for count in counts)
+
+
 def cache_folder() -> pathlib.Path | None:
-    """The folder where compiled programs are kept, or None."""
-    chosen = os.environ.get(_CACHE)
-    if chosen == "":
+    """The folder where compiled programs are kept, or None, such as for a user without a home."""
+    chosen = os.environ.get(_CACHE, "~/.cache/cnnlab")
+    try:
+        return pathlib.Path(chosen).expanduser() if chosen else None
+    except RuntimeError:  # neither HOME nor an entry in the passwd file
         return None
-    return pathlib.Path(chosen).expanduser() if chosen else pathlib.Path.home() / ".cache/cnnlab"
 
 
 def _knows_flag(cache: pathlib.Path | None) -> bool:
@@ -215,8 +290,9 @@ def _knows_flag(cache: pathlib.Path | None) -> bool:
         return False
     memory = None if cache is None else cache / f"flag-{version}"
     with contextlib.suppress(OSError):
-        if memory is not None and memory.is_file():
-            return memory.read_text() == "known"
+        # Anything else, such as what a full disk left, is asked again.
+        if memory is not None and memory.read_bytes() in (b"known", b"unknown"):
+            return memory.read_bytes() == b"known"
     probe = "from jaxlib import xla_client; xla_client.CompileOptions()"  # parses XLA_FLAGS
     environment = {**os.environ, "XLA_FLAGS": _CPU_FLAG, "JAX_PLATFORMS": "cpu"}
     done = subprocess.run(
@@ -226,7 +302,7 @@ def _knows_flag(cache: pathlib.Path | None) -> bool:
     with contextlib.suppress(OSError):
         if memory is not None:
             memory.parent.mkdir(parents=True, exist_ok=True)
-            memory.write_text("known" if known else "unknown")
+            write_bytes(memory, b"known" if known else b"unknown")
     return known
 
 
@@ -234,42 +310,32 @@ def _knows_flag(cache: pathlib.Path | None) -> bool:
 
 
 def join_processes(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
-    """Joins the other processes of a run over several hosts.
+    """Joins the other processes of a run over several hosts, and watches them.
+
+    Args are those of ``cnnlab.processes.join``.
+    """
+    if (coordinator, processes, process_id) == (None, None, None):
+        return
+    first = importlib.import_module("cnnlab.processes").join(coordinator, processes, process_id)
+    if first is not None:
+        _watch[:] = [watch_processes(first)]
+
+
+def watch_processes(first: str) -> Watch:
+    """Watches the other processes of this one's run.
 
     Args:
-      coordinator: "HOST:PORT" of the first process, "auto" where the cluster says it (SLURM, TPU
-        pods …), or None for a run of one process.
-      processes: how many there are; not with "auto".
-      process_id: which one this is, from 0; not with "auto".
+      first: the host of the first one.
     """
-    if coordinator is None:
-        if processes is not None or process_id is not None:
-            raise ValueError("processes and process_id need --coordinator HOST:PORT (or auto).")
-        return
+    processes = importlib.import_module("cnnlab.processes")
     jax = importlib.import_module("jax")
-    if coordinator == "auto":
-        jax.distributed.initialize()
-    elif processes is None or process_id is None:
-        raise ValueError("--coordinator HOST:PORT needs --processes and --process-id as well.")
-    else:
-        jax.distributed.initialize(coordinator, num_processes=processes, process_id=process_id)
-    check_devices(jax.default_backend(), jax.process_count(), jax.local_device_count())
-
-
-def check_devices(platform: str, processes: int, local_devices: int) -> None:
-    """Refuses several virtual CPU devices in each of several processes.
-
-    XLA's CPU collectives (jaxlib 0.10.2, gloo) then hang at times, or give sums that are a little
-    wrong and different in every run; with one device a process they are right every time.
-
-    Raises:
-      ValueError: if that is asked for.
-    """
-    if platform == "cpu" and processes > 1 and local_devices > 1:
-        raise ValueError(
-            f"several processes on CPUs must have one device each, this one has {local_devices}. "
-            "Take --xla_force_host_platform_device_count out of XLA_FLAGS, or start more processes."
-        )
+    exit_late_on_abort()
+    watch = Watch(jax.process_index(), _end_without)
+    port = processes.from_first_process(watch.listen() if processes.first_process() else 0)
+    if not processes.first_process():
+        with contextlib.suppress(OSError):  # a firewall: JAX's own heartbeat remains
+            watch.connect(first, port)
+    return watch
 
 
 # The command ``cnnlab`` ----------------------------------------------------------------------
@@ -281,6 +347,7 @@ def door(arguments: Sequence[str] | None = None) -> None:
     Args:
       arguments: of the command line; the process's own by default.
     """
+    make_forgiving()
     words = list(sys.argv[1:] if arguments is None else arguments)
     name, others = (words[0], words[1:]) if words else ("", [])
     names = [each for group in grouped_experiments().values() for each in group]
@@ -310,7 +377,7 @@ def list_experiments() -> str:
     for group, names in grouped_experiments().items():
         lines.append(group)
         for name in names:
-            source = (FOLDER / name / "__init__.py").read_text()
+            source = (FOLDER / name / "__init__.py").read_text(encoding="utf-8")
             first = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
             lines.append(f"  {name:<16} {first}")
         lines.append("")

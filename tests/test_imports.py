@@ -21,17 +21,8 @@ LAYERS = (
 """From below; a module imports what stands in its own layer or in one below."""
 
 BASE = {
-    "boxes",
-    "keys",
-    "mesh",
-    "files",
-    "run_directory",
-    "processes",
-    "spelling",
-    "unpickling",
-} | {
-    "limits",
-    "npz_files",
+    *("boxes", "keys", "mesh", "files", "run_directory", "processes", "spelling", "unpickling"),
+    *("limits", "npz_files", "lock", "signals", "terminal", "watch"),
 }
 """Helpers that anyone may import."""
 

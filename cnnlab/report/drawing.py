@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cnnlab.files import write_bytes
+from cnnlab.files import make_folder, write_bytes
 from cnnlab.spelling import printable
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def save(figure: Figure, path: PathLike) -> pathlib.Path:
         raise ValueError(f"a figure's path must end in .png, got {str(path)!r}.")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_bytes(path, buffer.getvalue())
     return path
 

@@ -3,6 +3,7 @@
 import functools
 from typing import Literal
 
+import jax
 from jax import numpy as jnp
 
 from cnnlab import augment, data, losses, models, optim, schedules
@@ -84,6 +85,13 @@ def make_recipe(
         varied=varied,
     )
     loss = functools.partial(losses.softmax_cross_entropy, label_smoothing=config.label_smoothing)
+    # Checks its setting, now and not in the first step: nothing is computed.
+    jax.eval_shape(loss, jnp.zeros((1, 2)), jnp.zeros(1, jnp.int32))
+    if config.accumulate > 1 and config.batch_size % config.accumulate:
+        raise ValueError(
+            f"--batch-size {config.batch_size} must divide into --accumulate {config.accumulate} "
+            "parts: change one of them."
+        )
     return Recipe(
         network=make_network(config, train.num_classes),
         optimizer=optimizer,

@@ -19,6 +19,7 @@ class Host:
       wall_clock: seconds since 1970, ``time.time``.
       xla_flags: the process's XLA_FLAGS, which results depend on.
       project: a folder of the git working tree that the code comes from.
+      opened: is told the run directory, once it is there.
     """
 
     say: Callable[[str], Any]
@@ -26,3 +27,4 @@ class Host:
     wall_clock: Callable[[], float]
     xla_flags: str | None
     project: pathlib.Path
+    opened: Callable[[pathlib.Path], Any] = lambda directory: None

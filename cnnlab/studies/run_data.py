@@ -19,6 +19,7 @@ from cnnlab.data.record import (
     pixel_fingerprints,
 )
 from cnnlab.run_directory import DATA, ResumeError
+from cnnlab.studies.build import load_data
 from cnnlab.studies.settings import Training
 
 _DATA_FIELDS = (
@@ -30,6 +31,39 @@ _DATA_FIELDS = (
 def data_settings(config: Training) -> tuple[object, ...]:
     """The settings that say which images are in which part."""
     return tuple(getattr(config, name) for name in _DATA_FIELDS)
+
+
+class RunData:
+    """The data that an experiment has read, each with a record for what trains on them."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[object, ...], DataRecord] = {}  # by the data's settings
+
+    def load(self, config: Training, run: pathlib.Path | None) -> Splits:
+        """The data that the config names.
+
+        Args:
+          config: the settings.
+          run: that goes on, whose own images they are, whatever was added since; None for a new
+            one, or other data than the run's own.
+        """
+        if run is not None and (run / DATA).is_file():
+            record = read_record(run)
+            splits = load_recorded(config, record, f"the run in {run}")
+        else:
+            splits = load_data(config)
+            record = DataRecord.of(splits)
+        self._records[data_settings(config)] = record
+        return splits
+
+    def record(self, config: Training, train: Dataset | None = None) -> DataRecord | None:
+        """The record of the data that were loaded for the config.
+
+        None where there is none, or where ``train`` is not their training part: the experiment has
+        made data of its own of them.
+        """
+        record = self._records.get(data_settings(config))
+        return None if record is None or (train is not None and not record.is_of(train)) else record
 
 
 def read_record(directory: pathlib.Path) -> DataRecord:

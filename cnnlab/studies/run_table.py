@@ -77,7 +77,7 @@ def _progress(directory: pathlib.Path) -> tuple[str, str]:
     """The state and the latest validation accuracy of a run that is not finished."""
     lines = []
     with contextlib.suppress(OSError):
-        lines = (directory / METRICS).read_text().splitlines()
+        lines = (directory / METRICS).read_text(encoding="utf-8").splitlines()
     for line in reversed(lines):
         with contextlib.suppress(ValueError):  # the last line may be half written
             record = json.loads(line)

@@ -13,10 +13,10 @@ from typing import Any
 
 from cnnlab.data import Dataset, Splits, fingerprint
 from cnnlab.data.record import DataRecord
-from cnnlab.files import read_json, write_bytes
+from cnnlab.files import write_bytes
 from cnnlab.mesh import fetch, make_mesh
 from cnnlab.processes import any_process, first_process
-from cnnlab.run_directory import CONFIG, ENVIRONMENT, RESULT
+from cnnlab.run_directory import CONFIG, RESULT
 from cnnlab.studies.build import make_recipe
 from cnnlab.studies.provenance import HISTORY, PastTraining, history_file
 from cnnlab.studies.settings import Training, experiment_name, to_json
@@ -59,7 +59,7 @@ def save_networks(
         return directory
     own = as_training(config)
     experiment = {"experiment": experiment_name(type(s.config)), "part_of": s.directory.name}
-    environment = read_json(s.directory / ENVIRONMENT)
+    environment = s.environment
     if any_process(first_process() and (directory / CONFIG).is_file()):
         opening = Run.resume(directory)  # it was stopped in here
     else:

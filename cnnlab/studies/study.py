@@ -23,19 +23,20 @@ from jax.sharding import Mesh
 
 from cnnlab.data import Dataset, Splits
 from cnnlab.data.record import DataRecord
-from cnnlab.files import read_json
 from cnnlab.mesh import MEMBER, make_mesh, place, sharding
 from cnnlab.processes import any_process, first_process
 from cnnlab.report import drawing
 from cnnlab.report.progress import Progress
-from cnnlab.run_directory import CONFIG, DATA, ENVIRONMENT, FIGURES
+from cnnlab.run_directory import CONFIG, FIGURES
 from cnnlab.studies import claims as claim_rows
-from cnnlab.studies.build import fit_options, load_data
-from cnnlab.studies.cached import cached_arrays, cached_json
+from cnnlab.studies import stored
+from cnnlab.studies.build import fit_options
+from cnnlab.studies.checks import check_settings
 from cnnlab.studies.claims import Claim
 from cnnlab.studies.host import Host
+from cnnlab.studies.kept_states import load_states
 from cnnlab.studies.resume import resumed_config
-from cnnlab.studies.run_data import data_settings, load_recorded, read_record
+from cnnlab.studies.run_data import RunData, data_settings
 from cnnlab.studies.settings import (
     AnyConfig,
     Training,
@@ -44,9 +45,8 @@ from cnnlab.studies.settings import (
     with_absolute_paths,
 )
 from cnnlab.studies.summary import summary_lines
-from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched
-from cnnlab.train.checkpoint import CheckpointError
-from cnnlab.train.environment import differences, environment
+from cnnlab.train import FitOptions, Position, Recipe, TrainState, Watched, run_files
+from cnnlab.train.environment import environment
 from cnnlab.train.program import initialise
 from cnnlab.train.recorder import Interrupted, Recording, epoch_line
 from cnnlab.train.run import Run, numbered
@@ -87,13 +87,15 @@ class Study(Generic[AnyConfig]):
       config: with ``--resume`` that of the run.
       host: the process around it.
       notes: how its data came about.
+      environment: that the run began in, after ``begin``.
     """
 
     def __init__(self, config: AnyConfig, host: Host) -> None:
         self.config, self.host = config, host
         self.notes = ""
+        self.environment: dict[str, Any] = {}
         self._run: Run | None = None
-        self._records: dict[tuple[object, ...], DataRecord] = {}  # by the data's settings
+        self._data = RunData()
         self._display: Progress | None = None
         self._stack = contextlib.ExitStack()
 
@@ -131,21 +133,15 @@ class Study(Generic[AnyConfig]):
           ValueError: for an unknown data set or settings that do not fit it.
           FileNotFoundError: if its files are not there.
         """
-        config = self.config if config is None else config
-        settings, run = data_settings(config), self.config.resume
-        own = settings == data_settings(self.config)
-        if own and run is not None and (run / DATA).is_file():
-            record = read_record(run)
-            splits = load_recorded(config, record, f"the run in {run}")
-        else:
-            splits = load_data(config)
-            record = DataRecord.of(splits)
-        self._records[settings] = record
-        return splits
+        own = config is None or data_settings(config) == data_settings(self.config)
+        resumed = self.config.resume if own else None
+        return self._data.load(self.config if config is None else config, resumed)
 
     def record(self, config: Training) -> DataRecord:
         """The record of the data that ``load_data`` read for the config."""
-        return self._records[data_settings(config)]
+        record = self._data.record(config)
+        assert record is not None
+        return record
 
     def begin(self, name: str, notes: str, *, keep_steps: Collection[int] = ()) -> None:
         """Makes the run directory, or opens the one that is resumed, and prints its path.
@@ -158,22 +154,22 @@ class Study(Generic[AnyConfig]):
           keep_steps: as of ``Run.create``, where the study is one training itself.
         """
         config, host = self.config, self.host
-        # Refuses seeds … out of range before anything is written; no epochs are for some studies.
-        fit_options(dataclasses.replace(config, epochs=max(config.epochs, 1)))
-        now = environment(host.project, host.xla_flags)
+        check_settings(config, self.mesh())
+        self._recording()  # which refuses, too
+        self.environment = environment(host.project, host.xla_flags)
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": host.say}
         if config.resume is not None:
-            for line in differences(read_json(config.resume / ENVIRONMENT), now):
-                host.say(
-                    f"warning: not the machine that the run began on, so not the same bits: {line}"
-                )
             run = Run.resume(config.resume, **settings)
+            self.environment = run_files.first_environment(
+                config.resume, self.environment, host.say
+            )
         else:
             label = name.replace("/", "-").replace(":", "-")
             directory = config.run_dir or numbered(config.runs, label)
             about = {"experiment": experiment_name(type(config)), **to_json(config)}
-            record = self._records.get(data_settings(config))
-            run = Run.create(directory, about, now, data=record, **settings)
+            record = self._data.record(config)
+            run = Run.create(directory, about, self.environment, data=record, **settings)
+        host.opened(run.directory)
         self._run, self.notes = self._stack.enter_context(run), notes
         self.say(f"{notes}\nrun directory: {run.directory}")
 
@@ -234,35 +230,18 @@ class Study(Generic[AnyConfig]):
         config = self.config if config is None else config
         options = self._with_mesh(options, config)
         per_epoch = options.steps_per_epoch(len(train))
-        steps = [epoch * per_epoch for epoch in keep_epochs]
-        with self._open_training(name, config, options, steps, train) as run:
-            step = 0
+        steps = {epoch: epoch * per_epoch for epoch in keep_epochs}
+        with self._open_training(name, config, options, steps.values(), train) as run:
             try:
                 for at in self._epochs(run, recipe, train, validation, options):
                     self.show(at)
-                    step = at.step
             except Interrupted as error:
                 error.directory = self.directory
                 raise
             if any_process(run.stop()):  # in the last epoch: the next training must not begin
-                raise Interrupted(self.directory, step, run.stop.received)
-            shape, members, mesh = train.image_shape, options.members, options.mesh
-            last, states = run.load(recipe, shape, members=members, mesh=mesh)
-            kept = {}
-            for epoch, at_step in zip(keep_epochs, steps, strict=True):
-                if at_step == last:
-                    kept[epoch] = states
-                    continue
-                try:
-                    _, kept[epoch] = run.load(
-                        recipe, shape, members=members, mesh=mesh, step=at_step
-                    )
-                except CheckpointError as error:
-                    if missing == "error":
-                        raise CheckpointError(
-                            f"{error} To go on without it: --missing skip."
-                        ) from error
-                    self.host.say(f"going on without the checkpoint of step {at_step}: {error}")
+                raise Interrupted(self.directory, options.epochs * per_epoch, run.stop.received)
+            shape, say = train.image_shape, self.host.say
+            last, states, kept = load_states(run, recipe, shape, options, steps, missing, say)
             states, kept = jax.block_until_ready((states, kept))
         return Trained(states, kept, last, run.seconds)
 
@@ -305,18 +284,18 @@ class Study(Generic[AnyConfig]):
 
         Args:
           path: of the file within the directory, such as "measured/trained-0.npz".
-          compute: gives the arrays by name; called only where the file is missing.
+          compute: gives the arrays by name; called only where the file is missing or damaged.
         """
-        return cached_arrays(self.directory / path, compute)
+        return stored.stored_arrays(self.directory / path, compute, self.host.say)
 
-    def cached_json(self, path: str, compute: Callable[[], Any]) -> Any:
-        """A JSON document that is computed once and kept in the study's directory for a resume.
+    def cached_json(self, path: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+        """A JSON object that is computed once and kept in the study's directory for a resume.
 
         Args:
           path: of the file within the directory, such as "plain20/result.json".
-          compute: gives the document; called only where the file is missing.
+          compute: gives the object; called only where the file is missing or damaged.
         """
-        return cached_json(self.directory / path, compute)
+        return stored.stored_json(self.directory / path, compute, self.host.say)
 
     def save_figure(self, name: str, draw: Callable[[], Any]) -> None:
         """Saves a figure as ``figures/NAME.png``.
@@ -354,17 +333,27 @@ class Study(Generic[AnyConfig]):
             **about,
             **rows,
             "config": to_json(config),
-            "environment": read_json(self.directory / ENVIRONMENT),
+            "environment": self.environment,
             "run_dir": str(self.directory),
         }
-        self.run.finish(result)
         lines = ["", *summary(result)]
         if claims:
             lines += ["", *claim_rows.lines(result["claims"])]
-        self.host.say("\n".join([*lines, f"see {self.directory}"]))
+        self.host.say("\n".join(lines))  # before it is written: the disk may be full
+        self.run.finish(result)
+        self.host.say(f"see {self.directory}")
         return result
 
     # Helpers --------------------------------------------------------------------------------
+
+    def _recording(self) -> Recording:
+        return Recording(
+            clock=self.host.clock,
+            wall_clock=self.host.wall_clock,
+            display=None if self.config.quiet else self._make_display,
+            checkpoint_steps=self.config.checkpoint_steps,
+            say=self.host.say,
+        )
 
     def _with_mesh(self, options: FitOptions | None, config: Training) -> FitOptions:
         """The options with the mesh that the config asks for."""
@@ -388,10 +377,8 @@ class Study(Generic[AnyConfig]):
         seeds = options.seeds
         own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)
         about = {**to_json(own), "part_of": self.directory.name}
-        now, record = read_json(self.directory / ENVIRONMENT), self._records.get(data_settings(own))
-        if record is not None and not record.is_of(train):
-            record = None  # the experiment made data of its own
-        return Run.create(directory, about, now, data=record, **settings)
+        record = self._data.record(own, train)
+        return Run.create(directory, about, self.environment, data=record, **settings)
 
     def _epochs(
         self,
@@ -401,14 +388,7 @@ class Study(Generic[AnyConfig]):
         validation: Dataset | Watched | None,
         options: FitOptions,
     ) -> Iterator[Position]:
-        recording = Recording(
-            clock=self.host.clock,
-            wall_clock=self.host.wall_clock,
-            display=None if self.config.quiet else self._make_display,
-            checkpoint_steps=self.config.checkpoint_steps,
-            say=self.host.say,
-        )
-        return run.fit(recipe, train, validation, options, recording)
+        return run.fit(recipe, train, validation, options, self._recording())
 
     def _make_display(
         self, steps: int, per_epoch: int, examples: int, clock: Callable[[], float], start: int

@@ -6,15 +6,13 @@ student_data = with_teacher_targets(splits.train, logits)
 """
 
 import dataclasses
-import io
 import pathlib
 from typing import Any, Literal
 
 import numpy as np
 
 from cnnlab.data import Dataset, Splits, fingerprint
-from cnnlab.files import read_json, write_bytes
-from cnnlab.processes import first_process
+from cnnlab.files import read_json
 from cnnlab.report.statistics import over_seeds
 from cnnlab.run_directory import RESULT
 from cnnlab.studies import build, trained
@@ -104,17 +102,17 @@ def cached_teacher_logits(
       temperature: as of ``transfer.teacher_logits``.
     """
     name = part if rule == "logits" else f"{part}-{rule}-T{temperature:g}"
-    path = s.directory / "targets" / f"{name}.npy"
-    if path.is_file():
-        kept: np.ndarray = np.load(path)
+    earlier = s.directory / "targets" / f"{name}.npy"
+    if earlier.is_file():  # an earlier version wrote it, without a checksum
+        kept: np.ndarray = np.load(earlier)
         return kept
-    logits = teacher_logits(teacher.networks, dataset, rule=rule, temperature=temperature)
-    if first_process():
-        path.parent.mkdir(exist_ok=True)
-        buffer = io.BytesIO()
-        np.save(buffer, logits)
-        write_bytes(path, buffer.getvalue())
-    return logits
+
+    def compute() -> dict[str, np.ndarray]:
+        return {
+            "logits": teacher_logits(teacher.networks, dataset, rule=rule, temperature=temperature)
+        }
+
+    return s.cached(f"targets/{name}.npz", compute)["logits"]
 
 
 def network_accuracies(teacher: Teacher, dataset: Dataset) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """The record of a training while it runs: metrics, checkpoints, the best of them, a display."""
 
 import dataclasses
+import hashlib
+import math
 import pathlib
 import signal
 import warnings
@@ -10,9 +12,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from cnnlab.processes import first_process
+from cnnlab.run_directory import METRICS
 from cnnlab.train.checkpoint import Checkpoints, NotFiniteError
 from cnnlab.train.fit import DivergedError, Position, check_finite
-from cnnlab.train.records import Writers
+from cnnlab.train.records import Writers, lines_until
 from cnnlab.train.state import Recipe
 
 
@@ -27,7 +30,7 @@ class Interrupted(Exception):
 
     def __init__(self, directory: pathlib.Path, step: int, number: int | None) -> None:
         self.directory, self.step, self.signal = directory, step, number
-        name = "a signal" if number is None else signal.Signals(number).name
+        name = "another process" if number is None else signal.Signals(number).name
         super().__init__(f"stopped by {name}; step {step} is saved in {directory}.")
 
 
@@ -114,11 +117,13 @@ class Recorder:
         self._display: Display = _Silent()
         self._writers: Writers | None = None
         self._first_step = self._saved_step = 0
+        self._one_is_saved = False
 
     def start(self, first: Position, total_steps: int, batch_size: int) -> None:
         """Starts the display at the first position, whose program is compiled."""
         recording = self._recording
         self._first_step = self._saved_step = first.step
+        self._one_is_saved = bool(self._checkpoints.steps())
         if recording.display is not None and first_process():
             examples = batch_size * len(self._seeds)
             self._display = recording.display(
@@ -155,6 +160,8 @@ class Recorder:
             score = float(np.mean(metrics["validation/accuracy"]))
         elif "validation/loss" in metrics:
             score = -float(np.mean(metrics["validation/loss"]))
+        if score is not None and not math.isfinite(score):
+            score = None
         if score is not None and (self._best is None or score > self._best["score"]):
             self._best = {"score": score, "step": at.step, "epoch": at.epoch}
         if first_process():
@@ -166,7 +173,9 @@ class Recorder:
         return score
 
     def _save(self, at: Position, score: float | None) -> None:
-        meta = {"best": self._best, "seconds": self.seconds, "data": self._data}
+        meta: dict[str, Any] = {"best": self._best, "seconds": self.seconds, "data": self._data}
+        if first_process():
+            meta["metrics"] = metrics_digest(self._directory, at.step)
         # Calls are under way since the last check.
         check_finite(at.sums, self._seeds, self._recipe)
         tree = {"states": at.states, "sums": at.sums}
@@ -176,7 +185,19 @@ class Recorder:
             schedule = self._recipe.schedule
             rate = None if schedule is None else float(schedule(at.step - 1))
             raise DivergedError(at.step - 1, self._seeds, rate) from None
+        if not self._one_is_saved:
+            # On the disk before a second epoch is recorded: so records of two epochs without a
+            # checkpoint mean that the checkpoints are gone, not that none was saved yet.
+            self._checkpoints.wait()
+            self._one_is_saved = True
         self._saved_step = at.step
+
+
+def metrics_digest(directory: pathlib.Path, step: int) -> str | None:
+    """The SHA-256 sum of the records up to ``step``; None where there are none."""
+    path = directory / METRICS
+    lines = lines_until(path, step) if path.is_file() else b""
+    return hashlib.sha256(lines).hexdigest() if lines else None
 
 
 class _Silent:

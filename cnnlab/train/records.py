@@ -15,7 +15,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
-from cnnlab.files import PathLike, naming, to_plain, write_bytes
+from cnnlab.files import PathLike, make_folder, naming, to_plain, write_bytes
 from cnnlab.run_directory import METRICS
 
 EVENTS_FOLDER = "tensorboard"
@@ -54,12 +54,20 @@ def truncate(path: PathLike, step: int) -> int:
     path = pathlib.Path(path)
     if not path.exists():
         return 0
-    data = path.read_bytes()
-    kept = [line for record, line in _records(path) if record["step"] <= step]
-    wanted = b"".join(line + b"\n" for line in kept)
+    data, wanted = path.read_bytes(), lines_until(path, step)
     if wanted != data:
         write_bytes(path, wanted)
-    return len([line for line in data.split(b"\n") if line.strip()]) - len(kept)
+    return len([line for line in data.split(b"\n") if line.strip()]) - wanted.count(b"\n")
+
+
+def lines_until(path: PathLike, step: int) -> bytes:
+    """The records up to ``step`` as they stand in a metrics.jsonl, each with its line end.
+
+    Raises:
+      ValueError: a line before the last is damaged, naming file and line.
+    """
+    records = _records(pathlib.Path(path))
+    return b"".join(line + b"\n" for record, line in records if record["step"] <= step)
 
 
 def _records(path: pathlib.Path) -> list[tuple[dict[str, Any], bytes]]:
@@ -218,7 +226,7 @@ class TensorBoardWriter:
 
     def _open(self) -> EventsWriter:
         if self._events is None:
-            self._path.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path)
             # The file's name holds the second; the number keeps a quick restart from its file.
             number = len(list(self._path.glob("events.out.tfevents.*")))
             self._events = EventsWriter(str(self._path / "events"), f".{number:04d}")

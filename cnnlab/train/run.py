@@ -7,41 +7,40 @@
         run.finish({"test/accuracy": 0.99})
 
 The directory holds config.json, environment.json, data.npz, metrics.jsonl, TensorBoard events,
-checkpoints/, figures/, keep_steps.json where some are never deleted and, once the run is finished,
-result.json.
+checkpoints/, figures/, keep_steps.json where some are never deleted, lock while a process writes
+and, once the run is finished, result.json. Directories of earlier versions, without an identity in
+config.json and in their checkpoints, are read and resumed.
 """
 
 import pathlib
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from typing import IO, Any
 
 import jax
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset, fingerprint
 from cnnlab.data.record import DataRecord
-from cnnlab.files import read_json, write_bytes, write_json
+from cnnlab.files import write_json
 from cnnlab.mesh import MEMBER, make_mesh, sharding
 from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import (
     CHECKPOINTS,
-    CONFIG,
-    DATA,
-    ENVIRONMENT,
-    KEEP_STEPS,
     METRICS,
     RESULT,
     ResumeError,
     read_config,
+    read_identity,
 )
-from cnnlab.train.checkpoint import CheckpointError, Checkpoints
+from cnnlab.signals import StopSignals
+from cnnlab.train import run_files
+from cnnlab.train.checkpoint import CheckpointError, Checkpoints, check_keep
 from cnnlab.train.fit import Position, steps
 from cnnlab.train.metrics import Sums, zero_sums
 from cnnlab.train.options import FitOptions, Watched
-from cnnlab.train.recorder import Interrupted, Recorder, Recording
+from cnnlab.train.recorder import Interrupted, Recorder, Recording, metrics_digest
 from cnnlab.train.records import read_metrics
-from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import Recipe, TrainState, state_shapes
 
 
@@ -57,7 +56,9 @@ class Run:
         keep_steps: Collection[int] = (),
         read_only: bool = False,
         say: Callable[[str], Any] = warnings.warn,
+        lock: IO[str] | None = None,
     ) -> None:
+        self._lock = lock  # until the run is closed
         self.directory = directory
         self.resumed = resumed
         self._read_only = read_only
@@ -92,25 +93,15 @@ class Run:
 
         Raises:
           FileExistsError: if something is in the directory: a run never writes into another one.
+          ResumeError: if another process writes to it.
+          ValueError: for fewer than 2 checkpoints to keep.
         """
-        if first_process():
-            directory.mkdir(parents=True, exist_ok=True)
-            # A run that was killed before it had a config has left nothing else.
-            files = (ENVIRONMENT, KEEP_STEPS, DATA, CONFIG)
-            leavings = (*files[:-1], *(f"{name}.tmp" for name in files))
-            if any(path.name not in leavings for path in directory.iterdir()):
-                raise FileExistsError(
-                    f"the run directory {directory} exists already: choose another one, or go on "
-                    "with the run in it by --resume."
-                )
-            write_json(directory / ENVIRONMENT, dict(environment))
-            (directory / KEEP_STEPS).unlink(missing_ok=True)
-            _write_keep_steps(directory, keep_steps)
-            if data is not None:
-                write_bytes(directory / DATA, data.write())
-            write_json(directory / CONFIG, dict(config))
+        check_keep(keep)
+        lock = run_files.create(directory, config, environment, keep_steps, data)
         wait_for_all("created")
-        return cls(directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say)
+        return cls(
+            directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say, lock=lock
+        )
 
     @classmethod
     def resume(
@@ -130,16 +121,18 @@ class Run:
           say: as of ``create``.
 
         Raises:
-          ResumeError: if there is no run.
+          ResumeError: if there is no run, or another process writes to it.
         """
         read_config(directory)
-        path = directory / KEEP_STEPS
-        kept = set(read_json(path)["steps"]) if path.is_file() else set()
+        lock = run_files.lock(directory)
+        kept = run_files.read_keep_steps(directory, say)
         wait_for_all("read")  # by all, before the first writes
         if first_process() and not kept.issuperset(keep_steps):
-            _write_keep_steps(directory, kept.union(keep_steps))
+            run_files.write_keep_steps(directory, kept.union(keep_steps))
         keep_steps = kept.union(keep_steps)
-        return cls(directory.resolve(), resumed=True, keep=keep, keep_steps=keep_steps, say=say)
+        return cls(
+            directory.resolve(), resumed=True, keep=keep, keep_steps=keep_steps, say=say, lock=lock
+        )
 
     @classmethod
     def read(cls, directory: pathlib.Path, *, say: Callable[[str], Any] = warnings.warn) -> "Run":
@@ -157,12 +150,16 @@ class Run:
             keep=self._keep,
             keep_steps=self._keep_steps,
             read_only=self._read_only,
+            identity=read_identity(self.directory),
+            say=self._say,
         )
         return self
 
     def __exit__(self, *exception: Any) -> None:
         assert self._checkpoints is not None
         self._checkpoints.__exit__(*exception)
+        if self._lock is not None:
+            self._lock.close()
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -224,10 +221,10 @@ class Run:
         self, positions: Iterator[Position], recorder: Recorder, options: FitOptions
     ) -> Iterator[Position]:
         """Yields the ends of epochs, once they are recorded."""
+        first = next(positions, None)  # compiled: a signal until here has nothing to save
+        if first is None:
+            return  # the run was over already
         with self.stop:
-            first = next(positions, None)
-            if first is None:
-                return  # the run was over already
             try:
                 recorder.start(first, options.epochs * first.steps_per_epoch, options.batch_size)
                 for at in positions:
@@ -287,7 +284,7 @@ class Run:
                 f"the run in {self.directory} has no best checkpoint, since it had no validation "
                 "part: ask for the latest."
             )
-        restored, tree, _ = self.checkpoints.restore(like, step=wanted, say=self._say)
+        restored, tree, _ = self.checkpoints.restore(like, step=wanted)
         return restored, tree["states"]
 
     def finish(self, result: Mapping[str, Any]) -> None:
@@ -302,6 +299,7 @@ class Run:
         if not self.resumed:
             return None, {"best": None, "seconds": 0.0}
         if not self.checkpoints.steps():
+            # The first checkpoint is on the disk before a second epoch is recorded.
             metrics = self.directory / METRICS
             if metrics.exists() and len(read_metrics(metrics)) > 1:
                 raise ResumeError(
@@ -311,7 +309,7 @@ class Run:
             self._say(f"no checkpoint was saved yet in {self.directory}: the run begins again.")
             return None, {"best": None, "seconds": 0.0}
         like = checkpoint_like(recipe, train.image_shape, members, mesh)
-        step, tree, meta = self.checkpoints.restore(like, say=self._say)
+        step, tree, meta = self.checkpoints.restore(like)
         if meta["data"] != data:
             advice = "Give the same files"
             if train.targets is not None:
@@ -323,8 +321,19 @@ class Run:
                 f"the data are not those that the run in {self.directory} began with: their "
                 f"fingerprints were {meta['data']}, and are {data}. {advice}, or start a new run."
             )
+        if first_process() and "metrics" in meta:
+            self._check_metrics(step, meta["metrics"])
         self.checkpoints.set_aside_after(step)
         return (tree["states"], tree["sums"]), meta
+
+    def _check_metrics(self, step: int, expected: str | None) -> None:
+        """Says so where the records up to a checkpoint are not those that were there then."""
+        if metrics_digest(self.directory, step) != expected:
+            self._say(
+                f"{self.directory / METRICS} is not what it was at step {step}: lines were lost or "
+                "changed. The networks do not depend on it, but its curves do: bring it back from "
+                "a copy, or read them in TensorBoard."
+            )
 
 
 def checkpoint_like(
@@ -370,8 +379,3 @@ def numbered(parent: pathlib.Path, name: str) -> pathlib.Path:
         except FileExistsError:
             number += 1
     return parent / f"{name}-{from_first_process(number)}"
-
-
-def _write_keep_steps(directory: pathlib.Path, steps: Collection[int]) -> None:
-    if steps:
-        write_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})

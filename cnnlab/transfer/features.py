@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 
 from cnnlab import npz_files
 from cnnlab.data.dataset import Dataset
-from cnnlab.files import write_bytes
+from cnnlab.files import make_folder, write_bytes
 from cnnlab.models import Network
 from cnnlab.spelling import unknown
 from cnnlab.train import Recipe, TrainState, predict
@@ -150,7 +150,7 @@ def save_features(
     texts = {"class_names": np.array(dataset.class_names), "about": np.array(about)}
     arrays: dict[str, Any] = {**outputs, "labels": dataset.labels, **texts}
     np.savez(buffer, **arrays)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_bytes(path, buffer.getvalue())
     return path
 

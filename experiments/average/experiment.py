@@ -71,11 +71,12 @@ def run(config: Config) -> dict[str, Any]:
         "recalibrated": None if same else score(mixture.recalibrated),
         "environment": environment(process.project, process.xla_flags),
     }
+    process.say("\n".join(summary_lines(result)))  # before anything is written: it may fail
     name = file_name(config, len(configs))
     files = _save(first, mixture.recalibrated, directory, name)
     result["weights"] = [file.name for file in files]
     write_json(directory / f"average-{name}.json", result)
-    process.say("\n".join([*summary_lines(result), *map(str, files)]))
+    process.say("\n".join(map(str, files)))
     return result
 
 

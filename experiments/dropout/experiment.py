@@ -7,7 +7,7 @@ from cnnlab.report import drawing, plots
 from cnnlab.report.statistics import over_seeds, paired
 from cnnlab.studies import build, study
 from cnnlab.studies.claims import Claim
-from cnnlab.train import evaluate
+from cnnlab.train import check_fits, evaluate
 
 from ..cli import host
 from .config import Config
@@ -20,6 +20,8 @@ def run(config: Config) -> dict[str, Any]:
         options = {r: (*s.config.model_options, f"dropout={r}") for r in s.config.rates}
         configs = {r: dataclasses.replace(s.config, model_options=o) for r, o in options.items()}
         recipes = {rate: build.make_recipe(c, splits.train) for rate, c in configs.items()}
+        for recipe in recipes.values():
+            check_fits(recipe, splits.train)
         s.begin(f"dropout-{s.config.data_name}", splits.notes)
         accuracy = {}
         for rate, recipe in recipes.items():

@@ -16,6 +16,7 @@ from cnnlab.files import write_json
 from cnnlab.models import weights
 from cnnlab.report import calibration, drawing, figures
 from cnnlab.report.statistics import over_seeds
+from cnnlab.run_directory import FIGURES
 from cnnlab.studies import trained, weights_files
 from cnnlab.studies.class_names import in_order_of
 from cnnlab.studies.preparation import Preparation
@@ -32,7 +33,10 @@ from .views import parse_views
 
 
 class Subject(NamedTuple):
-    """The networks that are evaluated, on what, and where the result is written."""
+    """The networks that are evaluated, on what, and where the result is written.
+
+    For weights from elsewhere the directory gets a number once there is something to write.
+    """
 
     networks: TrainedNetworks
     dataset: Dataset
@@ -66,17 +70,6 @@ def run(config: Config) -> dict[str, Any]:
     probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
     labels, classes = dataset.labels, dataset.num_classes
     counts = [calibration.confusion(labels, each.argmax(axis=-1), classes) for each in logits]
-    together = calibration.expected_calibration_error(
-        probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
-    )
-    drawn = {
-        "confusion": figures.confusion_matrix(
-            np.sum(counts, axis=0), dataset.class_names, title=subject.title
-        ),
-        "reliability": figures.reliability(together, title=subject.title),
-    }
-    folder = subject.directory / "figures"
-    paths = [drawing.save(each, folder / f"{kind}-{name}.png") for kind, each in drawn.items()]
     by_class = np.stack([calibration.per_class_accuracy(each) for each in counts], axis=1)
     result = {
         "experiment": "evaluate",
@@ -91,10 +84,25 @@ def run(config: Config) -> dict[str, Any]:
             each: over_seeds(values)
             for each, values in zip(dataset.class_names, by_class, strict=True)
         },
-        "figures": [str(path) for path in paths],
     }
-    write_json(subject.directory / f"evaluate-{name}.json", result)
-    here.say("\n".join(summary_lines(result)))
+    here.say("\n".join(summary_lines(result)))  # before anything is written: it may fail
+    together = calibration.expected_calibration_error(
+        probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
+    )
+    drawn = {
+        "confusion": figures.confusion_matrix(
+            np.sum(counts, axis=0), dataset.class_names, title=subject.title
+        ),
+        "reliability": figures.reliability(together, title=subject.title),
+    }
+    directory = subject.directory
+    if config.run is None:
+        directory = numbered(config.runs, directory.name)
+    folder = directory / FIGURES
+    paths = [drawing.save(each, folder / f"{kind}-{name}.png") for kind, each in drawn.items()]
+    result["figures"] = [str(path) for path in paths]
+    write_json(directory / f"evaluate-{name}.json", result)
+    here.say("\n".join(result["figures"]))
     return result
 
 
@@ -171,7 +179,7 @@ def _load_weights(config: Config) -> Subject:
     networks, dataset = weights_files.load_weights_on(config, *data, same_classes=True)
     report = networks.report
     assert report is not None
-    directory = numbered(config.runs, f"evaluate-{dataset.name}-{networks.model}")
+    directory = config.runs / f"evaluate-{dataset.name}-{networks.model}"
     about = {
         "weights": config.weights.name,
         "sha256": hashlib.sha256(config.weights.read_bytes()).hexdigest(),

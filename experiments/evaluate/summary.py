@@ -7,7 +7,7 @@ from cnnlab.report.statistics import percent
 
 
 def summary_lines(result: Mapping[str, Any]) -> list[str]:
-    """The scores as lines of text, then the figures' paths."""
+    """The scores as lines of text."""
     width = max(len(name) for name in (*result["per_class"], "calibration error"))
     rows = [
         (f"{result['dataset']}, {result['part']} part", f"{result['examples']:,} images"),
@@ -16,4 +16,4 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
         ("calibration error", percent(result["ece"])),
         *((name, percent(figure)) for name, figure in result["per_class"].items()),
     ]
-    return [*(f"{name.ljust(width)}  {text}" for name, text in rows), *result["figures"]]
+    return [f"{name.ljust(width)}  {text}" for name, text in rows]

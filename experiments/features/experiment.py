@@ -37,10 +37,10 @@ def run(config: Config) -> pathlib.Path:
         batch_size=config.batch_size,
     )
     name = f"{name} on {dataset.name}, {config.part} part"
-    path = save_features(_target(config, networks), arrays, dataset, f"{name}, pool {config.pool}")
+    path = _target(config, networks)
     rows = [f"  {stage:<10} {array.dtype} {list(array.shape)}" for stage, array in arrays.items()]
     say("\n".join([f"{path}: {name}", *rows]))
-    return path
+    return save_features(path, arrays, dataset, f"{name}, pool {config.pool}")
 
 
 def _load(config: Config) -> tuple[TrainedNetworks, Dataset, str]:

@@ -2,6 +2,8 @@
 
 import pathlib
 
+from cnnlab.files import write_bytes
+
 from ..cli import host
 from . import benchmarks, highlights, keeping, pages
 from .config import Config, check
@@ -22,7 +24,7 @@ def run(config: Config) -> list[pathlib.Path]:
     check(config)
     say, root = host().say, config.root
     folder = root / "results"
-    readme = (root / "README.md").read_text()
+    readme = (root / "README.md").read_text(encoding="utf-8")
     before, begin, remaining = readme.partition(BEGIN)
     _, end, after = remaining.partition(END)
     if not begin or not end:
@@ -37,7 +39,8 @@ def run(config: Config) -> list[pathlib.Path]:
     texts["README"] = pages.index(kept)
     texts["benchmarks"] = benchmarks.page(root / "benchmarks" / "results")
 
-    (root / "README.md").write_text(f"{before}{BEGIN}\n\n{section}\n\n{END}{after}")
+    text = f"{before}{BEGIN}\n\n{section}\n\n{END}{after}"
+    write_bytes(root / "README.md", text.encode())
     written = _write_pages(root / highlights.PAGES, texts)
     say(f"wrote {len(written)} pages in {root / highlights.PAGES} and the part of README.md")
     return written
@@ -47,9 +50,9 @@ def _write_pages(folder: pathlib.Path, texts: dict[str, str]) -> list[pathlib.Pa
     """Writes the pages, and deletes those of results that are kept no longer."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.md"):
-        if old.stem not in texts and old.read_text().startswith(pages.WRITTEN):
+        if old.stem not in texts and old.read_text(encoding="utf-8").startswith(pages.WRITTEN):
             old.unlink()
     written = [folder / f"{name}.md" for name in texts]
     for path, text in zip(written, texts.values(), strict=True):
-        path.write_text(text)
+        write_bytes(path, text.encode())
     return written

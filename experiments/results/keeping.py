@@ -4,11 +4,10 @@ import dataclasses
 import json
 import pathlib
 import re
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from cnnlab.files import read_json
+from cnnlab.files import read_json, write_bytes
 from cnnlab.run_directory import RESULT
 
 from . import experiments
@@ -95,9 +94,9 @@ def keep(directory: pathlib.Path, folder: pathlib.Path, name: str | None) -> pat
         if figure.stem.startswith(_OF_EVALUATE):
             continue
         suffix = "" if figure.stem in _MAIN_FIGURES else f"-{figure.stem}"
-        shutil.copy(figure, folder / f"{name}{suffix}.png")
+        write_bytes(folder / f"{name}{suffix}.png", figure.read_bytes())
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
+    write_bytes(path, (json.dumps(result, indent=1) + "\n").encode())
     return path
 
 

@@ -1,5 +1,6 @@
 """The command line: what is done before jax is imported, options, messages, the list of all."""
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import PIL.Image
 import pytest
 
 from cnnlab import limits
+from cnnlab.processes import check_devices
 from cnnlab.train.recorder import Interrupted
 from experiments import cli
 
@@ -18,13 +20,13 @@ NAMES = sorted(path.parent.name for path in cli.FOLDER.glob("*/__main__.py"))
 
 @pytest.mark.parametrize(("platform", "processes", "devices"), [("cpu", 1, 8), ("gpu", 2, 8)])
 def test_devices_of_one_process_or_of_accelerators_are_taken(platform, processes, devices):
-    cli.check_devices(platform, processes, devices)
+    check_devices(platform, processes, devices)
 
 
 def test_several_cpu_devices_in_each_of_several_processes_are_refused():
     with pytest.raises(ValueError, match="one device each, this one has 4.*start more processes"):
-        cli.check_devices("cpu", 2, 4)
-    cli.check_devices("cpu", 4, 1)
+        check_devices("cpu", 2, 4)
+    check_devices("cpu", 4, 1)
 
 
 def test_an_option_is_found_on_a_command_line():
@@ -118,7 +120,7 @@ def test_the_door_lists_runs(tmp_path, capsys):
 
 def test_what_was_refused_is_one_message_and_a_bug_keeps_its_trace():
     with pytest.raises(SystemExit, match="error: several processes"), cli.exit_with_message("x"):
-        cli.check_devices("cpu", 2, 4)
+        check_devices("cpu", 2, 4)
     with pytest.raises(ZeroDivisionError), cli.exit_with_message("x"):
         _ = 1 / 0
 
@@ -128,3 +130,82 @@ def test_an_interrupted_run_says_how_to_go_on(capsys):
         raise Interrupted(pathlib.Path("runs/x"), 7, 15)
     assert stopped.value.code == 128 + 15
     assert "Go on with:  python -m experiments.train --resume runs/x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("environment", "several"),
+    [
+        ({}, False),
+        ({"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}, False),
+        ({"XLA_FLAGS": "--a=b --xla_force_host_platform_device_count=2"}, True),
+        ({"JAX_NUM_CPU_DEVICES": "4"}, True),
+        ({"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cuda"}, False),
+        ({"JAX_NUM_CPU_DEVICES": "4", "JAX_PLATFORMS": "cuda,cpu"}, True),
+    ],
+)
+def test_several_cpu_devices_are_recognised(environment, several):
+    assert cli.several_cpu_devices(environment) == several
+
+
+def test_several_cpu_devices_have_no_compilation_cache(tmp_path):
+    """A program with collectives that comes from the cache hangs, even where the user set one."""
+    code = (
+        "import os; from experiments import cli; cli.prepare(); import jax; "
+        "print(jax.config.jax_enable_compilation_cache)"
+    )
+    settings = {"CNNLAB_CACHE": str(tmp_path), "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "own")}
+    for count, enabled in (("1", "True"), ("2", "False")):
+        flags = f"--xla_force_host_platform_device_count={count}"
+        environment = {**os.environ, **settings, "XLA_FLAGS": flags}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        assert done.stdout.strip() == enabled
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def no_home(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("CNNLAB_CACHE", raising=False)
+    monkeypatch.setattr(pathlib.Path, "expanduser", no_home)
+    assert cli.cache_folder() is None
+
+
+def test_a_damaged_memory_of_the_flag_is_asked_again(tmp_path, monkeypatch):
+    (tmp_path / f"flag-{importlib.metadata.version('jaxlib')}").write_bytes(b"\xff\0")
+    monkeypatch.setattr(cli, "_CPU_FLAG", "--xla_no_such_flag=1")
+    assert not cli._knows_flag(tmp_path)
+    (memory,) = tmp_path.iterdir()
+    assert memory.read_bytes() == b"unknown"
+
+
+def test_an_error_of_the_file_system_is_a_message_wherever_it_was_raised(tmp_path):
+    message = "error: .*No such file.*nothing"
+    with pytest.raises(SystemExit, match=message), cli.exit_with_message("x"):
+        (tmp_path / "nothing").read_bytes()
+
+
+def test_ctrl_c_has_the_shells_exit_status_and_says_only_what_is_so(monkeypatch, capfd):
+    monkeypatch.setattr(cli, "_opened", [])
+    with pytest.raises(SystemExit) as stopped, cli.exit_with_message("experiments.train"):
+        raise KeyboardInterrupt
+    assert stopped.value.code == 130 and capfd.readouterr().err == "stopped by SIGINT.\n"
+
+
+def test_an_end_by_another_process_has_an_exit_status_of_a_signal():
+    with pytest.raises(SystemExit) as stopped, cli.exit_with_message("experiments.train"):
+        raise Interrupted(pathlib.Path("runs/x"), 7, None)
+    assert stopped.value.code == 128 + 15
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_help_can_be_printed_in_ascii_to_a_reader_that_goes(name):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "CNNLAB_CACHE": ""}
+    command = [sys.executable, "-m", f"experiments.{name}", "--help"]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0

@@ -10,6 +10,7 @@ import pytest
 
 from cnnlab import augment, models
 from cnnlab.data import Features
+from cnnlab.signals import StopSignals
 from cnnlab.studies import fine_tuning, study
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.fine_tuning import Tuned
@@ -19,7 +20,6 @@ from cnnlab.studies.recipes import recipe_rates
 from cnnlab.studies.settings import Training
 from cnnlab.studies.study import Study, Trained
 from cnnlab.train.recorder import Interrupted
-from cnnlab.train.signals import StopSignals
 from cnnlab.train.state import state_shapes
 from cnnlab.transfer import cache
 

@@ -8,6 +8,7 @@ import pytest
 
 from cnnlab.studies import build, teachers
 from cnnlab.studies.settings import Training
+from cnnlab.studies.stored import stored_arrays
 from cnnlab.studies.teachers import Teacher, cached_teacher_logits, network_accuracies
 from cnnlab.train import init_state, predict
 
@@ -31,14 +32,17 @@ def teacher(splits):
 def test_logits_are_computed_once_and_kept_by_part_rule_and_temperature(
     tmp_path, monkeypatch, splits, teacher
 ):
-    s = types.SimpleNamespace(directory=tmp_path)
+    def cached(path, compute):
+        return stored_arrays(tmp_path / path, compute, pytest.fail)
+
+    s = types.SimpleNamespace(directory=tmp_path, cached=cached)
     logits = cached_teacher_logits(s, teacher, "test", splits.test)
     mean = predict(teacher.recipe, teacher.states, splits.test).mean(0)
     np.testing.assert_allclose(logits, mean, rtol=1e-5, atol=1e-6)
     options = {"rule": "probabilities", "temperature": 2.5}
     cached_teacher_logits(s, teacher, "test", splits.test, **options)
     files = sorted(path.name for path in (tmp_path / "targets").iterdir())
-    assert files == ["test-probabilities-T2.5.npy", "test.npy"]
+    assert files == ["test-probabilities-T2.5.npz", "test.npz"]
     monkeypatch.setattr(teachers, "teacher_logits", None)
     again = cached_teacher_logits(s, teacher, "test", splits.test)
     np.testing.assert_array_equal(again, logits)

@@ -1,13 +1,17 @@
 """Checkpoints: what is kept, and that damage is named and passed over."""
 
+import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
 import pytest
 from jax import numpy as jnp
 
-from cnnlab.train.checkpoint import CheckpointError, Checkpoints, checksums
+from cnnlab.train import checkpoint
+from cnnlab.train.checkpoint import CheckpointError, Checkpoints
+from cnnlab.train.checksums import checksums
 
 
 def tree(number):
@@ -35,8 +39,8 @@ def saved(folder, scores, keep=2):
 
 def restored(folder, like, **options):
     messages = []
-    with Checkpoints(folder) as checkpoints:
-        step, actual, meta = checkpoints.restore(like, say=messages.append, **options)
+    with Checkpoints(folder, say=messages.append) as checkpoints:
+        step, actual, meta = checkpoints.restore(like, **options)
     assert meta == {"of": step}
     for name, value in tree(step).items():
         assert actual[name].dtype == value.dtype
@@ -113,10 +117,10 @@ def test_no_undamaged_checkpoint_is_an_error(tmp_path, like):
     saved(tmp_path, [None])
     data_file(tmp_path, 1).unlink()
     with (
-        Checkpoints(tmp_path) as checkpoints,
+        Checkpoints(tmp_path, say=lambda text: None) as checkpoints,
         pytest.raises(CheckpointError, match="could be restored"),
     ):
-        checkpoints.restore(like, say=lambda text: None)
+        checkpoints.restore(like)
     with (
         Checkpoints(pathlib.Path(tmp_path / "empty")) as checkpoints,
         pytest.raises(CheckpointError, match="no checkpoint"),
@@ -181,3 +185,121 @@ def test_a_full_disk_says_what_to_do_and_keeps_what_was_there(tmp_path, like, mo
         with pytest.raises(CheckpointError, match=r"disk is full.*Free some space"):
             checkpoints.save(2, tree(2), {"of": 2})
     assert restored(tmp_path, like)[0] == 1
+
+
+RUN = {"run": "0123", "config": "abcd"}
+
+
+def saved_by_run(folder, scores, of=RUN):
+    with Checkpoints(folder, identity=of, keep=9) as checkpoints:
+        for step, score in enumerate(scores, start=1):
+            checkpoints.save(step, tree(step), {"of": step}, score=score)
+    return folder
+
+
+def restored_by_run(folder, like, of=RUN):
+    messages = []
+    with Checkpoints(folder, identity=of, keep=9, say=messages.append) as checkpoints:
+        return checkpoints.restore(like)[0], messages
+
+
+def test_a_checkpoint_under_the_name_of_another_step_is_named_and_passed_over(tmp_path, like):
+    saved_by_run(tmp_path, [None, None, None])
+    (tmp_path / "3").rename(tmp_path / "300")
+    step, messages = restored_by_run(tmp_path, like)
+    assert step == 2 and "300" in messages[0] and "checkpoint of step 3" in messages[0]
+    (tmp_path / "2").rename(tmp_path / "x")  # two that change places
+    (tmp_path / "300").rename(tmp_path / "2")
+    (tmp_path / "x").rename(tmp_path / "3")
+    step, messages = restored_by_run(tmp_path, like)
+    assert step == 1 and len(messages) == 2
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [({"run": "4567"}, "of another run"), ({"config": "ef"}, "another config")],
+)
+def test_a_checkpoint_of_another_run_or_config_is_passed_over(tmp_path, like, other, reason):
+    saved_by_run(tmp_path / "other", [None, None], RUN | other)
+    saved_by_run(tmp_path / "mine", [None])
+    (tmp_path / "other/2").rename(tmp_path / "mine/2")
+    step, messages = restored_by_run(tmp_path / "mine", like)
+    assert step == 1 and reason in messages[0]
+
+
+def as_of_an_earlier_version(folder, step, score):
+    """Takes from a checkpoint what earlier versions did not write."""
+    path = folder / str(step) / "record" / "metadata"
+    record = json.loads(path.read_text())
+    kept = {name: record[name] for name in ("meta", "checksums")}
+    path.write_text(json.dumps(kept | {"digest": checkpoint._digest(kept)}))
+    (folder / str(step) / "metrics").mkdir()
+    (folder / str(step) / "metrics/metrics").write_text(json.dumps({"score": score}))
+
+
+def test_checkpoints_of_earlier_versions_are_read_with_their_scores(tmp_path, like):
+    saved(tmp_path, [None, None, None], keep=9)
+    for step, score in ((1, 0.2), (2, 0.7), (3, 0.5)):
+        as_of_an_earlier_version(tmp_path, step, score)
+    old = {"run": None, "config": "abcd"}
+    assert restored_by_run(tmp_path, like, old) == (3, [])
+    with Checkpoints(tmp_path, identity=old) as checkpoints:
+        assert checkpoints.best_step() == 2
+        checkpoints.save(4, tree(4), {}, score=0.1)
+        checkpoints.wait()
+        assert checkpoints.steps() == [2, 3, 4]
+    with pytest.raises(CheckpointError):  # a run that has an identity takes none without
+        restored_by_run(tmp_path, like)
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"score": NaN}', b'{"score": 0.9', b"[]", b"null"])
+def test_a_damaged_score_of_an_earlier_version_moves_nothing(tmp_path, like, damage):
+    saved(tmp_path, [None, None], keep=9)
+    for step, score in ((1, 0.2), (2, 0.1)):
+        as_of_an_earlier_version(tmp_path, step, score)
+    (tmp_path / "2/metrics/metrics").write_bytes(damage)
+    assert restored(tmp_path, like) == (2, [])
+    with Checkpoints(tmp_path, say=lambda text: None) as checkpoints:
+        assert checkpoints.best_step() == 1
+
+
+def test_a_score_that_was_changed_moves_nothing(tmp_path, like):
+    """The score stands in the record: where that is changed, the checkpoint is passed over."""
+    saved(tmp_path, [0.2, 0.1, 0.15], keep=9)
+    path = tmp_path / "2/record/metadata"
+    path.write_text(path.read_text().replace("0.1", "0.9"))
+    messages = []
+    with Checkpoints(tmp_path, keep=2, say=messages.append) as checkpoints:
+        assert checkpoints.best_step() == 1
+        assert len(messages) == 1 and str(tmp_path / "2") in messages[0]
+        checkpoints.save(4, tree(4), {}, score=0.0)
+        checkpoints.wait()
+        assert 1 in checkpoints.steps()  # the best is not deleted, nor is the damaged one
+        assert 2 in checkpoints.steps()
+
+
+def test_a_best_checkpoint_that_is_gone_is_an_error_not_the_next_best(tmp_path):
+    with Checkpoints(tmp_path, keep=3) as checkpoints:
+        for step, score in ((1, 0.9), (2, 0.5), (3, 0.1)):
+            checkpoints.save(step, tree(step), {"best": {"step": 1, "score": 0.9}}, score=score)
+    shutil.rmtree(tmp_path / "1")
+    with (
+        Checkpoints(tmp_path) as checkpoints,
+        pytest.raises(CheckpointError, match="best checkpoint .* step 1, and is gone"),
+    ):
+        checkpoints.best_step()
+
+
+def test_every_flip_and_cut_of_a_record_is_seen(tmp_path, like):
+    saved_by_run(tmp_path, [0.1, 0.2])
+    path = tmp_path / "2/record/metadata"
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        with Checkpoints(tmp_path, identity=RUN, say=lambda text: None) as checkpoints:
+            assert checkpoints._try_record(2) is None
+    for data in (b"", whole[:40], b"null", b"[]"):
+        path.write_bytes(data)
+        assert restored_by_run(tmp_path, like)[0] == 1

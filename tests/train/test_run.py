@@ -14,7 +14,8 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab import augment, data, models, optim, train
-from cnnlab.train.checkpoint import CheckpointError
+from cnnlab.run_directory import read_config
+from cnnlab.train.checkpoint import CheckpointError, Checkpoints
 from cnnlab.train.recorder import Interrupted, Recording
 from cnnlab.train.records import read_metrics
 from cnnlab.train.run import ResumeError, Run, numbered
@@ -182,7 +183,7 @@ def test_a_directory_with_something_in_it_is_left_alone(tmp_path):
     Run.create(tmp_path / "mine", {}, {})  # an empty one is fine
     with pytest.raises(FileExistsError, match="--resume"):
         Run.create(tmp_path / "mine", {"other": 1}, {})
-    assert json.loads((tmp_path / "mine/config.json").read_text()) == {}
+    assert read_config(tmp_path / "mine") == {}
     with pytest.raises(ResumeError, match="there is no run in"):
         Run.resume(tmp_path / "nothing")
 
@@ -276,3 +277,66 @@ def test_given_states_get_the_hyperparameters_and_a_resume_has_them(tmp_path, sp
     for at in (first, last):
         kernels = np.asarray(at.states.params["head"]["dense"]["kernel"])
         assert (kernels[0] == 0).all() and (kernels[1] != 0).any()
+
+
+def test_two_resumes_at_once_are_refused(tmp_path, recipe, splits):
+    epochs = follow(Run.create(tmp_path / "run", {}, {}), recipe, splits)
+    next(epochs)
+    with pytest.raises(ResumeError, match=f"being written by process {os.getpid()} on "):
+        Run.resume(tmp_path / "run")
+    with Run.read(tmp_path / "run") as reading:  # which disturbs nobody
+        assert reading.load(recipe, splits.train.image_shape)[0] > 0
+    epochs.close()
+    assert len(list(follow(Run.resume(tmp_path / "run"), recipe, splits))) == 3
+
+
+def test_a_run_whose_first_checkpoint_could_not_be_written_can_be_resumed(
+    tmp_path, recipe, splits, finished, monkeypatch
+):
+    """The disk is full when the first checkpoint is committed, in the background."""
+    run = Run.create(tmp_path / "run", {}, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "wait", full_disk)
+        with pytest.raises(CheckpointError, match="disk is full"):
+            list(follow(run, recipe, splits))
+    assert len(read_metrics(tmp_path / "run/metrics.jsonl")) == 1
+    shutil.rmtree(tmp_path / "run/checkpoints")
+    with pytest.warns(UserWarning, match="no checkpoint was saved yet"):
+        epochs = list(follow(Run.resume(tmp_path / "run"), recipe, splits))
+    assert same_leaves(epochs[-1].states, finished[1][-1].states)
+    assert read_metrics(tmp_path / "run/metrics.jsonl") == read_metrics(
+        finished[0] / "metrics.jsonl"
+    )
+
+
+def full_disk(self):
+    raise CheckpointError("the disk is full")
+
+
+@pytest.mark.parametrize("damage", ["deleted", "emptied", "a number changed"])
+def test_lost_or_changed_records_are_named_on_a_resume(tmp_path, recipe, splits, damage):
+    list(itertools.islice(follow(Run.create(tmp_path / "run", {}, {}), recipe, splits), 2))
+    path = tmp_path / "run/metrics.jsonl"
+    if damage == "deleted":
+        path.unlink()
+    elif damage == "emptied":
+        path.write_bytes(b"")
+    else:
+        path.write_text(path.read_text().replace('"epoch": 1', '"epoch": 7'))
+    with pytest.warns(UserWarning, match=r"metrics\.jsonl is not what it was at step"):
+        list(follow(Run.resume(tmp_path / "run"), recipe, splits))
+
+
+@pytest.mark.parametrize("text", ["", "null", '{"steps": 5}', '{"steps": ["a"]}'])
+def test_damaged_steps_to_keep_are_named(tmp_path, text):
+    with Run.create(tmp_path / "run", {}, {}, keep_steps=(5,)):
+        pass
+    (tmp_path / "run/keep_steps.json").write_text(text)
+    with pytest.warns(UserWarning, match=r"keep_steps\.json is damaged"):
+        Run.resume(tmp_path / "run")
+
+
+def test_fewer_than_two_checkpoints_are_refused_before_the_directory_is_made(tmp_path):
+    with pytest.raises(ValueError, match="at least 2"):
+        Run.create(tmp_path / "run", {}, {}, keep=1)
+    assert not (tmp_path / "run").exists()

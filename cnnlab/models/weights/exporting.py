@@ -14,6 +14,7 @@ from flax import traverse_util
 from flax.core import unfreeze
 from jax import numpy as jnp
 
+from cnnlab.files import write_bytes
 from cnnlab.spelling import unknown
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -26,7 +27,7 @@ def check_writable(path: str | Path) -> None:
     Raises:
       FileNotFoundError: if its folder is missing.
       ValueError: if it is itself a folder, or lies in something that is none.
-      PermissionError: if its folder may not be written to.
+      PermissionError: if it, or its folder, may not be written to.
     """
     path = Path(path)
     if not path.parent.exists():
@@ -37,14 +38,15 @@ def check_writable(path: str | Path) -> None:
     if path.is_dir() or not path.parent.is_dir():
         kind = "a folder" if path.is_dir() else f"in {path.parent}, which is no folder"
         raise ValueError(f"{path} must be a file to write, but is {kind}. Name another.")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
+    # The file is written beside its place, and then put there.
+    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
         raise PermissionError(f"{path} must be writable, but is not. Name another.")
 
 
 def save_safetensors(
     variables: Mapping[str, Any], path: str | Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes variables to a .safetensors file that ``load`` and other programs read.
+    """Writes variables to a .safetensors file that ``load`` and other programs read; atomic.
 
     Args:
       variables: of a network; leaves are named ``params/stage1/block0/conv1/kernel``, with the
@@ -67,7 +69,7 @@ def save_safetensors(
     # The writer takes the bytes as they lie, whatever the strides say.
     arrays = {name: np.array(leaf, order="C") for name, leaf in flat.items()}
     text = {"format": "cnnlab", **(metadata or {})}
-    Path(path).write_bytes(safetensors.numpy.save(arrays, text))
+    write_bytes(path, safetensors.numpy.save(arrays, text))
 
 
 def export(
@@ -139,13 +141,13 @@ def export_function(
 
 
 def save_exported(path: str | Path, exported: bytes) -> None:
-    """Writes what :func:`export` gave.
+    """Writes what :func:`export` gave; atomic.
 
     Raises:
       FileNotFoundError: if there is no such folder, see :func:`check_writable`.
     """
     check_writable(path)
-    Path(path).write_bytes(exported)
+    write_bytes(path, exported)
 
 
 def load_exported(path: str | Path) -> Callable[[Any], Any]:

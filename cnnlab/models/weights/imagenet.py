@@ -11,5 +11,9 @@ def imagenet_classes() -> tuple[str, ...]:
     The list beside this file is torchvision's (BSD licence): short English names, of which a few
     occur twice.
     """
-    text = importlib.resources.files(__package__).joinpath("imagenet_classes.txt").read_text()
+    text = (
+        importlib.resources.files(__package__)
+        .joinpath("imagenet_classes.txt")
+        .read_text(encoding="utf-8")
+    )
     return tuple(text.splitlines())

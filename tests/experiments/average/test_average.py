@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cnnlab.models import weights
+from cnnlab.run_directory import read_config, write_config
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.run_data import read_record
 from cnnlab.studies.settings import WeightsFile
@@ -159,16 +160,16 @@ def test_runs_make_a_soup_for_each_seed(kept, params_at, tmp_path, capsys):
 
 
 def test_runs_of_other_networks_make_no_soup(kept, tmp_path):
-    about = json.loads((kept / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**about, "model": "lenet5"}))
+    about = read_config(kept)
+    write_config(tmp_path, {**about, "model": "lenet5"})
     with pytest.raises(ValueError, match="model is 'mlp' in .*, and 'lenet5' in .*Leave one out"):
         average.run(average.Config((kept, tmp_path)))
 
 
 def test_runs_from_different_weights_are_noted(kept, tmp_path, capsys):
-    about = json.loads((kept / "config.json").read_text())
+    about = read_config(kept)
     for field, other in (("seed", 5), ("init", "he"), ("epochs", 9)):
-        (tmp_path / "config.json").write_text(json.dumps({**about, field: other}))
+        write_config(tmp_path, {**about, field: other})
         shutil.copy(kept / "data.npz", tmp_path)
         both = average.Config((kept, tmp_path))
         read_configs(both, Skipped(both, print))

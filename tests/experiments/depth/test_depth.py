@@ -11,13 +11,13 @@ from scipy import stats
 
 from cnnlab.models import mlp, registry
 from cnnlab.run_directory import ResumeError
+from cnnlab.signals import StopSignals
 from cnnlab.studies import study, trained
 from cnnlab.studies.build import load_data, make_network
 from cnnlab.studies.host import Host
 from cnnlab.train import DivergedError, predict
 from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import Run
-from cnnlab.train.signals import StopSignals
 from experiments import depth
 from experiments.depth import training
 from experiments.depth.claims import compare

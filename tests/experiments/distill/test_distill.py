@@ -99,7 +99,7 @@ def test_a_run_counts_the_errors_of_the_teacher_and_all_kinds_of_students(finish
     directory, result = finished
     test = splits.test
     assert list(result["students"]) == KINDS and list(result["missing"]) == KINDS[2:]
-    logits = np.load(directory / "targets/test.npy")
+    logits = np.load(directory / "targets/test.npz")["logits"]
     assert result["teacher"]["errors"]["values"] == [(logits.argmax(1) != test.labels).sum()]
     assert (
         result["teacher"]["name"] == "2 x mlp" and len(result["teacher"]["members"]["values"]) == 2
@@ -155,7 +155,7 @@ def test_students_of_a_kind_see_only_their_own_part_of_the_data(
     finished, splits, make_student, monkeypatch
 ):
     labels = splits.train.labels
-    targets = np.load(finished[0] / "targets/train.npy")
+    targets = np.load(finished[0] / "targets/train.npz")["logits"]
 
     recipe, train = make_student(Kind("alone", None))
     assert train is splits.train and recipe.teacher is None

@@ -1,11 +1,14 @@
 """Evaluating a run in other ways: views, masks of dropout, weights from a file."""
 
+import errno
 import json
+import os
 import pathlib
 
 import numpy as np
 import pytest
 
+from cnnlab import files
 from cnnlab.models import weights
 from experiments import evaluate, export
 from experiments.evaluate.views import parse_views
@@ -78,3 +81,15 @@ def test_evaluation_on_other_data_must_fit(finished, tmp_path):
     np.savez(tmp_path / "other.npz", images=images, labels=np.arange(20) % 3)
     with pytest.raises(ValueError, match=r"shape \(6, 6, 1\).*\(5, 5, 1\)"):
         evaluate.run(evaluate.Config(finished[0], dataset="npz", data_dir=tmp_path / "other.npz"))
+
+
+def test_the_table_is_printed_where_nothing_can_be_written(finished, monkeypatch, capsys):
+    def read_only(*arguments):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(files.os, "replace", read_only)
+    before = sorted(finished[0].rglob("*"))
+    with pytest.raises(OSError, match="Read-only"):
+        evaluate.run(evaluate.Config(finished[0]))
+    assert "accuracy" in capsys.readouterr().out
+    assert sorted(finished[0].rglob("*")) == before

@@ -11,13 +11,13 @@ from jax import numpy as jnp
 
 from cnnlab.data.batches import steps_per_epoch
 from cnnlab.ensemble import concatenate_members
+from cnnlab.signals import StopSignals
 from cnnlab.studies import study
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.train import states_of
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.recorder import Interrupted
 from cnnlab.train.run import Run
-from cnnlab.train.signals import StopSignals
 from experiments import cli, snapshot
 from experiments.snapshot.cycles import cycle_schedule, snapshot_ends
 from experiments.snapshot.experiment import published_difference, train_fresh_starts

@@ -22,6 +22,7 @@ def test_a_run_leaves_all_that_it_should(finished):
         "config.json",
         "environment.json",
         "figures",
+        "lock",
         "metrics.jsonl",
         "result.json",
         "tensorboard",

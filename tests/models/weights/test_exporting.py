@@ -1,5 +1,8 @@
 """Exports: variables that load again, and a program that computes the same."""
 
+import errno
+import os
+
 import jax
 import numpy as np
 import pytest
@@ -101,3 +104,20 @@ def test_a_file_that_is_no_program_is_named(tmp_path):
         path.write_bytes(content)
         with pytest.raises(ValueError, match="net is truncated, damaged or no exported network"):
             weights.load_exported(path)
+
+
+def test_a_good_file_stays_whole_where_the_disk_is_full(tmp_path, monkeypatch):
+    variables = {"params": {"kernel": np.ones(3, np.float32)}}
+    weights.save_safetensors(variables, tmp_path / "a.safetensors")
+    weights.save_exported(tmp_path / "a.stablehlo", b"program")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full_disk(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="what it held before is intact"):
+        weights.save_safetensors(variables, tmp_path / "a.safetensors")
+    with pytest.raises(OSError, match="what it held before is intact"):
+        weights.save_exported(tmp_path / "a.stablehlo", b"other")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -1,0 +1,32 @@
+"""What is refused before a run directory is made."""
+
+import dataclasses
+
+from jax.sharding import Mesh
+
+from cnnlab.mesh import check_divides
+from cnnlab.studies.build import fit_options
+from cnnlab.studies.settings import Training, experiment_name
+from cnnlab.train.checkpoint import check_keep
+
+
+def check_settings(config: Training, mesh: Mesh) -> None:
+    """Refuses settings of an experiment that are out of range.
+
+    Args:
+      config: of the experiment.
+      mesh: the devices that its networks are spread over.
+
+    Raises:
+      ValueError: then.
+    """
+    # No epochs are for some studies.
+    options = fit_options(dataclasses.replace(config, epochs=max(config.epochs, 1)))
+    if experiment_name(type(config)) == "train":  # others have more networks than seeds
+        check_divides(mesh, options.batch_size)
+    elif config.seed >= 2**31:
+        raise ValueError(
+            f"--seed must be less than 2^31, got {config.seed}: further seeds of this "
+            "experiment are counted on from it."
+        )
+    check_keep(config.keep)

@@ -1,0 +1,131 @@
+"""The small files of a run directory: made at its start, locked while a process writes there."""
+
+import operator
+import pathlib
+from collections.abc import Callable, Collection, Mapping
+from typing import IO, Any
+
+from cnnlab.data.record import DataRecord
+from cnnlab.files import read_json, write_bytes, write_json
+from cnnlab.lock import LockedError, hold
+from cnnlab.processes import first_process, from_first_process, wait_for_all
+from cnnlab.run_directory import (
+    CONFIG,
+    DATA,
+    ENVIRONMENT,
+    KEEP_STEPS,
+    LOCK,
+    ResumeError,
+    write_config,
+)
+from cnnlab.train.environment import differences
+
+
+def create(
+    directory: pathlib.Path,
+    config: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    keep_steps: Collection[int],
+    data: DataRecord | None = None,
+) -> IO[str] | None:
+    """Makes a run directory with its first files, and locks it; see ``Run.create``.
+
+    Returns:
+      The lock, which closing it ends; None on other processes than the first.
+
+    Raises:
+      FileExistsError: if something is in the directory.
+      ResumeError: if another process writes to it.
+    """
+    if first_process():
+        directory.mkdir(parents=True, exist_ok=True)
+        _check_empty(directory)
+    held = lock(directory)
+    if first_process():
+        _check_empty(directory)  # another run may have been quicker
+        write_json(directory / ENVIRONMENT, dict(environment))
+        (directory / KEEP_STEPS).unlink(missing_ok=True)
+        write_keep_steps(directory, keep_steps)
+        if data is not None:
+            write_bytes(directory / DATA, data.write())
+        write_config(directory, config)
+    return held
+
+
+def _check_empty(directory: pathlib.Path) -> None:
+    # A run that was killed before it had a config has left nothing else.
+    files = (LOCK, ENVIRONMENT, KEEP_STEPS, DATA, CONFIG)
+    leavings = (*files[:-1], *(f"{name}.tmp" for name in files))
+    if any(path.name not in leavings for path in directory.iterdir()):
+        raise FileExistsError(
+            f"the run directory {directory} exists already: choose another one, or go on with the "
+            "run in it by --resume."
+        )
+
+
+def first_environment(
+    directory: pathlib.Path, now: Mapping[str, Any], say: Callable[[str], Any]
+) -> dict[str, Any]:
+    """The environment that a run began in, which is compared with the one of ``now``.
+
+    It only serves a warning: where it is gone or damaged that is said, and ``now`` takes its place.
+
+    Args:
+      directory: of the run, which is resumed.
+      now: ``train.environment.environment()``.
+      say: prints a line on each difference that the bits of a resume depend on.
+    """
+    path = directory / ENVIRONMENT
+    try:
+        began = dict(read_json(path))
+    except (OSError, ValueError, TypeError) as error:
+        say(
+            f"{path} is gone or damaged: whether this is the machine that the run began on is "
+            f"unknown ({type(error).__name__})."
+        )
+        began = dict(now)
+        wait_for_all("environment")  # by all, before the first writes
+        if first_process():
+            write_json(path, began)
+    for line in differences(began, now):
+        say(f"warning: not the machine that the run began on, so not the same bits: {line}")
+    return began
+
+
+def lock(directory: pathlib.Path) -> IO[str] | None:
+    """Locks a run directory, on the first process.
+
+    Raises:
+      ResumeError: if another run holds it: on all processes.
+    """
+    file, holder = None, None
+    if first_process():
+        try:
+            file = hold(directory / LOCK)
+        except LockedError as error:
+            holder = error.strerror
+    if from_first_process(int(holder is not None)):
+        raise ResumeError(
+            f"the run in {directory} is being written by {holder or 'another process'}: wait until "
+            "it has ended, or stop it, and try again."
+        )
+    return file
+
+
+def read_keep_steps(directory: pathlib.Path, say: Callable[[str], Any]) -> set[int]:
+    """The steps whose checkpoints are kept; where the file is damaged, says so."""
+    path = directory / KEEP_STEPS
+    if not path.is_file():
+        return set()
+    try:
+        return {operator.index(step) for step in read_json(path)["steps"]}
+    except (ValueError, TypeError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        say(f"{path} is damaged, and not used: {reason}. Checkpoints of its steps may be deleted.")
+        return set()
+
+
+def write_keep_steps(directory: pathlib.Path, steps: Collection[int]) -> None:
+    """Writes the steps whose checkpoints are kept, where there are some."""
+    if steps:
+        write_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})

@@ -1,0 +1,47 @@
+"""Output in any encoding, to a reader that may go."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cnnlab.terminal import plain
+
+WRITES = "from cnnlab.terminal import make_forgiving; make_forgiving(); "
+
+
+def written(code, **environment):
+    command = [sys.executable, "-c", WRITES + code]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_what_has_a_spelling_is_spelled():
+    text = (
+        "9.3 \N{PLUS-MINUS SIGN} 0.2, T\N{SUPERSCRIPT TWO} \N{MULTIPLICATION SIGN} \xe9\u65e5\u2026"
+    )
+    assert plain(text) == "9.3 +- 0.2, T2 x e?..."
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_every_character_can_be_printed(encoding):
+    text = written("print('± → é')", PYTHONIOENCODING=encoding).decode(encoding)
+    expected = {"ascii": "+- -> e", "latin-1": "± -> é", "utf-8": "± → é"}
+    assert text.strip() == expected[encoding]
+
+
+def test_a_file_name_that_is_no_text_can_be_printed():
+    assert written("print('a\\udcff.png')", PYTHONIOENCODING="utf-8").strip() == b"a?.png"
+
+
+def test_a_reader_that_goes_does_not_end_the_program(tmp_path):
+    code = f"[print('x' * 80) for _ in range(9999)]; open({str(tmp_path / 'end')!r}, 'w')"
+    command = [sys.executable, "-c", WRITES + code]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+    assert (tmp_path / "end").exists()
