@@ -235,19 +235,23 @@ def with_absolute_paths(config: AnyConfig) -> AnyConfig:
     """The config with its files and folders as absolute paths: a resume may run elsewhere."""
     data_dir = pathlib.Path("." if config.data_dir is None else config.data_dir)
 
-    def absolute(value: Any) -> Any:
+    def absolute(value: Any, is_path: bool) -> Any:
         if isinstance(value, tuple):
-            return tuple(map(absolute, value))
-        if isinstance(value, pathlib.Path):
-            return value.expanduser().absolute()
+            return tuple(absolute(each, is_path) for each in value)
+        if is_path and value is not None:
+            return pathlib.Path(value).expanduser().absolute()
         source, _, path = value.partition(":") if isinstance(value, str) else ("", "", "")
         if source in _WITH_PATH and path:
-            return f"{source}:{absolute(data_dir.expanduser() / pathlib.Path(path).expanduser())}"
+            place = data_dir.expanduser() / pathlib.Path(path).expanduser()
+            return f"{source}:{place.absolute()}"
         return value
 
-    names = [field.name for field in dataclasses.fields(config)]
     kept = FREE_ON_RESUME - {"data_dir"}
-    values = {name: absolute(getattr(config, name)) for name in names if name not in kept}
+    values = {
+        field.name: absolute(getattr(config, field.name), "Path" in str(field.type))
+        for field in dataclasses.fields(config)
+        if field.name not in kept
+    }
     return dataclasses.replace(config, **values)
 
 

@@ -13,7 +13,7 @@ from cnnlab.data.record import DataChangedError
 from cnnlab.models import weights
 from cnnlab.run_directory import ResumeError
 from cnnlab.studies import trained
-from experiments import average, evaluate, export, features, train
+from experiments import average, ensemble, evaluate, export, features, train
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -228,3 +228,28 @@ def test_a_place_in_the_name_is_replaced_by_a_new_one(npz_run, tmp_path):
         assert actual["accuracy"]["mean"] == accuracy
     finally:
         moved.rename(place / "abc.npz")
+
+
+def test_a_run_with_relative_paths_goes_on_from_anywhere(npz_run, tmp_path, monkeypatch):
+    place, _ = npz_run
+    monkeypatch.chdir(place)
+    config = train.Config(
+        dataset="npz:abc.npz",
+        model="mlp",
+        model_options=("widths=(8,)",),
+        epochs=2,
+        batch_size=10,
+        run_dir=place / "relative",
+        quiet=True,
+    )
+    result = train.run(config)
+    assert result["dataset"] == "npz:abc.npz"
+    monkeypatch.chdir(tmp_path)
+    again = train.run(train.Config(resume=place / "relative", quiet=True))
+    assert again["test"] == result["test"] and again["dataset"] == "npz:abc.npz"
+    monkeypatch.chdir(place)  # said once more, as it was said
+    train.run(train.Config(resume=place / "relative", dataset="npz:abc.npz", quiet=True))
+    of = ensemble.Config(of=("run", "relative"), run_dir=place / "of", quiet=True)
+    members = ensemble.run(of)["methods"]
+    monkeypatch.chdir(tmp_path)
+    assert ensemble.run(ensemble.Config(resume=place / "of", quiet=True))["methods"] == members

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import subprocess
 import sys
 import typing
@@ -24,6 +25,19 @@ def test_a_config_of_before_a_field_was_there_has_its_default():
     config = Training(model="mlp")
     fields = {name: value for name, value in settings.to_json(config).items() if "init" not in name}
     assert settings.from_json(Training, {**fields, "of_another_version": 3}) == config
+
+
+def test_paths_are_stored_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = settings.with_absolute_paths
+    assert here(Training(dataset="npz:a.npz")).dataset == f"npz:{tmp_path}/a.npz"
+    both = here(Training(dataset="folder:photos", data_dir=pathlib.Path("data")))
+    assert (both.dataset, both.data_dir) == (f"folder:{tmp_path}/data/photos", tmp_path / "data")
+    assert here(Training(dataset="tfds:mnist")).dataset == "tfds:mnist"
+    assert here(both) == both and both.data_name == "folder:photos"
+    moved = settings.with_data_dir(both, pathlib.Path("elsewhere"))
+    assert (moved.dataset, moved.data_dir) == ("folder", pathlib.Path("elsewhere"))
+    assert settings.with_data_dir(both, None) == both
 
 
 def test_options_are_numbers_tuples_or_text():
