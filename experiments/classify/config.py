@@ -24,7 +24,7 @@ class Config(WeightsFile):
     class_names: pathlib.Path | None = None
     """A text file with a name on each line; not needed where the file says or is known by them."""
     top: int = 5
-    """How many classes to print."""
+    """How many classes to print, at most."""
 
 
 def check(config: Config) -> tuple[pathlib.Path | None, tuple[pathlib.Path, ...]]:
@@ -45,4 +45,6 @@ def check(config: Config) -> tuple[pathlib.Path | None, tuple[pathlib.Path, ...]
         refuse_unused(config, ("best",), "only with a run directory")
     if not images:
         raise ValueError("give one image file or more.")
+    if config.top < 1:
+        raise ValueError(f"--top must be at least 1, got {config.top}.")
     return run, images

@@ -32,9 +32,7 @@ def run(config: Config) -> dict[str, list[tuple[str, float]]]:
         networks = trained.load(run_directory, best=config.best)
         names = networks.class_names
         pixels = read_images(images, networks.image_shape)
-        about = f"{networks.name}, step {networks.step:,}, {networks.members} networks"
-    if not 1 <= config.top <= len(names):
-        raise ValueError(f"--top must be in 1 … {len(names)}, the classes; got {config.top}.")
+        about = f"{networks.name}, step {networks.step:,}, seeds {", ".join(map(str, networks.seeds))}"
     say = host().say
     say(about)
     result = {}

@@ -52,19 +52,9 @@ def check(config: Config) -> None:
     """
     if config.run is None and config.weights is None:
         raise ValueError("give a run directory or --weights FILE.")
-    weights_options: tuple[str, ...] = (
-        "model",
-        "model_options",
-        "mapping",
-        "normalization",
-        "image_size",
-    )
+    weights_options = ("model", "model_options", "mapping", "normalization", "image_size")
     if config.run is None:
         refuse_unused(config, ("best", "recalibrate", "match_classes"), "only with a run directory")
-        if config.dataset is None:
-            raise ValueError(
-                "--weights needs --dataset as well, and --data-dir where its files are."
-            )
     elif config.weights is None:
         refuse_unused(config, weights_options, "only with --weights and no run directory")
     else:

@@ -278,7 +278,7 @@ def _unneeded_reason(name: str, value: np.ndarray) -> str | None:
 def _reason_outside(key: str, value: np.ndarray, tried: Fit) -> str | None:
     """The reason why an array without a place is no part of the network, if it is none."""
     if key.startswith(PREPARATION):
-        return "of the normalization of images"
+        return "of the images, not of the network"
     last = re.split(r"[./]", tried.short[key])
     if last[-1] == "num_batches_tracked" or (value.dtype.kind in "iub" and value.ndim == 0):
         return "a counter that nothing here uses"
