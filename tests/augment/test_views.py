@@ -57,7 +57,7 @@ def test_the_central_crop_of_an_odd_margin_begins_where_torchvision_s_does(margi
     """``int(round((height - size) / 2.0))``, and Python rounds halves to even."""
     images = np.random.default_rng(1).integers(0, 256, (2, 5 + margin, 8 + margin, 1), np.uint8)
     got = np.asarray(views.ten_crop(5)(images))[4]
-    across = int(round((3 + margin) / 2.0))
+    across = round((3 + margin) / 2.0)
     np.testing.assert_array_equal(got, images[:, first : first + 5, across : across + 5])
 
 
