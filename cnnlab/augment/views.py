@@ -96,14 +96,16 @@ def shifts(pixels: int) -> Views:
 def ten_crop(size: int) -> Views:
     """The four corners and the centre, and then the same five mirrored: ten views.
 
+    Where the margin is odd, the centre of the mirrored image is not quite the mirrored centre.
+
     Args:
       size: the side of the crops in pixels, >= 1.
 
     Raises:
       ValueError: if ``size`` is less than 1 or, when called, larger than the images.
 
-    Source: Krizhevsky et al., NIPS 2012, section 4.1 (224 of 256 x 256); the same pixels as
-    torchvision's ``ten_crop``.
+    Source: Krizhevsky et al., NIPS 2012, section 4.1 (224 of 256 x 256); the same crops as
+    torchvision's ``ten_crop``, which has the mirrored ones from the right to the left.
     """
     if size < 1:
         raise ValueError(f"the crops must be at least 1 pixel, got {size}.")
@@ -121,7 +123,8 @@ def ten_crop(size: int) -> Views:
         centre = (round(down / 2), round(right / 2))
         starts = [(0, 0), (0, right), (down, 0), (down, right), centre]
         crops = jnp.stack([_window(images, *start, size, size) for start in starts])
-        return jnp.concatenate([crops, crops[:, :, :, ::-1]])
+        mirrored = crops[:, :, :, ::-1].at[4].set(_window(images[:, :, ::-1], *centre, size, size))
+        return jnp.concatenate([crops, mirrored])
 
     return Views((*five, *(f"{name}, mirror" for name in five)), make)
 
