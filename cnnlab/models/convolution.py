@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cnnlab.varying import alike
+
 Padding = str | int | Sequence[tuple[int, int]]
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -68,6 +70,7 @@ def convolve(
     steps = pair(strides, "strides")
     pads = explicit_padding(padding, x.shape[1:3], kernel.shape[:2], steps)
     check_room(x.shape[1:3], kernel.shape[:2], pads)
+    x, kernel = alike(x, kernel)
     if groups > 1:
         return _forward(x, kernel, steps, pads, groups)
     return _convolve(x, kernel, steps, pads)
@@ -120,6 +123,7 @@ def convolve_transposed(
     if min(size) < 1:
         raise TooSmallError(f"{x.shape[1]} x {x.shape[2]} pixels less a padding of {padding}")
     pads = ((padding, padding), (padding, padding))
+    x, kernel = alike(x, kernel)
     return _transposed(x, kernel.swapaxes(2, 3), steps, pads, (size[0], size[1]))
 
 
@@ -300,12 +304,10 @@ def apart(function: Callable[..., Any], *args: Any) -> Any:
     see it, the value stays the same.
     """
     always = lax.optimization_barrier(jnp.bool_(True))
-    return lax.cond(always, function, lambda *args: _zeros(function, *args), *args)
-
-
-def _zeros(function: Callable[..., Any], *args: Any) -> Any:
-    shapes = jax.eval_shape(function, *args)
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    # Zeros made of the values, so that they vary over the devices as these do; XLA drops the rest.
+    return lax.cond(
+        always, function, lambda *args: jax.tree.map(jnp.zeros_like, function(*args)), *args
+    )
 
 
 def _platform_forward(
