@@ -18,11 +18,12 @@ from cnnlab.models.weights.exporting import (
 from cnnlab.models.weights.files import read
 from cnnlab.models.weights.imagenet import imagenet_classes
 from cnnlab.models.weights.loading import HeadError, Report, input_channels, load
-from cnnlab.models.weights.mapping import mappings
+from cnnlab.models.weights.mapping import Modules, mappings, register_mapping
 
 __all__ = [
     "PLATFORMS",
     "HeadError",
+    "Modules",
     "Report",
     "check_writable",
     "export",
@@ -33,6 +34,7 @@ __all__ = [
     "load_exported",
     "mappings",
     "read",
+    "register_mapping",
     "save_exported",
     "save_safetensors",
 ]
