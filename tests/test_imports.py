@@ -20,7 +20,17 @@ LAYERS = (
 )
 """From below; a module imports what stands in its own layer or in one below."""
 
-BASE = {"boxes", "keys", "mesh", "files", "run_directory", "processes", "spelling", "unpickling"}
+BASE = {
+    "boxes",
+    "keys",
+    "mesh",
+    "files",
+    "run_directory",
+    "processes",
+    "spelling",
+    "unpickling",
+    "varying",
+}
 """Helpers that anyone may import."""
 
 

@@ -4,7 +4,8 @@ XLA rewrites the usual gradients of a convolution into forms that its CPU back e
 outside loops: inside ``scan``, ``fori_loop`` or ``lax.map`` they fall to a naive one, a hundred
 times slower. Here both gradients are, on the CPU, plain NHWC/HWIO convolutions themselves; and
 where channels are few and rows short, a convolution runs over whole rows. Elsewhere everything is
-as XLA has it. Gradients are for reverse mode, of any order.
+as XLA has it. Gradients are for reverse mode, of any order. ``grouped_convolution`` does the same
+for groups of channels.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cnnlab.models.fusion import apart
+from cnnlab.models.grouped_convolution import Pads, convolve_groups
 from cnnlab.varying import alike
 
 Padding = str | int | Sequence[tuple[int, int]]
-Pads = tuple[tuple[int, int], tuple[int, int]]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -72,7 +74,7 @@ def convolve(
     check_room(x.shape[1:3], kernel.shape[:2], pads)
     x, kernel = alike(x, kernel)
     if groups > 1:
-        return _forward(x, kernel, steps, pads, groups)
+        return convolve_groups(x, kernel, steps, pads, groups)
     return _convolve(x, kernel, steps, pads)
 
 
@@ -172,12 +174,8 @@ def explicit_padding(
     return (int(top), int(bottom)), (int(left), int(right))
 
 
-def _forward(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads, groups: int = 1
-) -> jax.Array:
-    return lax.conv_general_dilated(
-        x, kernel, strides, pads, dimension_numbers=_LAYOUT, feature_group_count=groups
-    )
+def _forward(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -293,21 +291,6 @@ def _plain_kernel_gradient(
         x, dy, (1, 1), edges, rhs_dilation=strides, dimension_numbers=_LAYOUT
     )
     return dkernel.transpose(1, 2, 0, 3)
-
-
-def apart(function: Callable[..., Any], *args: Any) -> Any:
-    """``function(*args)``, which a CPU does not fuse with what comes before it, nor compute twice.
-
-    XLA would compute the layers before an operand anew for every element that a strided read of it
-    meets. It does not fuse into the branch of a condition, and after the barrier it does not see
-    that this one always holds (nor has the condition an axis under ``vmap``). Should a later XLA
-    see it, the value stays the same.
-    """
-    always = lax.optimization_barrier(jnp.bool_(True))
-    # Zeros made of the values, so that they vary over the devices as these do; XLA drops the rest.
-    return lax.cond(
-        always, function, lambda *args: jax.tree.map(jnp.zeros_like, function(*args)), *args
-    )
 
 
 def _platform_forward(
