@@ -34,15 +34,17 @@ def summary_lines(result: Mapping[str, Any]) -> list[str]:
 
 
 def _warnings(result: Mapping[str, Any]) -> list[str]:
-    """One line where averaging over views or masks of dropout made the accuracy lower."""
+    """One line where averaging over views or masks of dropout made accuracy or loss worse."""
     plain = result.get("plain")
     if not plain:
         return []
     lost = 100 * (plain["accuracy"]["mean"] - result["accuracy"]["mean"])
-    if lost <= 0:
+    higher = result["loss"]["mean"] - plain["loss"]["mean"]
+    worse = [f"lowers the accuracy by {lost:.2f} points"] if lost > 0 else []
+    worse += [f"raises the loss by {higher:.4f} nats"] if higher > 0 else []
+    if not worse:
         return []
     return [
-        f"warning: averaging lowers the accuracy by {lost:.2f} points, to "
-        f"{percent(result['accuracy'])}. Views help only where a network was trained on images "
-        "such as these: mirrored ones with --flip, shifted ones with --crop."
+        f"warning: averaging {' and '.join(worse)}. Views help where the network was trained on "
+        "such images: mirrored ones with --flip, shifted ones with --crop."
     ]
