@@ -1,4 +1,8 @@
-"""Update rules as optax chains, with weight decay on kernels only."""
+"""Update rules as optax chains, with weight decay on kernels only.
+
+Kernels are known by their name. Where weights are called otherwise, as in a library whose modules
+have a ``weight``, nothing would decay: the ``init`` of a rule with a decay refuses such parameters.
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +12,7 @@ import optax
 from jax import numpy as jnp
 
 from cnnlab.schedules import Schedule
-from cnnlab.spelling import unknown
+from cnnlab.spelling import some, unknown
 
 
 def kernels(params: Any) -> Any:
@@ -19,9 +23,52 @@ def kernels(params: Any) -> Any:
 
     def is_kernel(path: tuple[Any, ...], leaf: Any) -> bool:
         del leaf
-        return getattr(path[-1], "key", None) == "kernel"
+        return bool(path) and _name(path[-1]) == "kernel"
 
     return jax.tree_util.tree_map_with_path(is_kernel, params)
+
+
+def check_kernels(params: Any, purpose: str, axes: int = 2) -> None:
+    """Refuses parameters with weights, none of which is called ``kernel``.
+
+    Biases and scales alone, as where only normalisation learns, pass.
+
+    Args:
+      params: or any tree that holds them, such as an optimizer's state.
+      purpose: what would have no effect, for the message.
+      axes: an array of as many is a weight, not a bias.
+
+    Raises:
+      ValueError: with the names that there are.
+    """
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    weights = [path for path, leaf in leaves if jnp.ndim(leaf) >= axes]
+    if weights and not any(jax.tree.leaves(kernels(params))):
+        names = ["/".join(_name(key) for key in path) for path in weights]
+        raise ValueError(
+            f"{purpose} is for leaves named kernel, and would have no effect: the parameters are "
+            f"called {some(names, 3)}. Name the weights kernel, or use optax's transformations "
+            "with a mask of your own."
+        )
+
+
+def _name(key: Any) -> str:
+    """Of a mapping's key, an attribute or an index in a path of jax."""
+    return str(next(getattr(key, kind) for kind in ("key", "name", "idx") if hasattr(key, kind)))
+
+
+def _refusing_other_names(
+    rule: optax.GradientTransformation, weight_decay: Any
+) -> optax.GradientTransformation:
+    """The rule, whose ``init`` refuses parameters of which nothing would decay."""
+    if isinstance(weight_decay, jax.core.Tracer) or not weight_decay > 0:
+        return rule
+
+    def init(params: Any) -> Any:
+        check_kernels(params, f"weight_decay={float(weight_decay):g}")
+        return rule.init(params)
+
+    return rule._replace(init=init)
 
 
 def sgd(
@@ -45,16 +92,17 @@ def sgd(
       clip: the largest global norm of the gradient, before decay and momentum; None for no limit.
 
     Raises:
-      ValueError: for numbers out of range.
+      ValueError: for numbers out of range; by ``init``, where no weight is named ``kernel``.
     """
     _check(learning_rate, weight_decay, clip)
     if not 0 <= momentum < 1:
         raise ValueError(f"momentum must be in [0, 1), got {momentum}.")
-    return optax.chain(
+    rule = optax.chain(
         *_clipping(clip),
         optax.add_decayed_weights(weight_decay, mask=kernels),
         optax.sgd(learning_rate, momentum=momentum or None, nesterov=nesterov),
     )
+    return _refusing_other_names(rule, weight_decay)
 
 
 def adam(
@@ -69,11 +117,12 @@ def adam(
     """Adam (Kingma & Ba, ICLR 2015); the decay is added to the gradient (L2). See ``adamw``."""
     _check(learning_rate, weight_decay, clip)
     _check_betas(b1, b2)
-    return optax.chain(
+    rule = optax.chain(
         *_clipping(clip),
         optax.add_decayed_weights(weight_decay, mask=kernels),
         optax.adam(learning_rate, b1=b1, b2=b2, eps=eps),
     )
+    return _refusing_other_names(rule, weight_decay)
 
 
 def adamw(
@@ -91,10 +140,11 @@ def adamw(
     """
     _check(learning_rate, weight_decay, clip)
     _check_betas(b1, b2)
-    return optax.chain(
+    rule = optax.chain(
         *_clipping(clip),
         optax.adamw(learning_rate, b1=b1, b2=b2, eps=eps, weight_decay=weight_decay, mask=kernels),
     )
+    return _refusing_other_names(rule, weight_decay)
 
 
 NAMES = ("sgd", "nesterov", "adam", "adamw")
@@ -145,7 +195,8 @@ def create(
     def scaled(learning_rate_factor: Any, weight_decay: Any) -> optax.GradientTransformation:
         return optax.chain(rule(weight_decay), optax.scale(learning_rate_factor))
 
-    return optax.inject_hyperparams(scaled)(learning_rate_factor=1.0, weight_decay=weight_decay)
+    varying = optax.inject_hyperparams(scaled)(learning_rate_factor=1.0, weight_decay=weight_decay)
+    return _refusing_other_names(varying, weight_decay)
 
 
 HYPERPARAMETERS = ("learning_rate_factor", "weight_decay")
@@ -176,6 +227,8 @@ def set_hyperparameters(opt_state: Any, values: Mapping[str, Sequence[float]]) -
             raise ValueError(
                 f"{name} must be a number >= 0 for each of {old.shape} members, got {list(each)}."
             )
+        if name == "weight_decay" and max(each) > 0:
+            check_kernels(opt_state, "weight_decay", axes=3)
         # Laid out as before, so that one compiled program serves the first step and the others.
         placed = jax.device_put(numbers, old.sharding)
         opt_state = optax.tree_utils.tree_set(opt_state, **{name: placed})
@@ -194,6 +247,7 @@ def keep_zeros() -> optax.GradientTransformation:
     def update(updates: Any, params: Any) -> Any:
         if params is None:
             raise ValueError("keep_zeros needs the parameters: update(updates, state, params).")
+        check_kernels(params, "keep_zeros")
 
         def one(is_kernel: bool, change: jax.Array, weight: jax.Array) -> jax.Array:
             return jnp.where(weight == 0, 0, change) if is_kernel else change

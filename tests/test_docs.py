@@ -5,12 +5,19 @@ import re
 
 import pytest
 
+from cnnlab.models import registry
+from cnnlab.models.weights import mapping
+
 DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["design.md", "transferring.md"])
-def test_the_blocks_of_a_page_run_one_after_the_other(page):
+@pytest.mark.parametrize("page", ["design.md", "transferring.md", "adding_a_network.md"])
+def test_the_blocks_of_a_page_run_one_after_the_other(page, monkeypatch):
+    monkeypatch.syspath_prepend(DOCS)
+    monkeypatch.setattr(registry, "_MAKERS", dict(registry._MAKERS))
+    monkeypatch.setattr(mapping, "_MAPPINGS", dict(mapping._MAPPINGS))
+    monkeypatch.setattr(mapping, "_families", {})
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     assert blocks
     names = {}

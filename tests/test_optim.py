@@ -1,5 +1,7 @@
 """Update rules against PyTorch's numbers and formulas by hand."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import optax
@@ -65,6 +67,58 @@ def test_without_gradient_only_decayed_kernels_move(name):
     assert (np.abs(got["kernel"]) < np.abs(PARAMS["kernel"])).all()
     still = descend(optim.create(name, 0.1, weight_decay=0.0), PARAMS, [ZEROS])
     np.testing.assert_array_equal(still["kernel"], PARAMS["kernel"])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Linear:
+    """A layer as other libraries have it: an object with attributes."""
+
+    weight: jax.Array
+    bias: jax.Array
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Dense:
+    """The same with the name that decays."""
+
+    kernel: jax.Array
+    bias: jax.Array
+
+
+FOREIGN = {"layers": [Linear(jnp.ones((2, 3)), jnp.ones(3))]}
+
+
+@pytest.mark.parametrize("varied", [False, True])
+@pytest.mark.parametrize("name", optim.NAMES)
+def test_a_decay_that_nothing_matches_is_refused(name, varied):
+    with pytest.raises(ValueError, match=r"weight_decay=0.01 .*no effect.*layers/0/weight"):
+        optim.create(name, 0.1, weight_decay=0.01, varied=varied).init(FOREIGN)
+    optim.create(name, 0.1, weight_decay=0.0, varied=varied).init(FOREIGN)
+    # Where only biases and scales learn there is nothing to decay.
+    optim.create(name, 0.1, weight_decay=0.01, varied=varied).init({"norm": {"scale": jnp.ones(3)}})
+
+
+def test_a_decay_of_members_that_nothing_matches_is_refused():
+    members = jax.tree.map(lambda x: jnp.stack([x, x]), FOREIGN)
+    state = jax.vmap(optim.create("sgd", 0.1, varied=True).init)(members)
+    optim.set_hyperparameters(state, {"weight_decay": [0.0, 0.0]})
+    with pytest.raises(ValueError, match=r"weight_decay .*no effect"):
+        optim.set_hyperparameters(state, {"weight_decay": [0.0, 0.1]})
+
+
+def test_attributes_called_kernel_decay_like_keys():
+    params = {"layers": [Dense(jnp.ones((2, 3)), jnp.ones(3))]}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    (got,) = descend(optim.sgd(0.1, weight_decay=0.5), params, [zeros])["layers"]
+    np.testing.assert_allclose(got.kernel, 1 - 0.1 * 0.5)
+    np.testing.assert_array_equal(got.bias, 1)
+
+
+def test_keeping_zeros_of_weights_called_otherwise_is_refused():
+    with pytest.raises(ValueError, match=r"keep_zeros .*no effect"):
+        optim.keep_zeros().update(FOREIGN, optax.EmptyState(), FOREIGN)
 
 
 def test_decoupled_decay_shrinks_kernels_by_rate_times_decay_whatever_the_gradient():

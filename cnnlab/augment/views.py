@@ -96,13 +96,16 @@ def shifts(pixels: int) -> Views:
 def ten_crop(size: int) -> Views:
     """The four corners and the centre, and then the same five mirrored: ten views.
 
+    Where the margin is odd, the centre of the mirrored image is not quite the mirrored centre.
+
     Args:
       size: the side of the crops in pixels, >= 1.
 
     Raises:
       ValueError: if ``size`` is less than 1 or, when called, larger than the images.
 
-    Source: Krizhevsky et al., NIPS 2012, section 4.1 (224 of 256 x 256).
+    Source: Krizhevsky et al., NIPS 2012, section 4.1 (224 of 256 x 256); the same crops as
+    torchvision's ``ten_crop``, which has the mirrored ones from the right to the left.
     """
     if size < 1:
         raise ValueError(f"the crops must be at least 1 pixel, got {size}.")
@@ -116,9 +119,12 @@ def ten_crop(size: int) -> Views:
                 f"shape {images.shape}. Take smaller crops, or scales() to enlarge the images."
             )
         down, right = height - size, width - size
-        starts = [(0, 0), (0, right), (down, 0), (down, right), (down // 2, right // 2)]
+        # An odd margin has its half rounded to even, as torchvision does.
+        centre = (round(down / 2), round(right / 2))
+        starts = [(0, 0), (0, right), (down, 0), (down, right), centre]
         crops = jnp.stack([_window(images, *start, size, size) for start in starts])
-        return jnp.concatenate([crops, crops[:, :, :, ::-1]])
+        mirrored = crops[:, :, :, ::-1].at[4].set(_window(images[:, :, ::-1], *centre, size, size))
+        return jnp.concatenate([crops, mirrored])
 
     return Views((*five, *(f"{name}, mirror" for name in five)), make)
 
@@ -127,7 +133,7 @@ def scales(sizes: Sequence[int], crop: int) -> Views:
     """Ten crops at each of several scales.
 
     The images are resized (linear, antialiased when they shrink) to these lengths of their shorter
-    side, keeping the aspect ratio. Resized uint8 images are rounded.
+    side, keeping the aspect ratio, the longer one rounded down. Resized uint8 images are rounded.
 
     Args:
       sizes: of the shorter side in pixels, one or more.
@@ -177,7 +183,8 @@ def _resize_shorter_side(images: jax.Array, size: int) -> jax.Array:
     shorter = min(height, width)
     if shorter == size:
         return images
-    shape = (count, round(height * size / shorter), round(width * size / shorter), channels)
+    # Rounded down, as torchvision does.
+    shape = (count, height * size // shorter, width * size // shorter, channels)
     wide = images.astype(jnp.promote_types(images.dtype, jnp.float32))
     resized = jax.image.resize(wide, shape, "linear", antialias=True)
     if jnp.issubdtype(images.dtype, jnp.integer):

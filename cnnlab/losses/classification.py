@@ -7,6 +7,8 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
+from cnnlab.losses.precision import at_least_float32
+
 TargetLoss = Callable[..., jax.Array]
 """``(logits [N, K], labels [N], targets [N, K] | None = None) -> losses [N]``."""
 
@@ -23,7 +25,7 @@ def softmax_cross_entropy(
         with; 0.1 is usual.
 
     Returns:
-      float ``[N]``.
+      float ``[N]``, float32 for logits that are narrower.
 
     Raises:
       ValueError: for other shapes or a smoothing outside [0, 1).
@@ -36,6 +38,7 @@ def softmax_cross_entropy(
             f"got shapes {logits.shape} and {labels.shape}."
         )
     _check_smoothing(label_smoothing)
+    logits = at_least_float32(logits)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     if not label_smoothing:
         return losses
@@ -148,6 +151,7 @@ def _mix_with_labels(
                 "targets must be a teacher's logits [N, K] for the same examples and classes as "
                 f"logits [N, K], got shapes {targets.shape} and {logits.shape}."
             )
+        logits, targets = at_least_float32(logits), at_least_float32(targets)
         total = weight * soft(logits, targets) if weight else jnp.zeros((), logits.dtype)
         if weight < 1:  # with 1 the labels may be placeholders
             hard = softmax_cross_entropy(logits, labels, label_smoothing=label_smoothing)

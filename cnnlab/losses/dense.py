@@ -18,6 +18,8 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
+from cnnlab.losses.precision import at_least_float32
+
 DenseLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 """``(logits [N, H, W, K], labels [N], masks [N, H', W']) -> losses [N]``."""
 
@@ -59,7 +61,7 @@ def segmentation(
     weights = _check_weights(class_weights)
 
     def loss(logits: jax.Array, labels: jax.Array, masks: jax.Array) -> jax.Array:
-        masks = centred(masks, logits)
+        masks, logits = centred(masks, logits), at_least_float32(logits)
         total = jnp.zeros(logits.shape[0], logits.dtype)
         if dice < 1:
             total += (1 - dice) * pixel_cross_entropy(logits, masks, class_weights=weights)
@@ -89,6 +91,7 @@ def pixel_cross_entropy(
     the distance to borders.
     """
     _check_shapes(logits, masks)
+    logits = at_least_float32(logits)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, masks.astype(jnp.int32))
     if class_weights is None:
         return jnp.mean(losses, axis=(1, 2))
@@ -121,6 +124,7 @@ def soft_dice(
     Source: Milletari et al., 3DV 2016, section 3, for one class; here the mean of K.
     """
     _check_shapes(logits, masks)
+    logits = at_least_float32(logits)
     truth = jax.nn.one_hot(masks, logits.shape[-1], dtype=logits.dtype)
     coefficients = dice_coefficient(jax.nn.softmax(logits), truth, smooth=smooth)
     weights = jnp.ones(logits.shape[-1], logits.dtype)
@@ -148,6 +152,7 @@ def dice_coefficient(
 
     Source: Milletari et al., 3DV 2016, section 3.
     """
+    probabilities, truth = at_least_float32(probabilities), at_least_float32(truth)
     both = 2 * jnp.sum(probabilities * truth, axis=(1, 2)) + smooth
     each = jnp.sum(jnp.square(probabilities) + jnp.square(truth), axis=(1, 2)) + smooth
     empty = each <= 0

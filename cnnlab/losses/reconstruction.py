@@ -7,6 +7,7 @@ import jax
 import optax
 from jax import numpy as jnp
 
+from cnnlab.losses.precision import at_least_float32
 from cnnlab.spelling import unknown
 
 Kind = Literal["squared", "bernoulli", "absolute"]
@@ -57,6 +58,7 @@ def reconstruction(kind: Kind = "squared") -> ReconstructionLoss:
                 f"{outputs.shape}. Give the network as many output channels, and images of a size "
                 "that it keeps."
             )
+        outputs = at_least_float32(outputs)
         terms = _TERMS[kind](outputs, targets.astype(outputs.dtype))
         return jnp.mean(terms, axis=tuple(range(1, terms.ndim)))
 

@@ -13,9 +13,10 @@ from cnnlab.models.autoencoder import conv_autoencoder, dense_autoencoder
 from cnnlab.models.convolution import TooSmallError
 from cnnlab.models.lenet import lenet5, lenet5_1998
 from cnnlab.models.network import Network
+from cnnlab.models.norms import Norm
 from cnnlab.models.part import Part
 from cnnlab.models.perceptron import linear, mlp
-from cnnlab.models.registry import create, names, options
+from cnnlab.models.registry import create, names, options, register
 from cnnlab.models.resnet import resnet
 from cnnlab.models.resnet_cifar import resnet_cifar
 from cnnlab.models.squeezenet import squeezenet
@@ -25,6 +26,7 @@ from cnnlab.models.vgg import vgg, vgg_small
 
 __all__ = [
     "Network",
+    "Norm",
     "Part",
     "Summary",
     "TooSmallError",
@@ -43,6 +45,7 @@ __all__ = [
     "multiply_adds_of",
     "names",
     "options",
+    "register",
     "resnet",
     "resnet_cifar",
     "squeezenet",

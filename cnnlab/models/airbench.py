@@ -26,7 +26,7 @@ from jax import numpy as jnp
 from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.layers import Conv, Dense
 from cnnlab.models.network import Network
-from cnnlab.models.norms import BatchNorm
+from cnnlab.models.norms import Norm, norm
 from cnnlab.models.part import Part
 from cnnlab.models.pooling import max_pool
 
@@ -64,6 +64,7 @@ class Group(Part):
     features: int
     activation: str
     dtype: jnp.dtype | None = None
+    axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -78,9 +79,10 @@ class Group(Part):
                 name=f"conv{index}",
             )(x)
             x = max_pool(x, 2) if index == 1 else x
-            x = BatchNorm(
-                momentum=0.6, epsilon=1e-12, use_scale=False, dtype=self.dtype, name=f"norm{index}"
-            )(x, train=self.trains(f"norm{index}", train))
+            kind = Norm("batch", epsilon=1e-12, momentum=0.6, axis_name=self.axis_name)
+            name = f"norm{index}"
+            normalize = norm(kind, use_scale=False, dtype=self.dtype, name=name)
+            x = normalize(x, train=self.trains(name, train))
             x = activation_of(self.activation)(x)
         return x
 
@@ -109,6 +111,7 @@ def airbench(
     widths: Sequence[int] = (64, 256, 256),
     divisor: float = 9.0,
     activation: str = "gelu",
+    axis_name: str | None = None,
     dtype: jnp.dtype | None = None,
 ) -> Network:
     """The network of airbench94; with its own initialisation only through :func:`airbench_init`.
@@ -122,6 +125,7 @@ def airbench(
       widths: maps of the groups; one halving of the size for each.
       divisor: of the logits; 9 in the paper.
       activation: a kind of :func:`cnnlab.models.activations.activation`.
+      axis_name: of the devices that its batch normalisation averages over; see ``norms.Norm``.
       dtype: of the computation; parameters stay float32.
 
     Raises:
@@ -131,7 +135,8 @@ def airbench(
         raise ValueError(f"widths must be at least one number >= 1, got {tuple(widths)}.")
     activation_of(activation)
     groups = (
-        (f"stage{i}", Group(width, activation, dtype)) for i, width in enumerate(widths, start=1)
+        (f"stage{i}", Group(width, activation, dtype, axis_name))
+        for i, width in enumerate(widths, start=1)
     )
     head = MaxClassifier(num_classes, divisor, dtype)
     return Network((("stem", Stem(activation, dtype)), *groups, ("head", head)))

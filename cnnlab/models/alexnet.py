@@ -42,7 +42,7 @@ from jax import numpy as jnp
 from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
-from cnnlab.models.norms import local_response_norm
+from cnnlab.models.norms import Kind, local_response_norm
 from cnnlab.models.norms import norm as norm_of
 from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier, Hidden
@@ -74,7 +74,7 @@ class ConvStage(Part):
     groups: int = 1
     respond: bool = False
     pool: bool = False
-    norm: str = "none"
+    norm: Kind = "none"
     activation: str = "relu"
     dtype: jnp.dtype | None = None
 
@@ -114,7 +114,7 @@ def alexnet(
     widths: Sequence[int] = (96, 256, 384, 384, 256),
     hidden: Sequence[int] = (4096, 4096),
     groups: int = 1,
-    norm: str = "lrn",
+    norm: Kind = "lrn",
     activation: str = "relu",
     dropout: float = 0.5,
     stem_padding: int = 0,
@@ -152,7 +152,7 @@ def alexnet_small(
     widths: Sequence[int] = (64, 192, 384, 256, 256),
     hidden: Sequence[int] = (1024, 1024),
     groups: int = 1,
-    norm: str = "lrn",
+    norm: Kind = "lrn",
     activation: str = "relu",
     dropout: float = 0.5,
     dtype: jnp.dtype | None = None,
@@ -172,7 +172,7 @@ def _row(
     widths: Sequence[int],
     hidden: Sequence[int],
     groups: int,
-    norm: str,
+    norm: Kind,
     activation: str,
     dropout: float,
     dtype: jnp.dtype | None,

@@ -37,6 +37,7 @@ from jax import numpy as jnp
 from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.layers import Conv, ConvTranspose, Dense
 from cnnlab.models.network import Network
+from cnnlab.models.norms import Kind
 from cnnlab.models.norms import norm as norm_of
 from cnnlab.models.part import Part
 
@@ -55,7 +56,7 @@ class ConvDown(Part):
     """
 
     features: int
-    norm: str
+    norm: Kind
     activation: str
     multiple: int = 2
     dtype: jnp.dtype | None = None
@@ -81,7 +82,7 @@ class ConvUp(Part):
     """A transposed convolution with stride 2: ``[N, H, W, C] -> [N, 2 H, 2 W, features]``."""
 
     features: int
-    norm: str
+    norm: Kind
     activation: str
     last: bool = False
     dtype: jnp.dtype | None = None
@@ -134,7 +135,7 @@ def conv_autoencoder(
     *,
     widths: Sequence[int] = (16, 32, 64),
     code: int | None = None,
-    norm: str = "none",
+    norm: Kind = "none",
     activation: str = "relu",
     output: str = "identity",
     dtype: jnp.dtype | None = None,

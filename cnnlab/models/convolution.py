@@ -4,7 +4,8 @@ XLA rewrites the usual gradients of a convolution into forms that its CPU back e
 outside loops: inside ``scan``, ``fori_loop`` or ``lax.map`` they fall to a naive one, a hundred
 times slower. Here both gradients are, on the CPU, plain NHWC/HWIO convolutions themselves; and
 where channels are few and rows short, a convolution runs over whole rows. Elsewhere everything is
-as XLA has it. Gradients are for reverse mode, of any order.
+as XLA has it. Gradients are for reverse mode, of any order. ``grouped_convolution`` does the same
+for groups of channels.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from cnnlab.models.fusion import apart
+from cnnlab.models.grouped_convolution import Pads, convolve_groups
+from cnnlab.varying import alike
+
 Padding = str | int | Sequence[tuple[int, int]]
-Pads = tuple[tuple[int, int], tuple[int, int]]
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -68,8 +72,9 @@ def convolve(
     steps = pair(strides, "strides")
     pads = explicit_padding(padding, x.shape[1:3], kernel.shape[:2], steps)
     check_room(x.shape[1:3], kernel.shape[:2], pads)
+    x, kernel = alike(x, kernel)
     if groups > 1:
-        return _forward(x, kernel, steps, pads, groups)
+        return convolve_groups(x, kernel, steps, pads, groups)
     return _convolve(x, kernel, steps, pads)
 
 
@@ -120,6 +125,7 @@ def convolve_transposed(
     if min(size) < 1:
         raise TooSmallError(f"{x.shape[1]} x {x.shape[2]} pixels less a padding of {padding}")
     pads = ((padding, padding), (padding, padding))
+    x, kernel = alike(x, kernel)
     return _transposed(x, kernel.swapaxes(2, 3), steps, pads, (size[0], size[1]))
 
 
@@ -168,12 +174,8 @@ def explicit_padding(
     return (int(top), int(bottom)), (int(left), int(right))
 
 
-def _forward(
-    x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads, groups: int = 1
-) -> jax.Array:
-    return lax.conv_general_dilated(
-        x, kernel, strides, pads, dimension_numbers=_LAYOUT, feature_group_count=groups
-    )
+def _forward(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, strides, pads, dimension_numbers=_LAYOUT)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -289,23 +291,6 @@ def _plain_kernel_gradient(
         x, dy, (1, 1), edges, rhs_dilation=strides, dimension_numbers=_LAYOUT
     )
     return dkernel.transpose(1, 2, 0, 3)
-
-
-def apart(function: Callable[..., Any], *args: Any) -> Any:
-    """``function(*args)``, which a CPU does not fuse with what comes before it, nor compute twice.
-
-    XLA would compute the layers before an operand anew for every element that a strided read of it
-    meets. It does not fuse into the branch of a condition, and after the barrier it does not see
-    that this one always holds (nor has the condition an axis under ``vmap``). Should a later XLA
-    see it, the value stays the same.
-    """
-    always = lax.optimization_barrier(jnp.bool_(True))
-    return lax.cond(always, function, lambda *args: _zeros(function, *args), *args)
-
-
-def _zeros(function: Callable[..., Any], *args: Any) -> Any:
-    shapes = jax.eval_shape(function, *args)
-    return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _platform_forward(

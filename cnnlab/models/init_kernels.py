@@ -2,28 +2,54 @@
 
 Each function checks its options and gives ``(network, key, images) -> variables``;
 ``init.create`` calls it by name. Fans are those of ``jax.nn.initializers``: a kernel
-``[..., in, out]`` has fan_in = in times the window, fan_out = out times the window.
+``[..., in, out]`` has fan_in = in times the window, fan_out = out times the window. But an output
+of a transposed convolution with a stride of s meets only every s-th row and column of the kernel:
+its fan_in is in times the window over s * s.
 """
 
 import math
 import re
 import zlib
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import numpy as jnp
 from jax.nn import initializers
 
+from cnnlab.models.convolution import pair
+from cnnlab.models.layers import ConvTranspose
 from cnnlab.models.network import Network
 from cnnlab.spelling import unknown
 
 Variables = dict[str, Any]
 Draw = Callable[[Network, jax.Array, jax.Array], Variables]
 Path = tuple[str, ...]
-Kernel = Callable[[Path, jax.Array, tuple[int, ...], Any], jax.Array]
-"""``(path, key, shape, dtype) -> kernel``."""
+
+
+class Kernel(NamedTuple):
+    """A kernel to draw: ``[..., in, out]`` of the module at ``path[:-1]``."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: Any
+    strides: int = 1  # of a transposed convolution: the product of both
+
+    @property
+    def fan_in(self) -> float:
+        """How many products an output is the sum of."""
+        return math.prod(self.shape[:-1]) / self.strides
+
+    @property
+    def fan_out(self) -> int:
+        """How many outputs an input is a part of, at a stride of 1 or transposed."""
+        return math.prod(self.shape) // self.shape[-2]
+
+
+DrawKernel = Callable[[Kernel, jax.Array], jax.Array]
+"""``(kernel, key) -> its values``."""
 
 Distribution = Literal["uniform", "normal"]
 Fan = Literal["fan_in", "fan_out"]
@@ -120,16 +146,17 @@ def random_walk(
     if gain is not None:
         gain = positive("gain", gain)
 
-    def factor(width: int) -> float:
+    def factor(width: float) -> float:
         if gain is not None:
             return gain
         if activation == "linear":
             return math.exp(1 / (2 * width))
         return math.sqrt(2) * math.exp(1.2 / (max(width, 6) - 2.4))
 
-    def draw(path: Path, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-        width = math.prod(shape) // shape[-2 if fan == "fan_out" else -1]
-        return initializers.normal(factor(width) / math.sqrt(width))(key, shape, dtype)
+    def draw(kernel: Kernel, key: jax.Array) -> jax.Array:
+        width = kernel.fan_out if fan == "fan_out" else kernel.fan_in
+        std = factor(width) / math.sqrt(width)
+        return initializers.normal(std)(key, kernel.shape, kernel.dtype)
 
     return lambda network, key, images: redraw(network, key, images, draw)
 
@@ -157,15 +184,16 @@ def fixup() -> Draw:
                 f"network of stages {list(network.names)} has none. Choose another initialisation, "
                 "such as he or lsuv."
             )
-        he_normal = initializers.variance_scaling(2.0, "fan_in", "normal")
+        he_normal = _variance_scaling(2.0, "fan_in", "normal")
 
-        def draw(path: Path, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+        def draw(kernel: Kernel, key: jax.Array) -> jax.Array:
+            path = kernel.path
             count = blocks.get(path[:-2], 0)
             branch = count and re.fullmatch(r"conv(\d+)", path[-2])
             if path[0] == network.names[-1] or (branch and int(branch[1]) == count):
-                return jnp.zeros(shape, dtype)
-            kernel = he_normal(key, shape, dtype)
-            return kernel * len(blocks) ** (-1 / (2 * count - 2)) if branch else kernel
+                return jnp.zeros(kernel.shape, kernel.dtype)
+            values = he_normal(kernel, key)
+            return values * len(blocks) ** (-1 / (2 * count - 2)) if branch else values
 
         return redraw(network, key, images, draw)
 
@@ -189,18 +217,28 @@ def residual_blocks(network: Network, params: Any) -> dict[Path, int]:
     return blocks
 
 
-def redraw(network: Network, key: jax.Array, images: jax.Array, draw: Kernel) -> Variables:
+def redraw(network: Network, key: jax.Array, images: jax.Array, draw: DrawKernel) -> Variables:
     """The variables of ``network.init`` with every ``kernel`` drawn anew, and its ``bias`` zero.
 
     Each kernel has a key of its own, by its path. Under ``jit`` the draws that are replaced here
     cost nothing: the compiler drops them.
     """
-    variables = dict(network.init(key, images[:1]))
+    strides: dict[Path, int] = {}
+
+    def watch(call: Any, args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
+        if isinstance(context.module, ConvTranspose | nn.ConvTranspose):
+            steps = context.module.strides or 1
+            strides[context.module.path] = math.prod(pair(steps, "strides"))
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(watch):
+        variables = dict(network.init(key, images[:1]))
     params = flatten_dict(variables["params"])
     for path, leaf in list(params.items()):
         if path[-1] == "kernel":
             own = jax.random.fold_in(key, zlib.crc32("/".join(path).encode()))
-            params[path] = draw(path, own, leaf.shape, leaf.dtype)
+            kernel = Kernel(path, leaf.shape, leaf.dtype, strides.get(path[:-1], 1))
+            params[path] = draw(kernel, own)
             bias = (*path[:-1], "bias")
             if bias in params:
                 params[bias] = jnp.zeros_like(params[bias])
@@ -210,15 +248,32 @@ def redraw(network: Network, key: jax.Array, images: jax.Array, draw: Kernel) ->
 def _draw_each(initializer: Callable[..., jax.Array]) -> Draw:
     """The same initialiser of jax for every kernel."""
 
-    def draw(path: Path, key: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-        return initializer(key, shape, dtype)
+    def draw(kernel: Kernel, key: jax.Array) -> jax.Array:
+        return initializer(key, kernel.shape, kernel.dtype)
 
     return lambda network, key, images: redraw(network, key, images, draw)
 
 
 def _scaling(scale: float, fan: str, distribution: str) -> Draw:
     _choice("distribution", distribution, ("uniform", "normal"))
-    return _draw_each(initializers.variance_scaling(scale, fan, distribution))  # type: ignore[arg-type]
+    draw = _variance_scaling(scale, fan, distribution)
+    return lambda network, key, images: redraw(network, key, images, draw)
+
+
+def _variance_scaling(scale: float, fan: str, distribution: str) -> DrawKernel:
+    """Variance ``scale / fan``, where "fan_avg" is the mean of both fans."""
+
+    def draw(kernel: Kernel, key: jax.Array) -> jax.Array:
+        usual = kernel._replace(strides=1)  # whose fans jax knows
+        fans = [
+            {"fan_in": k.fan_in, "fan_out": k.fan_out, "fan_avg": (k.fan_in + k.fan_out) / 2}[fan]
+            for k in (usual, kernel)
+        ]
+        own = scale * (fans[0] / fans[1])
+        initializer = initializers.variance_scaling(own, fan, distribution)  # type: ignore[arg-type]
+        return initializer(key, kernel.shape, kernel.dtype)
+
+    return draw
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> str:

@@ -83,7 +83,8 @@ class ConvTranspose(nn.Module):
       output_padding: rows and columns added at the bottom and right, less than the stride: a
         convolution with a stride maps several sizes to one, this chooses one.
       use_bias: whether a bias is added.
-      kernel_init: He's normal initialiser.
+      kernel_init: He's normal initialiser with jax's fan, which does not know of the stride: the
+        output keeps 1 / stride² of the variance. ``init.create("he")`` keeps all of it.
       bias_init: zeros.
       dtype: dtype of the computation; that of the input and parameters together where None.
       param_dtype: dtype of the parameters.

@@ -41,6 +41,7 @@ from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.convolution import convolve
 from cnnlab.models.layers import Conv, Dense
 from cnnlab.models.network import Network
+from cnnlab.models.norms import Kind
 from cnnlab.models.norms import norm as norm_of
 from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier, Hidden
@@ -63,7 +64,7 @@ class ConvPool(Part):
     padding: int | str
     dtype: jnp.dtype | None = None
     activation: str = "relu"
-    norm: str = "none"
+    norm: Kind = "none"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
@@ -92,7 +93,7 @@ def lenet5(
     *,
     padding: str = "VALID",
     activation: str = "relu",
-    norm: str = "none",
+    norm: Kind = "none",
     dtype: jnp.dtype | None = None,
 ) -> Network:
     """LeNet-5, 61,706 parameters for 28 x 28 x 1 images and ten classes.

@@ -9,11 +9,13 @@
 | none | nothing: the input passes | |
 
 Layer and instance normalisation are group normalisation with one group and with a group for every
-channel (Wu and He, section 3.1); scale and bias are for each channel in all of them.
+channel (Wu and He, section 3.1); scale and bias are for each channel in all of them. ``Norm`` is a
+kind with settings of its own: epsilon, momentum, the axis of devices.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -29,8 +31,53 @@ KINDS = ("batch", "layer", "group", "instance", "none")
 MOMENTS = "moments"
 
 
+@dataclasses.dataclass(frozen=True)
+class Norm:
+    """A kind of normalisation with settings of its own, for every ``norm=`` of a network.
+
+        models.create("resnet20", norm=Norm("batch", epsilon=1e-3, momentum=0.97))
+
+    Attributes:
+      kind: one of ``KINDS``, but not "none".
+      epsilon: added to the variance, > 0: 1e-5 as in PyTorch; TensorFlow's networks have 1e-3.
+      momentum: of "batch": the fraction of the running statistics that is kept at a step, in
+        [0, 1). PyTorch's momentum is the fraction that is taken: its 0.1 is 0.9 here.
+      axis_name: of "batch": the mapped axis over whose devices the batch's statistics are taken,
+        under ``pmap`` or ``shard_map``. In training the network then runs only there. Under ``jit``
+        over a mesh statistics are those of the global batch without.
+      groups: of "group": how many, or the number of channels if that is less.
+
+    Raises:
+      ValueError: for an unknown kind, numbers out of range, or a setting of another kind.
+    """
+
+    kind: str = "batch"
+    epsilon: float = 1e-5
+    momentum: float = 0.9
+    axis_name: str | None = None
+    groups: int = 32
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS[:-1]:
+            raise ValueError(unknown("norm", self.kind, KINDS[:-1]))
+        if not (0 < self.epsilon < math.inf and 0 <= self.momentum < 1):
+            raise ValueError(
+                "epsilon must be > 0 and momentum, the fraction that is kept, in [0, 1), got "
+                f"{self.epsilon} and {self.momentum}."
+            )
+        own = {"momentum": "batch", "axis_name": "batch", "groups": "group"}
+        for field in dataclasses.fields(self):
+            kind = own.get(field.name, self.kind)
+            if kind != self.kind and getattr(self, field.name) != field.default:
+                raise ValueError(f"{field.name} is only for the norm {kind!r}, not {self.kind!r}.")
+
+
+Kind = str | Norm
+"""What every ``norm=`` takes: one of ``KINDS``, or ``Norm`` for settings of its own."""
+
+
 def norm(
-    kind: str,
+    kind: Kind,
     *,
     dtype: Any = None,
     name: str | None = None,
@@ -41,7 +88,7 @@ def norm(
     """A normalisation layer, called ``(x, train=...)`` with ``x`` [N, ..., C].
 
     Args:
-      kind: one of ``KINDS``.
+      kind: one of ``KINDS``, or a ``Norm``.
       dtype: of the result; that of the input and parameters together where None.
       name: of the layer in its parent.
       use_scale: whether the result is scaled, for each channel.
@@ -51,18 +98,17 @@ def norm(
     Raises:
       ValueError: for an unknown kind.
     """
-    options = {"dtype": dtype, "name": name, "use_scale": use_scale, "use_bias": use_bias}
-    if kind == "batch":
-        return BatchNorm(**options)
-    if kind == "layer":
-        return GroupNorm(1, **options)
-    if kind == "group":
-        return GroupNorm(groups, **options)
-    if kind == "instance":
-        return GroupNorm(None, **options)
     if kind == "none":
         return NoNorm(name=name)
-    raise ValueError(unknown("norm", kind, KINDS))
+    if isinstance(kind, str) and kind not in KINDS:
+        raise ValueError(unknown("norm", kind, KINDS))
+    if isinstance(kind, str):
+        kind = Norm(kind, groups=groups if kind == "group" else Norm.groups)
+    options = {"dtype": dtype, "name": name, "use_scale": use_scale, "use_bias": use_bias}
+    if kind.kind == "batch":
+        return BatchNorm(kind.momentum, kind.epsilon, axis_name=kind.axis_name, **options)
+    counts = {"layer": 1, "group": kind.groups, "instance": None}
+    return GroupNorm(counts[kind.kind], kind.epsilon, **options)
 
 
 class BatchNorm(nn.Module):
@@ -82,8 +128,8 @@ class BatchNorm(nn.Module):
       epsilon: added to the variance.
       use_bias: whether a bias is added.
       use_scale: whether the result is scaled.
-      axis_name: the mapped axis (of ``pmap`` or ``vmap``) over which statistics are averaged.
-        Under ``jit`` over a mesh they are those of the global batch with None.
+      axis_name: the mapped axis (of ``pmap``, ``shard_map`` or ``vmap``) over which statistics are
+        averaged. Under ``jit`` over a mesh they are those of the global batch with None.
       dtype: dtype of the result; that of the input and parameters together where None.
       param_dtype: dtype of the parameters.
       scale_init: ones.

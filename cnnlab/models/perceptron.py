@@ -10,7 +10,7 @@ from cnnlab.models.activations import activation
 from cnnlab.models.dropout import Dropout
 from cnnlab.models.layers import Dense
 from cnnlab.models.network import Network
-from cnnlab.models.norms import norm
+from cnnlab.models.norms import Kind, norm
 from cnnlab.models.part import Part
 
 
@@ -30,7 +30,7 @@ class Hidden(Part):
     width: int
     dtype: jnp.dtype | None = None
     activation: str = "relu"
-    norm: str = "none"
+    norm: Kind = "none"
     dropout: float = 0.0
 
     @nn.compact
@@ -73,7 +73,7 @@ def mlp(
     *,
     widths: Sequence[int] = (256, 128),
     activation: str = "relu",
-    norm: str = "none",
+    norm: Kind = "none",
     dropout: float = 0.0,
     dtype: jnp.dtype | None = None,
 ) -> Network:

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from cnnlab.models.convolution import Padding, Pads, apart, check_room, explicit_padding, pair
+from cnnlab.models.convolution import Padding, Pads, check_room, explicit_padding, pair
+from cnnlab.models.fusion import apart
 
 
 def max_pool(

@@ -35,9 +35,9 @@ def roi_pool(features: jax.Array, boxes: jax.Array, size: int, scale: float) -> 
     """The largest feature in each of ``size`` x ``size`` bins of each box.
 
     A box covers the cells from ``round(y0 * scale)`` to ``round(y1 * scale)``, both included, as in
-    the authors' code (halves are rounded up), and one cell at least. Of n cells, bin p has those
-    from ``floor(p n / size)`` to ``ceil((p + 1) n / size)``: neighbouring bins may share a cell.
-    Bins that lie outside the features are 0.
+    the authors' code (halves are rounded away from zero), and one cell at least. Of n cells, bin p
+    has those from ``floor(p n / size)`` to ``ceil((p + 1) n / size)``: neighbouring bins may share
+    a cell. Bins that lie outside the features are 0.
 
     Args:
       features: float ``[H, W, C]`` of one image; ``jax.vmap`` for several.
@@ -299,13 +299,19 @@ def _bins(low: Any, high: Any, size: int, scale: float, length: int, xp: Any) ->
       length: cells that there are; bins are cut to them.
       xp: ``numpy`` for windows that are known, or ``jax.numpy``.
     """
-    first = xp.floor(low * scale + 0.5).astype(np.int32)[:, None]
-    last = xp.floor(high * scale + 0.5).astype(np.int32)[:, None]
+    first, last = (_round(side * scale, xp)[:, None] for side in (low, high))
     cells = xp.maximum(last - first + 1, 1)
     places = np.arange(size, dtype=np.int32)
     start = first + places * cells // size
     stop = first - (-(places + 1) * cells // size)
     return xp.clip(xp.stack([start, stop], axis=-1), 0, length)
+
+
+def _round(x: Any, xp: Any) -> Any:
+    """To the nearest whole number, halves away from zero as C's ``round`` does: int."""
+    size = xp.abs(x)
+    whole = xp.floor(size)
+    return (xp.sign(x) * (whole + (size - whole >= 0.5))).astype(np.int32)
 
 
 def _largest(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:

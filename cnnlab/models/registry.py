@@ -1,7 +1,9 @@
 """The zoo: a name and overrides make a network."""
 
+import dataclasses
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,7 @@ from cnnlab.models.alexnet import alexnet, alexnet_small
 from cnnlab.models.autoencoder import conv_autoencoder, dense_autoencoder
 from cnnlab.models.lenet import lenet5, lenet5_1998
 from cnnlab.models.network import Network
+from cnnlab.models.norms import Norm
 from cnnlab.models.perceptron import linear, mlp
 from cnnlab.models.resnet import resnet
 from cnnlab.models.resnet_cifar import resnet_cifar
@@ -57,18 +60,60 @@ def names() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
-def create(name: str, num_classes: int | None = None, **overrides: Any) -> Network:
+def register(name: str, maker: Callable[..., Network]) -> None:
+    """Puts a family of your own into the zoo, so that ``create`` and every experiment know it.
+
+    Args:
+      name: letters, digits, "_", "-" and "."; none that the zoo has.
+      maker: ``maker(num_classes, **options) -> Network``. Its options with their defaults are what
+        ``options(name)`` lists; one called ``norm`` or ``axis_name`` is what ``axis_name`` of
+        ``create`` sets. An autoencoder has ``channels`` in the place of ``num_classes``.
+
+    Raises:
+      ValueError: for a name that is taken or cannot be one, or a maker without ``num_classes`` or
+        with arguments that are not named.
+
+    Example:
+      >>> models.register("mobilenet_v2", mobilenet_v2)
+      >>> models.create("mobilenet_v2", 1000, width=0.5)
+    """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise ValueError(f'a name must be of letters, digits, "_", "-" and ".", got {name!r}.')
+    if name in _MAKERS and _MAKERS[name] is not maker:
+        raise ValueError(f"the zoo has a model {name!r} already. Choose another name.")
+    parameters = tuple(inspect.signature(maker).parameters.values())
+    first = parameters[0].name if parameters else "nothing"
+    if first not in ("num_classes", "channels"):
+        raise ValueError(
+            "a maker must be called as maker(num_classes, **options), or with channels if it makes "
+            f"an autoencoder; the first argument of this one is {first}."
+        )
+    unnamed = [str(p) for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if unnamed:
+        raise ValueError(
+            f"the options of a maker must have names and defaults, so that wrong ones are refused; "
+            f"got {', '.join(unnamed)}."
+        )
+    _MAKERS[name] = maker
+
+
+def create(
+    name: str, num_classes: int | None = None, *, axis_name: str | None = None, **overrides: Any
+) -> Network:
     """Makes the network called ``name``.
 
     Args:
       name: one of ``names()``.
       num_classes: the width of the last layer, >= 1; the family's own (10, of a U-Net 2) where
         None. Autoencoders have none, but ``channels=``, those of the images.
-      **overrides: further arguments of the family, such as ``width=32``, ``norm="group"`` or
-        ``dtype=jnp.bfloat16``.
+      axis_name: the mapped axis over whose devices batch normalisation takes its statistics, for
+        training under ``pmap`` or ``shard_map``; other kinds need none. See ``norms.Norm``.
+      **overrides: further arguments of the family, such as ``width=32``, ``norm="group"``,
+        ``norm=Norm("batch", epsilon=1e-3)`` or ``dtype=jnp.bfloat16``.
 
     Raises:
-      ValueError: for an unknown name or override; the nearest known ones are named.
+      ValueError: for an unknown name or override; the nearest known ones are named. For an
+        ``axis_name`` where the family has no choice of normalisation.
 
     Example:
       >>> network = create("resnet20", num_classes=100, shortcut="B")
@@ -79,6 +124,8 @@ def create(name: str, num_classes: int | None = None, **overrides: Any) -> Netwo
     for override in overrides:
         if override not in known:
             raise ValueError(unknown(f"option of model {name!r}:", override, known))
+    if axis_name is not None:
+        overrides |= _over_devices(name, known, overrides, axis_name)
     if num_classes is None:
         return _MAKERS[name](**overrides)
     if "channels" in known:
@@ -89,6 +136,24 @@ def create(name: str, num_classes: int | None = None, **overrides: Any) -> Netwo
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
     return _MAKERS[name](num_classes, **overrides)
+
+
+def _over_devices(
+    name: str, known: dict[str, Any], overrides: dict[str, Any], axis_name: str
+) -> dict[str, Any]:
+    """The overrides with which a family's batch normalisation averages over a mapped axis."""
+    if "axis_name" in known:
+        return {"axis_name": axis_name}
+    if "norm" not in known:
+        raise ValueError(
+            f"{name} has no option norm whose statistics could be taken over axis_name="
+            f"{axis_name!r}. Leave it out."
+        )
+    kind = overrides.get("norm", known["norm"])
+    kind = Norm(kind) if kind == "batch" else kind
+    if isinstance(kind, Norm) and kind.kind == "batch":
+        kind = dataclasses.replace(kind, axis_name=axis_name)
+    return {"norm": kind}
 
 
 def options(name: str) -> dict[str, Any]:

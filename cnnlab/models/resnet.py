@@ -31,6 +31,7 @@ from jax import numpy as jnp
 
 from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.network import Network
+from cnnlab.models.norms import Kind
 from cnnlab.models.part import Part
 from cnnlab.models.pooling import max_pool
 from cnnlab.models.resnet_cifar import Block, ConvNorm, PooledClassifier, Shortcut
@@ -102,7 +103,7 @@ class Stage(Part):
     shortcut: Shortcut
     stride_on: StrideOn | None = None
     dtype: jnp.dtype | None = None
-    norm: str = "batch"
+    norm: Kind = "batch"
     activation: str = "relu"
 
     @nn.compact
@@ -130,7 +131,7 @@ def resnet(
     stride_on: StrideOn = "conv2",
     small: bool = False,
     width: int = 64,
-    norm: str = "batch",
+    norm: Kind = "batch",
     activation: str = "relu",
     dtype: jnp.dtype | None = None,
 ) -> Network:

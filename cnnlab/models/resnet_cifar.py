@@ -26,7 +26,7 @@ from jax import numpy as jnp
 from cnnlab.models.activations import activation
 from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
-from cnnlab.models.norms import norm
+from cnnlab.models.norms import Kind, norm
 from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier
 from cnnlab.models.pooling import global_average_pool
@@ -44,7 +44,7 @@ class ConvNorm(Part):
 
     features: int
     dtype: jnp.dtype | None = None
-    norm: str = "batch"
+    norm: Kind = "batch"
     activation: str = "relu"
     window: int = 3
     strides: int = 1
@@ -82,7 +82,7 @@ class Block(Part):
     strides: int = 1
     shortcut: Shortcut = "A"
     dtype: jnp.dtype | None = None
-    norm: str = "batch"
+    norm: Kind = "batch"
     activation: str = "relu"
 
     @nn.compact
@@ -158,7 +158,7 @@ class Stage(Part):
     strides: int
     shortcut: Shortcut
     dtype: jnp.dtype | None = None
-    norm: str = "batch"
+    norm: Kind = "batch"
     activation: str = "relu"
 
     @nn.compact
@@ -204,7 +204,7 @@ def resnet_cifar(
     depth: int,
     shortcut: Shortcut = "A",
     width: int = 16,
-    norm: str = "batch",
+    norm: Kind = "batch",
     activation: str = "relu",
     dtype: jnp.dtype | None = None,
 ) -> Network:

@@ -31,6 +31,7 @@ from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.dropout import Dropout
 from cnnlab.models.layers import Conv, ConvTranspose
 from cnnlab.models.network import Network
+from cnnlab.models.norms import Kind
 from cnnlab.models.norms import norm as norm_of
 from cnnlab.models.part import Part
 from cnnlab.models.pooling import max_pool
@@ -51,7 +52,7 @@ class TwoConvs(Part):
 
     features: int
     padding: str
-    norm: str
+    norm: Kind
     activation: str
     dtype: jnp.dtype | None
 
@@ -153,7 +154,7 @@ def unet(
     padding: Literal["SAME", "VALID"] = "SAME",
     border: Literal["pad", "crop"] | None = None,
     up: Literal["transposed", "resize"] = "transposed",
-    norm: str = "none",
+    norm: Kind = "none",
     activation: str = "relu",
     dropout: float = 0.0,
     dtype: jnp.dtype | None = None,
@@ -196,7 +197,7 @@ def unet(
     norm_of(norm)
     activation_of(activation)
 
-    def options(level: int) -> tuple[int, str, str, str, jnp.dtype | None]:
+    def options(level: int) -> tuple[int, str, Kind, str, jnp.dtype | None]:
         return width * 2**level, padding, norm, activation, dtype
 
     stages: list[tuple[str, nn.Module]] = [("stem", Stem(*options(0)))]

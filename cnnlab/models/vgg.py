@@ -33,6 +33,7 @@ from jax import numpy as jnp
 from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.layers import Conv
 from cnnlab.models.network import Network
+from cnnlab.models.norms import Kind
 from cnnlab.models.norms import norm as norm_of
 from cnnlab.models.part import Part
 from cnnlab.models.perceptron import Classifier, Hidden
@@ -60,7 +61,7 @@ class ConvBlock(Part):
 
     convolutions: int
     features: int
-    norm: str = "none"
+    norm: Kind = "none"
     activation: str = "relu"
     dtype: jnp.dtype | None = None
 
@@ -79,7 +80,7 @@ def vgg(
     num_classes: int = 10,
     *,
     depth: int,
-    norm: str = "none",
+    norm: Kind = "none",
     width: int = 64,
     hidden: Sequence[int] = (4096, 4096),
     activation: str = "relu",
@@ -123,7 +124,7 @@ def vgg_small(
     num_classes: int = 10,
     *,
     depth: int,
-    norm: str = "batch",
+    norm: Kind = "batch",
     width: int = 64,
     hidden: Sequence[int] = (),
     activation: str = "relu",

@@ -232,7 +232,9 @@ def _short(name: str) -> str:
 # Reliability ---------------------------------------------------------------------------------
 
 
-def reliability(calibration: calibration_lib.Calibration, *, title: str = "") -> Figure:
+def reliability(
+    calibration: calibration_lib.Calibration, *, title: str = "", pooled: str = ""
+) -> Figure:
     """Draws accuracy against confidence, over a histogram of the confidence.
 
     Bars under the diagonal are too confident, bars over it not confident enough.
@@ -240,6 +242,8 @@ def reliability(calibration: calibration_lib.Calibration, *, title: str = "") ->
     Args:
       calibration: from `cnnlab.report.calibration.expected_calibration_error`.
       title: above the figure.
+      pooled: whose predictions are counted together, such as "5 seeds"; nothing for one network's.
+        The error of all together is not the mean of their errors.
 
     Raises:
       TypeError: if it is not a Calibration.
@@ -283,7 +287,8 @@ def reliability(calibration: calibration_lib.Calibration, *, title: str = "") ->
     upper.plot([0, 100], [0, 100], "--", color=_GREY, linewidth=1.2, label="perfectly calibrated")
     upper.set_ylim(0, 100)
     drawing.legend(upper, "inside")
-    measured = f"ECE {100 * calibration.ece:.2f} % ({len(left)} bins, {total:,} examples)"
+    together = f"{pooled} pooled, " if pooled else ""
+    measured = f"ECE {100 * calibration.ece:.2f} % ({together}{len(left)} bins, {total:,} examples)"
     text = f"{title}\n{measured}" if title else measured
     drawing.set_labels(upper, title=text, y="accuracy (%)")
     lower.bar(

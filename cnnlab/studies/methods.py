@@ -321,7 +321,9 @@ def save_figures(
 def _reliability_figure(method: Method, labels: np.ndarray) -> Any:
     together = method.probabilities.reshape(-1, method.probabilities.shape[-1])
     diagram = expected_calibration_error(together, np.tile(labels, len(together) // len(labels)))
-    return figures.reliability(diagram, title=method.name)
+    repetitions = len(method.probabilities)
+    pooled = f"{repetitions} repetitions" if repetitions > 1 else ""
+    return figures.reliability(diagram, title=method.name, pooled=pooled)
 
 
 def _figure_row(name: str, method: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from cnnlab.keys import stream_key
 from cnnlab.models.network import activations
 from cnnlab.train.metrics import Sums, add, batch_sums, zero_sums
 from cnnlab.train.state import Average, Recipe, TrainState
+from cnnlab.varying import varying_over
 
 CACHE_BYTES = 2**20  # of activations that a part of a batch may have on a CPU
 
@@ -60,7 +61,12 @@ def train_step(
         shown = recipe.corrupt(corrupt_key, batch.images)
         batch = batch._replace(images=shown, targets=batch.images)
 
-    gradients, model_state, sums = _gradients(recipe, state, batch, dropout_key)
+    # Replicated parameters would have a gradient that is summed over the devices already.
+    own = state._replace(
+        params=varying_over(axis_name, state.params),
+        model_state=varying_over(axis_name, state.model_state),
+    )
+    gradients, model_state, sums = _gradients(recipe, own, batch, dropout_key, axis_name)
     if axis_name is not None:
         gradients, model_state = jax.lax.pmean((gradients, model_state), axis_name)
         diverged = jax.lax.pmin(sums.diverged, axis_name)
@@ -155,7 +161,11 @@ def _in_parts(function: Callable[[jax.Array], jax.Array], parts: int, x: jax.Arr
 
 
 def _gradients(
-    recipe: Recipe, state: TrainState, batch: Batch, dropout_key: jax.Array
+    recipe: Recipe,
+    state: TrainState,
+    batch: Batch,
+    dropout_key: jax.Array,
+    axis_name: str | None,
 ) -> tuple[Any, Any, Sums]:
     """The gradient of the batch's mean loss, the new model state and the sums.
 
@@ -176,7 +186,7 @@ def _gradients(
         )
         losses = _losses(recipe, logits, part)
         sums = _sums(recipe, logits, part, state.step, losses)
-        return jnp.mean(losses), (dict(model_state), sums)
+        return jnp.mean(losses), varying_over(axis_name, (dict(model_state), sums))
 
     differentiate = jax.grad(objective, has_aux=True)
     parts, learning = recipe.accumulate, recipe.trainable(state.params)
@@ -205,7 +215,7 @@ def _gradients(
         return (jax.tree.map(jnp.add, total, gradients), model_state, add(sums, new)), None
 
     zeros = jax.tree.map(jnp.zeros_like, learning)
-    carry = (zeros, state.model_state, zero_sums())
+    carry = (zeros, state.model_state, varying_over(axis_name, zero_sums()))
     (total, model_state, sums), _ = jax.lax.scan(add_part, carry, (cut, jnp.arange(parts)))
     return jax.tree.map(lambda g: g / parts, total), model_state, sums
 

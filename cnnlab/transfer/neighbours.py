@@ -18,6 +18,7 @@ from jax import numpy as jnp
 from numpy.typing import ArrayLike
 
 from cnnlab.spelling import unknown
+from cnnlab.transfer.arrays import check_features
 
 Metric = Literal["l2", "cosine"]
 
@@ -43,13 +44,13 @@ def neighbours(
       Indices into the gallery int32 ``[Q, k]``, and distances float64 ``[Q, k]``.
 
     Raises:
-      ValueError: for features that are not finite or not of the same length, a k that is larger
-        than the gallery, or an unknown metric.
+      ValueError: for features that are not finite, larger than 1e150 or not of the same length, a
+        k that is larger than the gallery, or an unknown metric.
     """
     if metric not in METRICS:
         raise ValueError(unknown("metric", metric, METRICS))
-    queries = _check_features(queries, "queries")
-    gallery = _check_features(gallery, "gallery")
+    queries = check_features(queries, "queries")
+    gallery = check_features(gallery, "gallery")
     if queries.shape[1] != gallery.shape[1]:
         raise ValueError(
             f"queries and gallery must be features of the same stage, got {queries.shape[1]} and "
@@ -59,6 +60,7 @@ def neighbours(
         raise ValueError(
             f"k must be in 1..{len(gallery)}, as many as there are in the gallery, got {k}."
         )
+    queries, gallery, exponent = _of_ordinary_size(queries, gallery)
     # Near the origin products round less; exact distances are those of the uncentred features.
     centre = gallery.mean(0, dtype=np.float64)
     ours, theirs = (_normalise(x, centre, metric) for x in (queries, gallery))
@@ -88,7 +90,9 @@ def neighbours(
         indices += [each for each, _ in nearest]
         distances += [each for _, each in nearest]
     values = np.stack(distances)
-    return np.stack(indices).astype(np.int32), np.sqrt(values) if metric == "l2" else values
+    if metric == "l2":
+        values = np.ldexp(np.sqrt(values), exponent)
+    return np.stack(indices).astype(np.int32), values
 
 
 def classify(
@@ -203,18 +207,23 @@ def _exact(query: np.ndarray, gallery: np.ndarray, metric: str) -> np.ndarray:
     return np.asarray(np.square(gallery - query).sum(1))
 
 
+def _of_ordinary_size(
+    queries: np.ndarray, gallery: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Features divided by ``2 ** exponent``, so that float32 holds their squares, and the exponent.
+
+    It is 0, and the features are as they were, unless they are very large or very small.
+    """
+    largest = max(float(np.abs(each).max()) for each in (queries, gallery))
+    _, exponent = np.frexp(largest)
+    if abs(exponent) < 40:
+        return queries, gallery, 0
+    return np.ldexp(queries, -exponent), np.ldexp(gallery, -exponent), int(exponent)
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
+    # A power of two changes no digit of the result, and the squares neither overflow nor vanish.
+    _, exponents = np.frexp(np.abs(vectors).max(axis=1, keepdims=True))
+    vectors = np.ldexp(vectors, -exponents)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1))
-
-
-def _check_features(values: ArrayLike, what: str) -> np.ndarray:
-    array = np.asarray(values)
-    if array.ndim != 2 or 0 in array.shape:
-        raise ValueError(
-            f"{what} must be [N, D], got shape {array.shape}. Of images, compute them with "
-            "pool='mean', or reshape them: features.reshape(len(features), -1)."
-        )
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} must be finite, got NaN or infinity. Did a network diverge?")
-    return array.astype(np.float32) if array.dtype.kind != "f" else array

@@ -18,6 +18,7 @@ from jax import numpy as jnp
 from numpy.typing import ArrayLike
 
 from cnnlab.spelling import unknown
+from cnnlab.transfer.arrays import check_features
 
 KINDS = ("ridge", "logistic")
 Kind = Literal["ridge", "logistic"]
@@ -82,7 +83,7 @@ def ridge_path(
     features: ArrayLike, labels: ArrayLike, num_classes: int, penalties: Sequence[float]
 ) -> tuple[Linear, ...]:
     """``ridge`` with several penalties, for which the features are multiplied only once."""
-    x, classes = _check_features(features, labels, num_classes)
+    x, classes = _check_examples(features, labels, num_classes)
     for penalty in penalties:
         if not 0 < penalty < np.inf:
             raise ValueError(f"the penalty must be positive and finite, got {penalty}.")
@@ -120,7 +121,7 @@ def logistic(features: ArrayLike, labels: ArrayLike, num_classes: int, penalty: 
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 scikit-learn is slow to import
     from threadpoolctl import threadpool_limits  # noqa: PLC0415 with scikit-learn
 
-    x, classes = _check_features(features, labels, num_classes)
+    x, classes = _check_examples(features, labels, num_classes)
     if not 0 < penalty < np.inf:
         raise ValueError(f"the penalty must be positive and finite, got {penalty}.")
     present = np.unique(classes)
@@ -174,8 +175,8 @@ def fit_probe(
     """
     if kind not in KINDS:
         raise ValueError(unknown("kind of probe", kind, KINDS))
-    x, classes = _check_features(features, labels, num_classes)
-    held_out, held_out_classes = _check_features(validation, validation_labels, num_classes)
+    x, classes = _check_examples(features, labels, num_classes)
+    held_out, held_out_classes = _check_examples(validation, validation_labels, num_classes)
     if held_out.shape[1] != x.shape[1]:
         raise ValueError(
             "features to train and to validate on must be of the same stage, got "
@@ -231,17 +232,10 @@ def _solve(products: jax.Array, right: jax.Array, penalty: float) -> jax.Array:
     return jax.scipy.linalg.solve(system, right, assume_a="pos")
 
 
-def _check_features(
+def _check_examples(
     features: ArrayLike, labels: ArrayLike, num_classes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    x, classes = np.asarray(features), np.asarray(labels)
-    if x.ndim != 2 or 0 in x.shape:
-        raise ValueError(
-            f"features must be [N, D], got shape {x.shape}. Of images, compute them with "
-            "pool='mean', or reshape them: features.reshape(len(features), -1)."
-        )
-    if not np.isfinite(x).all():
-        raise ValueError("features must be finite, got NaN or infinity. Did a network diverge?")
+    x, classes = check_features(features), np.asarray(labels)
     if classes.shape != (len(x),):
         raise ValueError(
             f"each of {len(x)} examples needs a label, got labels of shape {classes.shape}: "

@@ -32,7 +32,8 @@ def run(config: Config) -> dict[str, list[tuple[str, float]]]:
         networks = trained.load(run_directory, best=config.best)
         names = networks.class_names
         pixels = read_images(images, networks.image_shape)
-        about = f"{networks.name}, step {networks.step:,}, seeds {", ".join(map(str, networks.seeds))}"
+        seeds = ", ".join(map(str, networks.seeds))
+        about = f"{networks.name}, step {networks.step:,}, seed {seeds}"
     say = host().say
     say(about)
     result = {}

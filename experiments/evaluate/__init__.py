@@ -3,7 +3,8 @@ r"""Evaluate a run, or weights from elsewhere, on a data set: by class, confusio
 python -m experiments.evaluate runs/digits-resnet8-1
 python -m experiments.evaluate RUN --dataset npz --data-dir other.npz
 python -m experiments.evaluate RUN --part validation --best
-python -m experiments.evaluate RUN --views mirror shifts:2     # averaged over ten views
+python -m experiments.evaluate RUN --views mirror              # photographs, trained with --flip
+python -m experiments.evaluate RUN --views mirror shifts:2     # … and --crop: ten views
 python -m experiments.evaluate RUN --dropout-samples 20        # averaged over dropout masks
 python -m experiments.evaluate RUN --weights RUN/average-all.safetensors
 python -m experiments.evaluate --weights exported.safetensors  # of experiments.export: it says all

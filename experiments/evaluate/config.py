@@ -33,7 +33,8 @@ class Config(WeightsFile):
     """Of a run: take the statistics of batch normalisation anew from its training part."""
     views: tuple[str, ...] = ()
     """Average over views: mirror, shifts:PIXELS, ten_crop:SIZE, scales:SIZE,SIZE:CROP; several are
-    applied one after the other."""
+    applied one after the other. Only those that the training's augmentation makes as well: a
+    mirrored digit is another digit. The scores without are shown beside."""
     dropout_samples: int = 0
     """Average over this many masks of dropout."""
     batch_size: int = 512

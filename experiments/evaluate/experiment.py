@@ -52,9 +52,14 @@ def run(config: Config) -> dict[str, Any]:
     the sum, and the reliability diagram that of all their predictions. Weights from elsewhere get a
     numbered directory of their own.
 
+    Over views or masks of dropout the scores of single passes are shown as well, with a warning
+    where averaging makes them worse.
+
     Returns:
       ``accuracy``, ``loss``, ``ece`` and ``per_class`` (name -> accuracy), as ``over_seeds`` gives
-      them, with ``step``, ``dataset``, ``part`` and ``examples``.
+      them, with ``step``, ``dataset``, ``part`` and ``examples``; ``pooled_ece``, the calibration
+      error of all networks' predictions together, which the reliability diagram shows; over views
+      or masks ``plain``, the first three without them.
 
     Raises:
       ResumeError: if there is no run.
@@ -70,6 +75,9 @@ def run(config: Config) -> dict[str, Any]:
     probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
     labels, classes = dataset.labels, dataset.num_classes
     counts = [calibration.confusion(labels, each.argmax(axis=-1), classes) for each in logits]
+    together = calibration.expected_calibration_error(
+        probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
+    )
     by_class = np.stack([calibration.per_class_accuracy(each) for each in counts], axis=1)
     result = {
         "experiment": "evaluate",
@@ -79,21 +87,24 @@ def run(config: Config) -> dict[str, Any]:
         "step": subject.networks.step,
         **subject.about,
         "environment": environment(here.project, here.xla_flags),
-        **_scores(logits, probabilities, labels, config.bins),
+        **_scores(logits, labels, config.bins),
+        "pooled_ece": together.ece,
+        **_without_averaging(config, subject.networks, dataset),
         "per_class": {
             each: over_seeds(values)
             for each, values in zip(dataset.class_names, by_class, strict=True)
         },
     }
     here.say("\n".join(summary_lines(result)))  # before anything is written: it may fail
-    together = calibration.expected_calibration_error(
-        probabilities.reshape(-1, classes), np.tile(labels, len(logits)), config.bins
-    )
     drawn = {
         "confusion": figures.confusion_matrix(
             np.sum(counts, axis=0), dataset.class_names, title=subject.title
         ),
-        "reliability": figures.reliability(together, title=subject.title),
+        "reliability": figures.reliability(
+            together,
+            title=subject.title,
+            pooled=f"{len(logits)} networks" if len(logits) > 1 else "",
+        ),
     }
     directory = subject.directory
     if config.run is None:
@@ -205,10 +216,19 @@ def _file_name(config: Config, dataset: Dataset) -> str:
     return name
 
 
-def _scores(
-    logits: np.ndarray, probabilities: np.ndarray, labels: np.ndarray, bins: int
+def _without_averaging(
+    config: Config, networks: TrainedNetworks, dataset: Dataset
 ) -> dict[str, Any]:
+    """The ``plain`` scores of single passes, beside those over views or masks of dropout."""
+    if not (config.views or config.dropout_samples):
+        return {}
+    plain = predict(networks.recipe, networks.states, dataset, batch_size=config.batch_size)
+    return {"plain": _scores(plain, dataset.labels, config.bins)}
+
+
+def _scores(logits: np.ndarray, labels: np.ndarray, bins: int) -> dict[str, Any]:
     """Accuracy, loss and calibration error over the members."""
+    probabilities = np.asarray(jax.nn.softmax(logits, axis=-1))
     at = np.arange(len(labels))
     losses = [-log_softmax(each, axis=-1)[at, labels].mean() for each in logits]
     errors = [

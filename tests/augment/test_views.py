@@ -46,8 +46,40 @@ def test_ten_crops_are_the_corners_the_centre_and_their_mirrors():
         "centre": IMAGES[:, 1:5, 2:6],
     }
     for name, crop in want.items():
+        mirror = IMAGES[:, :, ::-1][:, 1:5, 2:6] if name == "centre" else crop[:, :, ::-1]
         np.testing.assert_array_equal(got[name], crop, err_msg=name)
-        np.testing.assert_array_equal(got[f"{name}, mirror"], crop[:, :, ::-1], err_msg=name)
+        np.testing.assert_array_equal(got[f"{name}, mirror"], mirror, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("margin", "first"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 2), (6, 3), (7, 4), (9, 4)]
+)
+def test_the_central_crop_of_an_odd_margin_begins_where_torchvision_s_does(margin, first):
+    """``int(round((height - size) / 2.0))``, and Python rounds halves to even."""
+    images = np.random.default_rng(1).integers(0, 256, (2, 5 + margin, 8 + margin, 1), np.uint8)
+    got = np.asarray(views.ten_crop(5)(images))
+    across = round((3 + margin) / 2.0)
+    crop = slice(None), slice(first, first + 5), slice(across, across + 5)
+    np.testing.assert_array_equal(got[4], images[crop])
+    np.testing.assert_array_equal(got[9], images[:, :, ::-1][crop])
+
+
+@pytest.mark.parametrize("shape", [(8, 11), (9, 12), (12, 9), (7, 7), (10, 8)])
+def test_ten_crops_are_torchvision_s(shape):
+    torch = pytest.importorskip("torch")
+    functional = pytest.importorskip("torchvision.transforms.functional")
+    images = np.random.default_rng(1).integers(0, 256, (2, *shape, 3), np.uint8)
+    wanted = functional.ten_crop(torch.from_numpy(images).permute(0, 3, 1, 2), 5)
+    order = (0, 1, 2, 3, 4, 6, 5, 8, 7, 9)  # of a mirrored image, the left corners are the right
+    for got, place in zip(views.ten_crop(5)(images), order, strict=True):
+        np.testing.assert_array_equal(got, wanted[place].permute(0, 2, 3, 1).numpy())
+
+
+def test_the_longer_side_of_a_resized_image_is_rounded_down():
+    # 11 * 5 / 6 = 9.17 and 11 * 8 / 6 = 14.67: torchvision has 9 and 14.
+    image = np.zeros((1, 6, 11, 1), np.float32)
+    assert views._resize_shorter_side(image, 5).shape == (1, 5, 9, 1)
+    assert views._resize_shorter_side(image, 8).shape == (1, 8, 14, 1)
 
 
 def test_a_crop_of_the_whole_image_is_the_image():

@@ -33,9 +33,16 @@ def test_far_from_zero_no_value_or_gradient_is_lost(kind: str) -> None:
     x = jnp.asarray([-1e4, -200.0, 200.0, 1e4])
     slopes = jax.vmap(jax.grad(activation(kind)))(x)
     assert np.isfinite(activation(kind)(x)).all()
-    above = 0.0 if kind in ("sigmoid", "tanh") else 1.0
+    above = 0.0 if kind in ("sigmoid", "tanh", "relu6") else 1.0
     below = {"leaky_relu": 0.01, "identity": 1.0}.get(kind, 0.0)
     np.testing.assert_allclose(slopes, [below, below, above, above], rtol=1e-6, atol=1e-30)
+
+
+def test_relu6_is_flat_at_both_bends_and_passes_what_is_not_a_number_on() -> None:
+    x = jnp.asarray([-1.0, 0.0, 3.0, 6.0, 7.0, np.nan])
+    np.testing.assert_array_equal(activation("relu6")(x), [0, 0, 3, 6, 6, np.nan])
+    slopes = jax.vmap(jax.grad(activation("relu6")))(x[:5])
+    np.testing.assert_array_equal(slopes, [0, 0, 1, 0, 0])
 
 
 def test_an_unknown_activation_is_answered_with_the_nearest() -> None:

@@ -8,7 +8,8 @@ import pytest
 from jax import export, lax
 from jax import numpy as jnp
 
-from cnnlab.models.convolution import TooSmallError, apart, convolve, convolve_transposed
+from cnnlab.models.convolution import TooSmallError, convolve, convolve_transposed
+from cnnlab.models.fusion import apart
 
 PADDINGS = ["SAME", "VALID", 1, 0, ((2, 0), (1, 3))]
 

@@ -1,7 +1,9 @@
 """Initialisations: their variances, what data-dependent ones reach, Fixup's zero branches."""
 
 import functools
+from typing import Any
 
+import flax.linen as nn
 import jax
 import numpy as np
 import optax
@@ -14,6 +16,7 @@ from cnnlab.diagnose import activations, hidden_units
 from cnnlab.losses import softmax_cross_entropy
 from cnnlab.models import init, init_kernels
 from cnnlab.models.airbench import whitening
+from cnnlab.models.layers import ConvTranspose
 from cnnlab.models.resnet_cifar import Block
 
 IMAGES = jax.random.normal(jax.random.key(5), (96, 6, 6, 2)) + 0.5
@@ -70,6 +73,52 @@ def test_the_fan_of_a_convolution_counts_its_window(start):
     kernel = np.asarray(params["stage3"]["block0"]["conv2"]["kernel"])
     assert kernel.shape == (3, 3, 96, 96)
     assert kernel.var() == pytest.approx(2 / (9 * 96), rel=0.03)
+
+
+class Transposed(nn.Module):
+    """A transposed convolution, with ReLU's output as its input: a second moment of 1/2."""
+
+    window: int
+    strides: int
+    layer: Any = ConvTranspose
+
+    @nn.compact
+    def __call__(self, x, *, train=False):
+        window, strides = (self.window,) * 2, (self.strides,) * 2
+        return self.layer(64, window, strides, use_bias=False, name="up")(nn.relu(x))
+
+
+@pytest.mark.parametrize(
+    ("layer", "window", "strides", "name", "gain"),
+    [
+        *((ConvTranspose, *each, "he", 1.0) for each in ((4, 2), (2, 2), (3, 1), (3, 2))),
+        (ConvTranspose, 4, 2, "lecun", 0.5),
+        (nn.ConvTranspose, 4, 2, "he", 1.0),
+    ],
+)
+def test_a_strided_transposed_convolution_keeps_the_variance(
+    start, layer, window, strides, name, gain
+):
+    network = models.Network((("stem", Transposed(window, strides, layer)),))
+    images = jax.random.normal(jax.random.key(0), (4, 12, 12, 32))
+    variables = start(init.create(name), network, images=images)
+    output = network.apply(variables, images)[:, window:-window, window:-window]
+    # Over whole strides, for the kernel's rows need not divide into them.
+    rows = output.shape[1] // strides * strides
+    assert float(output[:, :rows, :rows].var()) == pytest.approx(gain, rel=0.15)
+
+
+def test_fans_of_transposed_kernels():
+    kernel = init_kernels.Kernel(("up", "kernel"), (4, 4, 6, 10), jnp.float32, strides=4)
+    assert (kernel.fan_in, kernel.fan_out) == (4 * 4 * 6 / 4, 4 * 4 * 10)
+    for fan, name in (("fan_in", "he"), ("fan_avg", "glorot")):
+        network = models.Network((("stem", Transposed(4, 2)),))
+        images = jnp.zeros((1, 4, 4, 32))
+        options = {"distribution": "normal"}
+        drawn = init.create(name, **options)(network, jax.random.key(1), images)
+        variance = 2 / {"fan_in": 4 * 32, "fan_avg": 4 * 32 + 16 * 64}[fan]
+        values = np.asarray(drawn["params"]["stem"]["up"]["kernel"])
+        assert values.var() == pytest.approx(variance, rel=0.05)
 
 
 def test_constant_and_the_default(start, quick_jit, wide):

@@ -13,7 +13,15 @@ from jax import lax
 from jax import numpy as jnp
 
 from cnnlab import models
-from cnnlab.models.norms import KINDS, MOMENTS, BatchNorm, GroupNorm, local_response_norm, norm
+from cnnlab.models.norms import (
+    KINDS,
+    MOMENTS,
+    BatchNorm,
+    GroupNorm,
+    Norm,
+    local_response_norm,
+    norm,
+)
 from cnnlab.models.resnet_cifar import Block
 
 
@@ -44,6 +52,91 @@ def test_every_normalisation_and_its_gradients_are_pytorchs(
         return apply
 
     assert_as_pytorch("norm", {kind: (layer(kind), *script.norm()) for kind in script.NORMS})
+
+
+# Settings
+
+
+@pytest.mark.parametrize("kind", KINDS[:-1])
+def test_a_norm_with_settings_is_the_layer_with_them(kind: str) -> None:
+    x = normals(0, 4, 3, 3, 6) / 10
+    settings = {"batch": {"momentum": 0.75}, "group": {"groups": 3}}.get(kind, {})
+    layer = norm(Norm(kind, epsilon=0.5, **settings))
+    variables = layer.init(jax.random.key(0), x, True)
+    y, state = layer.apply(variables, x, True, mutable="batch_stats")
+    axes = {"batch": (0, 1, 2), "layer": (1, 2, 3, 4), "group": (1, 2, 4), "instance": (1, 2)}[kind]
+    cut = x.reshape(4, 3, 3, 3, 2) if kind in ("layer", "group") else x
+    variance = jnp.var(cut, axes, keepdims=True)
+    wanted = (cut - jnp.mean(cut, axes, keepdims=True)) / jnp.sqrt(variance + 0.5)
+    close(y, wanted.reshape(x.shape))
+    if kind == "batch":  # three quarters of the running variance of 1 are kept
+        close(state["batch_stats"]["var"], 0.75 + 0.25 * variance.ravel())
+
+
+def test_settings_reach_every_norm_of_a_network() -> None:
+    setting = Norm("batch", epsilon=1e-3, momentum=0.97)
+    images = jnp.zeros((2, 8, 8, 1))
+    for name in ("resnet8", "vgg11_small", "unet", "mlp", "lenet5", "conv_autoencoder"):
+        if name == "conv_autoencoder":
+            network = models.create(name, norm=setting)
+        else:
+            network = models.create(name, 3, norm=setting)
+        size = 32 if name in ("vgg11_small", "lenet5", "unet") else 8
+        layers = norms_of(network, jnp.zeros((2, size, size, 1)) if size > 8 else images)
+        assert layers and {(n.epsilon, n.momentum) for n in layers} == {(1e-3, 0.97)}, name
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet18", "plain8", "vgg11_small", "airbench94"])
+def test_batch_norm_of_the_zoo_is_taken_over_devices_where_asked(name: str) -> None:
+    network = models.create(name, 3, axis_name="devices")
+    layers = norms_of(network, jnp.zeros((2, 32, 32, 3)))
+    assert layers and {n.axis_name for n in layers} == {"devices"}
+    assert {n.axis_name for n in norms_of(models.create(name), jnp.zeros((2, 32, 32, 3)))} == {None}
+
+
+def test_an_axis_of_devices_is_for_batch_normalisation_only() -> None:
+    setting = Norm("batch", momentum=0.5)
+    made = models.create("resnet8", norm=setting, axis_name="devices")
+    assert dict(made.stages)["stem"].norm == Norm("batch", momentum=0.5, axis_name="devices")
+    # Nothing else takes statistics over examples.
+    assert models.create("resnet8", norm="group", axis_name="d") == models.create(
+        "resnet8", norm="group"
+    )
+    assert models.create("alexnet", axis_name="d") == models.create("alexnet")
+    with pytest.raises(ValueError, match="linear has no option norm .*axis_name='d'"):
+        models.create("linear", axis_name="d")
+
+
+def norms_of(network: Any, images: jax.Array) -> list[Any]:
+    """The batch normalisations that a network runs."""
+    layers = []
+
+    def watch(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
+        if isinstance(context.module, BatchNorm):
+            layers.append(context.module)
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(watch):
+        jax.eval_shape(network.init, jax.random.key(0), images)
+    return layers
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "bach"}, "Did you mean 'batch'"),
+        ({"kind": "none"}, "Known: batch, layer, group, instance"),
+        ({"epsilon": 0.0}, "epsilon must be > 0"),
+        ({"epsilon": float("nan")}, "epsilon must be > 0"),
+        ({"momentum": 1.0}, r"in \[0, 1\), got 1e-05 and 1.0"),
+        ({"kind": "layer", "momentum": 0.99}, "momentum is only for the norm 'batch'"),
+        ({"kind": "group", "axis_name": "d"}, "axis_name is only for the norm 'batch'"),
+        ({"groups": 8}, "groups is only for the norm 'group', not 'batch'"),
+    ],
+)
+def test_settings_out_of_range_or_of_another_kind_are_refused(settings: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Norm(**settings)
 
 
 # Batch normalisation

@@ -27,7 +27,9 @@ def pooled_by_loops(features: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     height, width, channels = features.shape
     out = np.zeros((len(boxes), SIZE, SIZE, channels))
     for region, box in enumerate(boxes):
-        top, left, bottom, right = (math.floor(SCALE * side + 0.5) for side in box)
+        top, left, bottom, right = (
+            int(math.copysign(math.floor(abs(SCALE * side) + 0.5), side)) for side in box
+        )
         tall, wide = max(bottom - top + 1, 1), max(right - left + 1, 1)
         for p in range(SIZE):
             for q in range(SIZE):
@@ -160,6 +162,33 @@ def test_aligned_pooling_of_a_slope_is_the_slope_at_the_middle_of_each_bin(
     pooled = quick_jit(lambda *x: roi_align(*x, 2, SCALE))(features, box)[0, :, :, 0]
     y, x = (1 + np.array([1.375, 4.125])), 1.5 + np.array([0.875, 2.625])
     np.testing.assert_allclose(pooled, 2 * y[:, None] - 3 * x, rtol=1e-5)
+
+
+# Above and to the left of the image, with halves of cells: -6 / 4 is cell -2, as C rounds it.
+OUTSIDE = np.asarray([[-6, -10, 10, 14], [-2, -6, 6, 10], [-18, 2, -2, 22], [2, 6, 10, 14.0]])
+
+
+def test_boxes_that_begin_outside_the_image_round_halves_away_from_zero(quick_jit: Any) -> None:
+    # Cell i of the one row holds i + 1: the largest cell of a bin is its last.
+    features = np.arange(1.0, 13)[None, :, None].repeat(3, axis=0).astype(np.float32)
+    pooled = quick_jit(lambda *x: roi_pool(*x, SIZE, SCALE))(features, OUTSIDE)
+    # Cells -3 .. 4, and three bins of 8 cells end after 3, 6 and 8 of them: after -1, 2 and 4.
+    np.testing.assert_array_equal(pooled[0, 2, :, 0], [0, 3, 5])
+    np.testing.assert_array_equal(pooled, pooled_by_loops(features, OUTSIDE))
+    just_below = np.nextafter(np.float32(0.5), np.float32(0))
+    boxes = np.asarray([[0, 4 * just_below, 0, 4 * just_below]])
+    np.testing.assert_array_equal(roi_pool(jnp.asarray(features), boxes, 1, SCALE), [[[[1]]]])
+
+
+def test_boxes_that_begin_outside_are_pooled_as_by_torchvision(data: Any) -> None:
+    torch = pytest.importorskip("torch")
+    ops = pytest.importorskip("torchvision.ops")
+    features = data[0].astype(np.float32)
+    maps = torch.from_numpy(features).permute(2, 0, 1)[None]
+    boxes = torch.from_numpy(OUTSIDE[:, [1, 0, 3, 2]].astype(np.float32))  # x first there
+    wanted = ops.roi_pool(maps, [boxes], SIZE, SCALE).permute(0, 2, 3, 1)
+    pooled = roi_pool(jnp.asarray(features), jnp.asarray(OUTSIDE, jnp.float32), SIZE, SCALE)
+    np.testing.assert_allclose(pooled, wanted.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(("pooling", "pool"), [("max", roi_pool), ("align", roi_align)])

@@ -39,7 +39,9 @@ RESPONSE: dict[str, tuple[int, float, float, float]] = {
 }
 RESPONSE_SHAPE = (1, 2, 2, 7)
 
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "elu", "gelu", "silu", "identity")
+ACTIVATIONS = (
+    *("sigmoid", "tanh", "relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "identity"),
+)
 
 # name: size, window, strides, padding, ceil
 MAX_POOLS: dict[str, tuple[Any, ...]] = {

@@ -188,6 +188,8 @@ def reliable():
 
 
 def test_reliability_draws_accuracy_confidence_gap_and_histogram():
+    pooled = figures.reliability(reliable(), pooled="5 seeds").axes[0]
+    assert pooled.get_title() == "ECE 47.50 % (5 seeds pooled, 10 bins, 40 examples)"
     upper, lower = figures.reliability(reliable()).axes
     accuracy, gap = upper.containers
     # (0.5, 0.6] is always wrong, (0.8, 0.9] always right: drawn at their left edges.

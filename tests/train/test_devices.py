@@ -40,6 +40,22 @@ def test_every_mesh_gives_the_losses_of_one_device(run_on_devices, alone, count,
         np.testing.assert_allclose(accuracies * 13, actual["correct"], atol=1e-9)
 
 
+MAPPED = pathlib.Path(__file__).with_name("mapped.py")
+
+
+@pytest.mark.parametrize("count", [*(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2)), 4])
+def test_a_step_by_shard_map_pmap_and_jit_is_that_of_one_device(run_on_devices, count):
+    """By check_vma True and False, in one part and two, dense and with BatchNorm over devices.
+
+    With check_vma, the gradient of replicated parameters is summed over the devices already.
+    """
+    gaps = run_on_devices(count, MAPPED)
+    assert gaps.pop("devices") == count and len(gaps) == 2 * 2 * 4
+    for case, (parameters, statistics, sums) in gaps.items():
+        # A gradient that is summed instead of averaged would move parameters count times as far.
+        assert parameters < 1e-3 and statistics < 1e-5 and sums < 1e-4, case
+
+
 def run_processes(count, options, directory, environment):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

@@ -1,5 +1,6 @@
 """Nearest neighbours against scikit-learn's, under rounding, and invalid arguments."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
@@ -35,6 +36,35 @@ def test_neighbours_that_float32_cannot_tell_apart_are_found():
     np.testing.assert_allclose(distances[0], [1, 1 + 1e-7, 1 + 2e-7], rtol=1e-12)
 
 
+@pytest.mark.parametrize("metric", module.METRICS)
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_half_precision_features_have_the_neighbours_of_the_same_numbers(metric, dtype):
+    # Norms of 700, whose squares float16 does not hold.
+    generator = np.random.default_rng(2)
+    gallery, queries = (
+        (10 * (generator.normal(size=(count, 512)) + 2)).astype(dtype) for count in (60, 20)
+    )
+    wanted = neighbours(queries.astype(np.float64), gallery.astype(np.float64), 3, metric)
+    got = neighbours(queries, gallery, 3, metric)
+    np.testing.assert_array_equal(got[0], wanted[0])
+    np.testing.assert_allclose(got[1], wanted[1], rtol=1e-12)
+
+
+@pytest.mark.parametrize("metric", module.METRICS)
+@pytest.mark.parametrize(
+    ("dtype", "size"),
+    [(np.float32, 1e-30), (np.float32, 1e30), (np.float64, 1e-140), (np.float64, 1e140)],
+)
+def test_the_size_of_features_does_not_matter(metric, dtype, size):
+    """Also where float32 does not hold their squares, or their sums."""
+    wanted = neighbours(QUERIES.astype(np.float64), GALLERY.astype(np.float64), 3, metric)
+    scaled = [(x.astype(np.float64) * size).astype(dtype) for x in (QUERIES, GALLERY)]
+    indices, distances = neighbours(*scaled, 3, metric)
+    np.testing.assert_array_equal(indices, wanted[0])
+    unit = size if metric == "l2" else 1
+    np.testing.assert_allclose(distances / unit, wanted[1], rtol=1e-4, atol=1e-7)
+
+
 def test_of_equals_the_first_comes_first_and_zeros_are_far_in_angle():
     gallery = np.tile([[1.0, 0.0]], (40, 1))
     np.testing.assert_array_equal(neighbours(gallery[:2], gallery, 4)[0], [[0, 1, 2, 3]] * 2)
@@ -63,6 +93,8 @@ def test_invalid_queries_are_refused():
         (lambda: neighbours(QUERIES[:, :4], GALLERY, 1), "same stage, got 4 and 6"),
         (lambda: neighbours(QUERIES, GALLERY, 1, "cosin"), "Did you mean 'cosine'"),
         (lambda: neighbours(QUERIES * np.inf, GALLERY, 1), "queries must be finite"),
+        (lambda: neighbours(QUERIES.astype(float) * 1e151, GALLERY, 1), "at most 1e.150.*Divide"),
+        (lambda: neighbours(QUERIES + 1j, GALLERY, 1), "real numbers, got complex"),
         (lambda: neighbours(QUERIES[0], GALLERY, 1), r"queries must be \[N, D\]"),
         (lambda: classify(QUERIES, GALLERY, np.zeros(5, int), 1, 2), "70 examples needs a label"),
     ]

@@ -1,5 +1,6 @@
 """Linear probes against scikit-learn's, and the choice of the penalty."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
@@ -62,6 +63,19 @@ def test_the_penalty_is_the_best_on_validation_and_the_scale_of_features_does_no
     assert probe.penalty == max(p for p in tried if alone[p] == probe.validation)
     scaled = fit(*tried, scale=10.0 ** np.linspace(-3, 3, 30))
     assert (scaled.penalty, scaled.validation) == (probe.penalty, probe.validation)
+
+
+@pytest.mark.parametrize("kind", probes.KINDS)
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.uint8])
+def test_narrow_features_give_the_probe_of_the_same_numbers_in_float32(kind, dtype):
+    features = (20 * make_features(60, 8)).astype(dtype)  # sums and squares over 65,504
+    wide = features.astype(np.float32)
+    got, wanted = (
+        probes.fit_probe(x[:40], LABELS[:40], x[40:], LABELS[40:], 4, kind=kind)
+        for x in (features, wide)
+    )
+    np.testing.assert_array_equal(got.linear.weights, wanted.linear.weights)
+    assert got.validation == wanted.validation
 
 
 def test_a_feature_that_is_constant_has_no_weight():

@@ -18,12 +18,13 @@ from cnnlab.models.weights.exporting import (
 from cnnlab.models.weights.files import read, read_metadata
 from cnnlab.models.weights.imagenet import imagenet_classes
 from cnnlab.models.weights.loading import HeadError, Report, input_channels, load
-from cnnlab.models.weights.mapping import mappings
+from cnnlab.models.weights.mapping import Modules, mappings, register_mapping
 from cnnlab.models.weights.published import Published, recognise
 
 __all__ = [
     "PLATFORMS",
     "HeadError",
+    "Modules",
     "Published",
     "Report",
     "check_writable",
@@ -37,6 +38,7 @@ __all__ = [
     "read",
     "read_metadata",
     "recognise",
+    "register_mapping",
     "save_exported",
     "save_safetensors",
 ]

@@ -98,6 +98,32 @@ def mappings() -> tuple[str, ...]:
     return tuple(_MAPPINGS)
 
 
+def register_mapping(
+    name: str, family: Callable[[Modules, Modules], dict[str, str]], *, bgr: bool = False
+) -> None:
+    """Tells ``load`` the places of other people's weights in a family of your own.
+
+    Args:
+      name: of the mapping; none that there is.
+      family: ``(theirs, ours) -> {layer there: layer here}``, such as ``{"features.0.0":
+        "stem/conv"}``, from the layers' arrays by their names: there those of a file
+        (``{"features.0.0": {"weight": ...}}``), here the network's (``{"stem/conv": {"kernel":
+        ...}}``, of which only the shapes are there). Layers that are left out are reported. The
+        order of the axes is no matter of yours.
+      bgr: whether the images there were blue, green, red: the channels of ``stem/conv`` are turned.
+
+    Raises:
+      ValueError: for a name that is taken.
+    """
+    if name in _MAPPINGS and _families.get(name) is not family:
+        raise ValueError(f"there is a mapping {name!r} already. Choose another name.")
+    _families[name] = family
+    _MAPPINGS[name] = _by_modules(family, bgr)
+
+
+_families: dict[str, Callable[[Modules, Modules], dict[str, str]]] = {}  # that were registered
+
+
 def fit(arrays: Arrays, ours: Mapping[str, Any], name: str | None = None) -> Fit:
     """Finds the place of every array that belongs in the network.
 

@@ -11,6 +11,7 @@ import pytest
 from cnnlab import files
 from cnnlab.models import weights
 from experiments import evaluate, export
+from experiments.evaluate.summary import summary_lines
 from experiments.evaluate.views import parse_views
 
 
@@ -22,6 +23,61 @@ def test_one_view_is_the_plain_evaluation_and_leaves_its_file_alone(finished):
     assert seen["loss"]["mean"] == pytest.approx(plain["loss"]["mean"], rel=1e-5)
     stored = [path.name for path in directory.glob("evaluate-test-*.json")]
     assert len([name for name in stored if name.endswith("-identity.json")]) == 1
+
+
+def test_scores_over_views_stand_beside_those_without_and_harm_is_said(finished, capsys):
+    directory, result = finished
+    views = evaluate.run(evaluate.Config(directory, views=("shifts:3",)))
+    printed = capsys.readouterr().out
+    plain = result["test"]["accuracy"]["values"]
+    np.testing.assert_allclose(views["plain"]["accuracy"]["values"], plain, rtol=1e-6)
+    for name in ("accuracy", "ece"):
+        for score in (views, views["plain"]):
+            assert f"{100 * score[name]['mean']:.2f} ±" in printed
+    lost = 100 * (np.mean(plain) - views["accuracy"]["mean"])
+    assert (f"lowers the accuracy by {lost:.2f} points" in printed) == (lost > 0)
+    assert evaluate.run(evaluate.Config(directory)).keys().isdisjoint({"plain"})
+    assert "of one pass" not in capsys.readouterr().out
+
+
+SCORES = {
+    "dataset": "digits",
+    "part": "test",
+    "examples": 360,
+    "accuracy": {"mean": 0.813, "standard_error": None, "values": [0.813]},
+    "loss": {"mean": 0.6, "standard_error": None, "values": [0.6]},
+    "ece": {"mean": 0.2, "standard_error": None, "values": [0.2]},
+    "pooled_ece": 0.2,
+    "per_class": {},
+    "figures": ["reliability.png"],
+}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "warning"),
+    [
+        (0.992, 0.7, "averaging lowers the accuracy by 17.90 points."),
+        (0.813, 0.5, "averaging raises the loss by 0.1000 nats."),
+        (0.992, 0.5, "accuracy by 17.90 points and raises the loss by 0.1000 nats."),
+        (0.813, 0.6, ""),
+        (0.80, 0.7, ""),
+    ],
+)
+def test_a_warning_says_by_how_much_views_are_worse(accuracy, loss, warning):
+    plain = {"accuracy": accuracy, "loss": loss, "ece": 0.1}
+    without = {name: {**SCORES[name], "mean": mean} for name, mean in plain.items()}
+    text = "\n".join(summary_lines({**SCORES, "plain": without}))
+    assert f"81.30 %; of one pass {100 * accuracy:.2f} %" in text
+    assert warning in text and ("warning" in text) == bool(warning)
+
+
+def test_the_two_calibration_errors_of_several_networks_say_which_they_are(finished, capsys):
+    actual = evaluate.run(evaluate.Config(finished[0]))
+    printed = capsys.readouterr().out
+    assert f"calibration error, mean    {100 * actual['ece']['mean']:.2f} ±" in printed
+    assert f"calibration error, pooled  {100 * actual['pooled_ece']:.2f} % (in the fig" in printed
+    alone = "\n".join(summary_lines(SCORES))
+    assert "calibration error  20.00 %" in alone and "pooled" not in alone
 
 
 def test_views_are_read_one_after_the_other():
