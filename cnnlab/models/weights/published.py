@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cnnlab.models.weights import files
 from cnnlab.models.weights.imagenet import imagenet_classes
-from cnnlab.models.weights.mapping import prefixes, without_prefix
+from cnnlab.models.weights.prefixes import prefixes, without_prefix
 
 _CIFAR10_CLASSES = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
 
