@@ -16,6 +16,7 @@ from cnnlab.run_directory import ResumeError
 from cnnlab.studies import study, teachers
 from cnnlab.studies.build import load_data
 from cnnlab.studies.settings import drop_default_model_options
+from cnnlab.studies.stored import stored_arrays
 from cnnlab.train import evaluate, predict, states_of
 from cnnlab.transfer import class_bias
 from experiments import distill
@@ -88,8 +89,11 @@ def teacher(finished, splits):
 def make_student(finished, splits, teacher):
     """Kind -> recipe and data of its students, in the finished run's directory."""
 
+    def cached(path, compute):
+        return stored_arrays(finished[0] / path, compute, pytest.fail)
+
     def make(kind, config=TINY):
-        s = types.SimpleNamespace(config=config, directory=finished[0])
+        s = types.SimpleNamespace(config=config, directory=finished[0], cached=cached)
         return student_recipe(s, kind, teacher, splits, [1])
 
     return make

@@ -11,7 +11,7 @@ from cnnlab import models
 from cnnlab.data.dataset import Statistics
 from cnnlab.keys import run_key
 from cnnlab.models import weights
-from cnnlab.run_directory import ResumeError
+from cnnlab.run_directory import ResumeError, read_config, write_config
 from cnnlab.studies import fine_tuning, provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.settings import WeightsFile, to_json
@@ -171,9 +171,7 @@ def test_data_of_earlier_trainings_need_not_be_there(run_dir, tmp_path):
     config = trained.run_config(own)
     source = load_data(dataclasses.replace(config, classes=("0", "1"), per_class=None))
     gone = dataclasses.replace(config, dataset="npz", data_dir=tmp_path / "x")
-    fields = json.loads((own / "config.json").read_text())
-    fields[provenance.HISTORY] = [to_json(gone)]
-    (tmp_path / "config.json").write_text(json.dumps(fields))
+    write_config(tmp_path, {**read_config(own), provenance.HISTORY: [to_json(gone)]})
     (tmp_path / "checkpoints").mkdir()
     for name in ("data.npz", "data-before-1.npz"):
         (tmp_path / name).write_bytes((own / name).read_bytes())

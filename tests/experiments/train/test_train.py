@@ -20,6 +20,7 @@ def test_a_run_leaves_all_that_it_should(finished):
     assert left == {
         "checkpoints",
         "config.json",
+        "data.npz",
         "environment.json",
         "figures",
         "lock",
