@@ -53,6 +53,12 @@ class PartRecord:
     labels: np.ndarray
     by_file: bool
 
+    @classmethod
+    def of(cls, dataset: Dataset) -> PartRecord:
+        """The record of this part."""
+        by_file = isinstance(dataset.images, LazyImages)
+        return cls(fingerprints(dataset.images), dataset.labels, by_file)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DataRecord:
@@ -85,11 +91,7 @@ class DataRecord:
             train.image_shape,
             train.statistics,
             {
-                part: PartRecord(
-                    fingerprints(dataset.images),
-                    dataset.labels,
-                    isinstance(dataset.images, LazyImages),
-                )
+                part: PartRecord.of(dataset)
                 for part in get_args(Part)
                 if (dataset := getattr(splits, part)) is not None
             },
@@ -100,10 +102,17 @@ class DataRecord:
         """Whether some images are known by their files: then they must be read lazily."""
         return any(part.by_file for part in self.parts.values())
 
-    def is_of(self, train: Dataset) -> bool:
-        """Whether ``train`` may be its training part: as many images, of the same classes."""
-        labels = self.parts["train"].labels
-        return train.class_names == self.class_names and np.array_equal(train.labels, labels)
+    def trained_on(self, train: Dataset) -> DataRecord | None:
+        """The record of a training on ``train``, which may be some of the training part's images.
+
+        None where they are of other classes or another shape: data that were made of these.
+        """
+        if train.class_names != self.class_names or train.image_shape != self.image_shape:
+            return None
+        if np.array_equal(train.labels, self.parts["train"].labels):
+            return self
+        own = {**self.parts, "train": PartRecord.of(train)}
+        return dataclasses.replace(self, statistics=train.statistics, parts=own)
 
     def has_images_of(self, other: DataRecord) -> bool:
         """Whether its parts hold the images of another record's, with the same classes."""

@@ -9,7 +9,7 @@ import pathlib
 import numpy as np
 
 from cnnlab import data
-from cnnlab.data import Dataset, LazyImages, Splits
+from cnnlab.data import Dataset, Features, LazyImages, Splits
 from cnnlab.data.dataset import MEMORY_LIMIT
 from cnnlab.data.record import (
     DataChangedError,
@@ -59,11 +59,15 @@ class RunData:
     def record(self, config: Training, train: Dataset | None = None) -> DataRecord | None:
         """The record of the data that were loaded for the config.
 
-        None where there is none, or where ``train`` is not their training part: the experiment has
-        made data of its own of them.
+        Args:
+          config: the settings.
+          train: what is trained on, if not the whole training part; the experiment may have made
+            other data of it, of which there is no record.
         """
         record = self._records.get(data_settings(config))
-        return None if record is None or (train is not None and not record.is_of(train)) else record
+        if record is None or train is None:
+            return record
+        return None if isinstance(train, Features) else record.trained_on(train)
 
 
 def read_record(directory: pathlib.Path) -> DataRecord:

@@ -45,7 +45,7 @@ def run(config: Config) -> dict[str, Any]:
     check(config)
     with study.open(with_run_settings(config), host()) as s:
         config = s.config
-        source = load_source(config)
+        source = load_source(config, s.load_data)
         splits = source.splits
         train = probe_images(config, source)
         assert splits.validation is not None

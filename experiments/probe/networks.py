@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 from cnnlab.data import Dataset, Splits, subset
 from cnnlab.studies import build, trained, weights_files
 from cnnlab.studies.file_description import describe
-from cnnlab.studies.settings import WeightsFile, changed_fields, option_name, parse_pool
+from cnnlab.studies.settings import Training, WeightsFile, changed_fields, option_name, parse_pool
 from cnnlab.studies.weights_files import OptionNames
 from cnnlab.train import Recipe, TrainState, check_fits
 from cnnlab.train.state import state_shapes
@@ -74,15 +75,22 @@ def _with_data_of_file(config: Config, weights: pathlib.Path) -> Config:
     return dataclasses.replace(config, **{k: v for k, v in known.data.items() if k not in given})
 
 
-def load_source(config: Config) -> Source:
-    """The networks of the run or the file, or how they are trained; nothing is trained yet."""
+def load_source(
+    config: Config, load_data: Callable[[Training], Splits] = build.load_data
+) -> Source:
+    """The networks of the run or the file, or how they are trained; nothing is trained yet.
+
+    Args:
+      config: of the experiment.
+      load_data: gives the data of networks that are still to be trained.
+    """
     if config.from_run is not None:
         networks = trained.load_run(config.from_run, data_dir=config.data_dir)
         assert networks.splits is not None
         name = f"{networks.name}, step {networks.step:,}, {networks.members} seeds"
         return Source(networks.splits, networks.recipe, networks.states, name)
     if config.weights is None:
-        splits = build.load_data(config)
+        splits = load_data(config)
         recipe = build.make_recipe(config, splits.train)
         return Source(splits, recipe, None, f"{config.model}, {config.seeds} seeds")
     splits = weights_files.load_data_for(config.weights, config)

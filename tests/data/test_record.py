@@ -104,6 +104,19 @@ def test_of_twins_each_is_used_once(splits):
     assert_same(again, splits)
 
 
+def test_a_training_on_some_of_the_images_has_a_record_of_these(splits):
+    record = DataRecord.of(splits)
+    assert record.trained_on(splits.train) is record
+    fewer = dataclasses.replace(splits.train.take([5, 3]), statistics=splits.train.statistics)
+    again = record.trained_on(fewer).find(Parts(pool()))
+    np.testing.assert_array_equal(again.train.images, fewer.images)
+    np.testing.assert_array_equal(again.test.images, splits.test.images)
+    other = dataclasses.replace(splits.train, class_names=("x", "y", "z"))
+    assert record.trained_on(other) is None
+    larger = np.zeros((2, 5, 5, 1), np.uint8)
+    assert record.trained_on(dataclasses.replace(fewer, images=larger)) is None
+
+
 def test_without_images_it_has_all_but_the_pixels(splits):
     seen = DataRecord.of(splits).without_images()
     np.testing.assert_array_equal(seen.test.labels, splits.test.labels)
