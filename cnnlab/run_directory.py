@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cnnlab.files import read_json, to_plain, write_json
+from cnnlab.files import read_json, to_plain, write_bytes, write_json
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
 METRICS = "metrics.jsonl"
@@ -32,17 +32,45 @@ class ResumeError(ValueError):
     """A run cannot be resumed, or read, as it was asked for."""
 
 
-def write_config(directory: pathlib.Path, config: Mapping[str, Any]) -> None:
-    """Writes config.json with a new identity.
+def write_config(
+    directory: pathlib.Path, config: Mapping[str, Any], files: Mapping[str, bytes] | None = None
+) -> None:
+    """Writes the files that a run keeps unchanged, then config.json with a new identity.
 
     Args:
       directory: of the run.
       config: JSON-ready; without a field ``identity``.
+      files: their content by name; their SHA-256 sums are in the identity, see ``read_kept``.
     """
-    fields = to_plain(config)
+    fields, files = to_plain(config), dict(files or {})
+    for name, content in files.items():
+        write_bytes(directory / name, content)
     run = secrets.token_hex(8)
-    identity = {"run": run, "sha256": _digest([fields, run])}
+    kept = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    identity = {"run": run, "files": kept, "sha256": _digest([fields, run, kept])}
     write_json(directory / CONFIG, {**fields, _IDENTITY: identity})
+
+
+def read_kept(directory: pathlib.Path, name: str) -> bytes:
+    """A file that the run keeps unchanged, of ``write_config``.
+
+    Raises:
+      ResumeError: if there is no run, or the file is gone or another one.
+    """
+    path, kept = pathlib.Path(directory) / name, _read(directory)[1].get("files", {})
+    if not path.is_file():
+        raise ResumeError(
+            f"the run in {directory} has no {name}: it was deleted, the run is one of an earlier "
+            "version, or it trained on data that its experiment made. Bring the file back, or "
+            "train anew."
+        )
+    content = path.read_bytes()
+    if name in kept and hashlib.sha256(content).hexdigest() != kept[name]:
+        raise ResumeError(
+            f"{path} is damaged, or that of another run: it does not fit the SHA-256 sum in "
+            f"{CONFIG}. Bring the run's own back, or train anew."
+        )
+    return content
 
 
 def read_config(directory: pathlib.Path) -> dict[str, Any]:
@@ -83,9 +111,10 @@ def _read(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     identity = fields.pop(_IDENTITY, None)
     if identity is None:
         return fields, {}
-    if not isinstance(identity, dict) or identity.get("sha256") != _digest(
-        [fields, identity.get("run")]
-    ):
+    signed = [fields, identity.get("run")] if isinstance(identity, dict) else []
+    if signed and "files" in identity:
+        signed.append(identity["files"])
+    if not signed or identity.get("sha256") != _digest(signed):
         raise ResumeError(
             f"{path} was changed or damaged after the run began: it does not fit the SHA-256 sum "
             f"in it. {advice}"

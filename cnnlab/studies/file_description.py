@@ -2,8 +2,10 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +46,8 @@ class Description:
       class_names: of its classes; empty where they are not known.
       precision: of its computation.
       data: the settings of ``Training`` that chose its images; empty where they are not known.
-      record: which images were in which part; None where it is not known.
+      records: which images were in which part, then of the trainings before; empty where they are
+        not known.
     """
 
     published: str
@@ -57,7 +60,7 @@ class Description:
     class_names: tuple[str, ...] = ()
     precision: str = "float32"
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
-    record: DataRecord | None = None
+    records: tuple[DataRecord, ...] = ()
 
     @property
     def own(self) -> bool:
@@ -110,7 +113,7 @@ def save_weights(
     path: str | pathlib.Path,
     variables: dict[str, Any],
     config: Training,
-    record: DataRecord,
+    records: Sequence[DataRecord],
     **about: str,
 ) -> None:
     """Writes the weights of a run's network with all that is needed to use them: ``describe``.
@@ -119,13 +122,15 @@ def save_weights(
       path: the file, .safetensors.
       variables: of one network.
       config: how it was trained.
-      record: of its data: their classes, shape and statistics, and which images it has seen.
+      records: of its data, with their classes, shape and statistics, and which images it has
+        seen; then of the data of trainings before.
       **about: further text by name, such as the step.
 
     Raises:
       FileNotFoundError: if there is no such folder.
       ValueError: if the extension is not .safetensors, or there are no such statistics.
     """
+    record = records[0]
     preparation = Preparation(config.normalization, record.statistics)
     _ = preparation.transform  # which refuses statistics that are not there
     normalization, mean_image = to_metadata(preparation)
@@ -133,6 +138,8 @@ def save_weights(
     data = {name: getattr(config, name) for name in _DATA}
     if kind in ("folder", "npz") and place:
         data["dataset"] = kind
+    if config.classes is not None:  # by name: numbers are those of one data set
+        data["classes"] = record.class_names
     text = {
         "model": config.model,
         "options": json.dumps(config.model_options),
@@ -143,7 +150,10 @@ def save_weights(
         "data": json.dumps(data),
         **about,
     }
-    further = {_RECORD: np.frombuffer(record.write(), np.uint8)}
+    further = {
+        f"{_RECORD}_{index}": np.frombuffer(each.write(), np.uint8)
+        for index, each in enumerate(records)
+    }
     if mean_image is not None:
         further[_MEAN_IMAGE] = np.asarray(mean_image)
     weights.save_safetensors({**variables, PREPARATION.strip("/"): further}, path, text)
@@ -160,7 +170,8 @@ def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
         if name in known
     }
     arrays = weights.read(path)
-    record = arrays.get(f"{PREPARATION}{_RECORD}")
+    names = (f"{PREPARATION}{_RECORD}_{index}" for index in itertools.count())
+    records = [arrays[name] for name in itertools.takewhile(arrays.__contains__, names)]
     mean_image = arrays.get(f"{PREPARATION}{_MEAN_IMAGE}")
     shape, options = (height, width, channels), tuple(map(str, json.loads(metadata["options"])))
     if not all(1 <= side <= _LARGEST for side in shape) or max(map(len, options), default=0) > 999:
@@ -177,5 +188,5 @@ def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
         class_names=classes,
         precision=metadata.get("precision", "float32"),
         data=data,
-        record=None if record is None else DataRecord.read(io.BytesIO(record.tobytes()), path.name),
+        records=tuple(DataRecord.read(io.BytesIO(r.tobytes()), path.name) for r in records),
     )

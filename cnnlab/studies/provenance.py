@@ -5,14 +5,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cnnlab.data import Dataset
-from cnnlab.data.record import DataChangedError, DataRecord
+from cnnlab.data.record import DataRecord
 from cnnlab.run_directory import read_config
-from cnnlab.studies.run_data import check_unseen, load_recorded, read_record
+from cnnlab.studies.run_data import (
+    HISTORY,
+    check_unseen,
+    load_recorded,
+    read_earlier_records,
+    read_record,
+)
 from cnnlab.studies.settings import Training, from_json, to_json
 from cnnlab.studies.trained import TrainedNetworks, check_finished, load_run, run_config
-
-HISTORY = "learned_from"
-"""In config.json: how the networks that a training started from were trained, the latest first."""
 
 
 class PastTraining(NamedTuple):
@@ -27,11 +30,6 @@ class PastTraining(NamedTuple):
     record: DataRecord
 
 
-def history_file(directory: pathlib.Path, index: int) -> pathlib.Path:
-    """In a run directory: the record of the data of the training ``index`` of its history."""
-    return directory / f"data-before-{index + 1}.npz"
-
-
 def training_history(
     directory: pathlib.Path, data_dir: pathlib.Path | None = None
 ) -> list[PastTraining]:
@@ -43,11 +41,8 @@ def training_history(
     """
     directory = pathlib.Path(directory)
     own = PastTraining(to_json(run_config(directory, data_dir)), read_record(directory))
-    earlier = enumerate(read_config(directory).get(HISTORY, []))
-    return [
-        own,
-        *(PastTraining(each, DataRecord.read(history_file(directory, i))) for i, each in earlier),
-    ]
+    configs = read_config(directory).get(HISTORY, [])
+    return [own, *map(PastTraining, configs, read_earlier_records(directory))]
 
 
 def load_unseen_run(
@@ -72,8 +67,7 @@ def load_unseen_run(
     directory = pathlib.Path(directory)
     check_finished(directory)
     networks = load_run(directory, data_dir=data_dir)
-    assert networks.record is not None
-    check_unseen(networks.record, networks.splits, test, f"the network of {directory}")
+    networks.check_unseen(test)
     return networks.member(member)
 
 
@@ -96,6 +90,6 @@ def check_history_unseen(directory: pathlib.Path, test: Dataset, say: Callable[[
         if record.by_file:
             try:
                 own = load_recorded(config, record, whose)
-            except (FileNotFoundError, DataChangedError) as error:
+            except (FileNotFoundError, ValueError) as error:
                 say(f"note: {whose} is compared with the test part by file names only: {error}")
         check_unseen(record, own, test, whose)

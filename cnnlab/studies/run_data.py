@@ -4,7 +4,9 @@ A run directory holds a ``DataRecord``, with class names, statistics and a finge
 of each part. Everything that reads a run takes its data from here.
 """
 
+import io
 import pathlib
+import warnings
 
 import numpy as np
 
@@ -18,9 +20,12 @@ from cnnlab.data.record import (
     fingerprints,
     pixel_fingerprints,
 )
-from cnnlab.run_directory import DATA, ResumeError
+from cnnlab.run_directory import DATA, read_config, read_kept
 from cnnlab.studies.build import load_data
 from cnnlab.studies.settings import Training
+
+HISTORY = "learned_from"
+"""In config.json: how the networks that a training started from were trained, the latest first."""
 
 _DATA_FIELDS = (
     *("dataset", "data_dir", "validation", "split_seed", "per_class", "fraction", "classes"),
@@ -69,22 +74,35 @@ class RunData:
             return record
         return None if isinstance(train, Features) else record.trained_on(train)
 
+    def files(self, config: Training, train: Dataset | None = None) -> dict[str, bytes]:
+        """What a run directory keeps of these data: the record, if there is one, as a file."""
+        record = self.record(config, train)
+        return {} if record is None else {DATA: record.write()}
+
 
 def read_record(directory: pathlib.Path) -> DataRecord:
     """What the run in ``directory`` keeps of its data.
 
     Raises:
-      ResumeError: if it keeps nothing.
-      ValueError: if the file is damaged.
+      ResumeError: if it keeps nothing, or the file is damaged or that of another run.
     """
-    path = pathlib.Path(directory) / DATA
-    if not path.is_file():
-        raise ResumeError(
-            f"the run in {directory} has no {DATA}, which says on which images it has trained and "
-            "how they are normalised: it was deleted, the run is one of an earlier version, or it "
-            "trained on data that its experiment made. Bring the file back, or train anew."
-        )
-    return DataRecord.read(path)
+    content = read_kept(directory, DATA)
+    return DataRecord.read(io.BytesIO(content), str(pathlib.Path(directory) / DATA))
+
+
+def history_file(index: int) -> str:
+    """The file in a run directory with the record of the data of training ``index`` before it."""
+    return f"data-before-{index + 1}.npz"
+
+
+def read_earlier_records(directory: pathlib.Path) -> tuple[DataRecord, ...]:
+    """The records of the trainings that a run's networks had before, the latest first.
+
+    Raises:
+      ResumeError: if there is no run, or a file is gone, damaged or that of another run.
+    """
+    names = map(history_file, range(len(read_config(directory).get(HISTORY, []))))
+    return tuple(DataRecord.read(io.BytesIO(read_kept(directory, n)), n) for n in names)
 
 
 def load_recorded(config: Training, record: DataRecord, whose: str) -> Splits:
@@ -117,8 +135,8 @@ def check_unseen(record: DataRecord, own: Splits | None, test: Dataset, whose: s
 
     Images of data sets that both stay on the disk are compared by file names and sizes, whatever
     shape they are brought to; others pixel by pixel, where they have the same shape. Where they
-    have not, and where pixels are needed and ``own`` is not given, there is nothing to compare, and
-    nothing is refused: that the network has not seen the test part is then for the caller to know.
+    have not, and where pixels are needed and ``own`` is not given, there is nothing to compare:
+    nothing is refused, and for a data set of the same name there is a warning.
     An image that the network's own test part holds as well is a twin within the data set: its split
     has held it out.
 
@@ -136,6 +154,13 @@ def check_unseen(record: DataRecord, own: Splits | None, test: Dataset, whose: s
         trained, held_out = (part.fingerprints for part in parts)
         tested = fingerprints(test.images)
     elif record.image_shape != test.image_shape:
+        if record.name == test.name:
+            warnings.warn(
+                f"whether {whose} has trained on images of the test part is not known: it was "
+                f"trained on {record.name} at {record.image_shape}, which is tested at "
+                f"{test.image_shape}. Split both with the same seed.",
+                stacklevel=2,
+            )
         return
     else:
         datasets = (None, None) if own is None else (own.train, own.test)

@@ -65,6 +65,7 @@ def predict_runs(
     epochs: list[float] = []
     for run in map(pathlib.Path, runs):
         try:
+            trained.check_finished(run)
             networks = trained.load_run(run, data_dir=data_dir)
         except (CheckpointError, ResumeError) as error:
             if missing == "error":

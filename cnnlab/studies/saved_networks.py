@@ -13,12 +13,12 @@ from typing import Any
 
 from cnnlab.data import Dataset, Splits, fingerprint
 from cnnlab.data.record import DataRecord
-from cnnlab.files import write_bytes
 from cnnlab.mesh import fetch, make_mesh
 from cnnlab.processes import any_process, first_process
-from cnnlab.run_directory import CONFIG, RESULT
+from cnnlab.run_directory import CONFIG, DATA, RESULT
 from cnnlab.studies.build import make_recipe
-from cnnlab.studies.provenance import HISTORY, PastTraining, history_file
+from cnnlab.studies.provenance import PastTraining
+from cnnlab.studies.run_data import HISTORY, history_file
 from cnnlab.studies.settings import Training, experiment_name, to_json
 from cnnlab.studies.study import Study
 from cnnlab.train import TrainState, restarted
@@ -66,10 +66,10 @@ def save_networks(
         fields = {**experiment, **to_json(own), HISTORY: [past.config for past in history]}
         record = DataRecord.of(splits)
         record = dataclasses.replace(record, statistics=normalized.statistics)
-        opening = Run.create(directory, fields, environment, data=record)
+        files = {history_file(i): past.record.write() for i, past in enumerate(history)}
+        files[DATA] = record.write()
+        opening = Run.create(directory, fields, environment, files=files)
     with opening as run:
-        for index, past in enumerate(history) if first_process() else ():
-            write_bytes(history_file(directory, index), past.record.write())
         step = _save(run, states, own, splits, normalized)
         run.finish(
             {

@@ -6,6 +6,8 @@ makes data, networks and recipes of them.
 
 import ast
 import dataclasses
+import hashlib
+import os
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar
@@ -253,6 +255,17 @@ def with_absolute_paths(config: AnyConfig) -> AnyConfig:
         if field.name not in kept
     }
     return dataclasses.replace(config, **values)
+
+
+def other_data_name(dataset: str, data_dir: pathlib.Path | None) -> str:
+    """A name for files on another data set than a run's own, of its kind, name and place."""
+    place = pathlib.Path("." if data_dir is None else data_dir).expanduser()
+    source, _, path = dataset.partition(":")
+    if source not in _WITH_PATH:
+        return dataset.replace("/", "-").replace(":", "-")
+    place = (place / pathlib.Path(path).expanduser()).absolute()
+    digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:6]
+    return f"{source}-{place.name}-{digest}"
 
 
 def with_data_dir(config: AnyConfig, data_dir: pathlib.Path | None) -> AnyConfig:

@@ -167,8 +167,8 @@ class Study(Generic[AnyConfig]):
             label = name.replace("/", "-").replace(":", "-")
             directory = config.run_dir or numbered(config.runs, label)
             about = {"experiment": experiment_name(type(config)), **to_json(config)}
-            record = self._data.record(config)
-            run = Run.create(directory, about, self.environment, data=record, **settings)
+            files = self._data.files(config)
+            run = Run.create(directory, about, self.environment, files=files, **settings)
         host.opened(run.directory)
         self._run, self.notes = self._stack.enter_context(run), notes
         self.say(f"{notes}\nrun directory: {run.directory}")
@@ -377,8 +377,8 @@ class Study(Generic[AnyConfig]):
         seeds = options.seeds
         own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)
         about = {**to_json(own), "part_of": self.directory.name}
-        record = self._data.record(own, train)
-        return Run.create(directory, about, self.environment, data=record, **settings)
+        files = self._data.files(own, train)
+        return Run.create(directory, about, self.environment, files=files, **settings)
 
     def _epochs(
         self,

@@ -66,6 +66,7 @@ def load_teacher(directory: pathlib.Path, data_dir: pathlib.Path | None, splits:
       ResumeError: if there is no run.
       ValueError: if its test part is another one: it may have been trained on the students'.
     """
+    trained.check_finished(directory)
     networks = trained.load_run(directory, data_dir=data_dir)
     assert networks.config is not None and networks.splits is not None
     own = networks.splits

@@ -26,7 +26,7 @@ from cnnlab.run_directory import CHECKPOINTS, RESULT, ResumeError, read_config
 from cnnlab.studies import build
 from cnnlab.studies.build import make_recipe
 from cnnlab.studies.prediction import ImagesOrPaths, probabilities
-from cnnlab.studies.run_data import check_unseen, load_recorded, read_record
+from cnnlab.studies.run_data import check_unseen, load_recorded, read_earlier_records, read_record
 from cnnlab.studies.settings import Training, from_json, with_data_dir
 from cnnlab.train import Recipe, TrainState
 from cnnlab.train.run import Run
@@ -49,7 +49,8 @@ class TrainedNetworks:
       seeds: of the members; empty where they are not known.
       config: how they were trained; None for a file.
       splits: what they were trained on; None for a file.
-      record: of these data; None for a file, and for networks that were trained just now.
+      records: of these data, then of those that they had learned from before; empty where they are
+        not known, as for networks that were trained just now.
       directory: of the run; None for a file.
       step: of the checkpoint; None for a file.
       report: of loading a file; None for a run.
@@ -67,7 +68,7 @@ class TrainedNetworks:
     seeds: tuple[int, ...] = ()
     config: Training | None = None
     splits: Splits | None = None
-    record: DataRecord | None = None
+    records: tuple[DataRecord, ...] = ()
     directory: pathlib.Path | None = None
     step: int | None = None
     report: models.weights.Report | None = None
@@ -112,6 +113,16 @@ class TrainedNetworks:
           ValueError: for images of another shape or dtype, or files that are no images.
         """
         return probabilities(self.recipe, self.states, images, self.image_shape, batch_size)
+
+    def check_unseen(self, test: Dataset) -> None:
+        """Refuses a test part of whose images the networks have trained on some, ever.
+
+        Raises:
+          ValueError: then.
+        """
+        for index, record in enumerate(self.records):
+            whose = self.name if not index else f"what {self.name} began with"
+            check_unseen(record, None if index else self.splits, test, f"the network {whose}")
 
     def member(self, index: int) -> "TrainedNetworks":
         """One of the networks.
@@ -180,7 +191,8 @@ def load_run(
     study = read_config(directory).get("part_of")
     place = directory.name if study is None else f"{study}, {directory.name}"
     networks = from_training(config, recipe, states, f"{config.model} of {place}", splits)
-    return dataclasses.replace(networks, directory=directory, step=step, record=record)
+    records = (record, *read_earlier_records(directory))
+    return dataclasses.replace(networks, directory=directory, step=step, records=records)
 
 
 def load_data(directory: str | pathlib.Path, data_dir: pathlib.Path | None = None) -> Splits:
@@ -256,8 +268,7 @@ def load_run_on(
     splits = networks.splits if data is None else build.load_data(data)
     dataset = part_images(splits, part)
     if data is not None and part != "train":
-        assert networks.record is not None
-        check_unseen(networks.record, None, dataset, f"the network of {directory}")
+        networks.check_unseen(dataset)
     if dataset.image_shape != networks.image_shape:
         raise ValueError(
             f"the network was trained on images of shape {networks.image_shape}, those of "
@@ -325,9 +336,27 @@ def check_finished(directory: pathlib.Path) -> None:
     Raises:
       ResumeError: then, or if there is no run.
     """
-    read_config(directory)
-    if not (pathlib.Path(directory) / RESULT).is_file():
+    if not is_finished(directory):
         raise ResumeError(
             f"the run in {directory} must be finished, but it has no {RESULT}: its networks would "
             "still change. Go on with it by --resume, or give another one."
         )
+
+
+def is_finished(directory: pathlib.Path) -> bool:
+    """Whether a run has come to its end, or the study that it is a part of.
+
+    Raises:
+      ResumeError: if there is no run.
+    """
+    study = read_config(directory).get("part_of")
+    directory = pathlib.Path(directory).resolve()
+    places = [directory, *(path for path in directory.parents if path.name == study)]
+    return any((path / RESULT).is_file() for path in places)
+
+
+def unfinished_note(directory: pathlib.Path) -> str:
+    """A line on a run that is not finished; "" for one that is."""
+    if is_finished(directory):
+        return ""
+    return f"note: the run in {directory} is not finished: these are its latest networks."

@@ -29,6 +29,7 @@ from cnnlab.studies.build import load_data
 from cnnlab.studies.class_names import in_order_of
 from cnnlab.studies.file_description import Description, describe
 from cnnlab.studies.preparation import NORMALIZATIONS, Preparation, parse_normalization
+from cnnlab.studies.provenance import PastTraining
 from cnnlab.studies.run_data import check_unseen, load_recorded
 from cnnlab.studies.settings import Training, WeightsFile, parse_options
 from cnnlab.studies.trained import TrainedNetworks, part_images
@@ -114,7 +115,7 @@ def load_weights(
         preparation.kind,
         preparation.statistics,
         () if known is None else known.class_names,
-        record=None if known is None else known.record,
+        records=() if known is None else known.records,
         report=dataclasses.replace(report, path=path.name, notes=_notes(known, preparation)),
     )
 
@@ -182,40 +183,74 @@ def load_data_for(path: pathlib.Path, config: Training) -> Splits:
       ValueError: for an unknown data set, or if the network has trained on images of the test part.
     """
     known = describe(path)
-    if known is None or known.record is None:
+    if known is None or not known.records:
         return load_data(config)
     whose = f"the network of {path.name}"
     if config.dataset.partition(":")[0] == known.data.get("dataset"):
         with contextlib.suppress(DataChangedError):  # another folder, or only a part of it
-            return load_recorded(config, known.record, whose)
+            return load_recorded(config, known.records[0], whose)
     splits = load_data(config)
-    for part in (splits.test, splits.validation):
-        if part is not None:
-            check_unseen(known.record, None, part, whose)
+    for part in filter(None, (splits.test, splits.validation)):
+        for record in known.records:
+            check_unseen(record, None, part, whose)
     return splits
 
 
-def check_same_network(path: pathlib.Path, networks: TrainedNetworks) -> None:
-    """Refuses a file whose network is known to see other images or tell other classes than a run's.
+def file_history(path: pathlib.Path) -> list[PastTraining]:
+    """The trainings of the network of a file of weights, as far as the file knows them."""
+    known = describe(path)
+    if known is None or not known.records:
+        return []
+    own, *earlier = known.records
+    configs = [{**known.data}, *({"dataset": record.name} for record in earlier)]
+    return [*map(PastTraining, configs, (own, *earlier))]
+
+
+def check_same_network(path: pathlib.Path, networks: TrainedNetworks, test: Dataset) -> None:
+    """Refuses a file whose network is known to be another one than a run's.
+
+    Args:
+      path: of the file.
+      networks: of the run.
+      test: what is evaluated, of which the network must not have trained on images.
 
     Raises:
       FileNotFoundError: if there is no file.
-      ValueError: if they differ in the normalization or the classes; both are named.
+      ValueError: if they differ in the model, its options or precision, the normalization or the
+        classes (both are named), or the file's has trained on images of ``test``.
     """
     known = describe(path)
-    if known is None or known.preparation is None:
+    if known is None:
         return
-    ours = Preparation(networks.normalization, networks.statistics)
-    if not known.preparation.agrees(ours):
+    if known.own:
+        config = networks.config
+        assert config is not None
+        theirs = (known.model, parse_options(known.model_options), known.precision)
+        ours = (config.model, parse_options(config.model_options), config.precision)
+        if theirs != ours:
+            raise ValueError(
+                f"the network of {path.name} is {_words(*theirs)}, that of {networks.name} is "
+                f"{_words(*ours)}: evaluate the file without the run."
+            )
+        for record in known.records if test.part != "train" else ():
+            check_unseen(record, None, test, f"the network of {path.name}")
+    if known.preparation is None:
+        return
+    shown = Preparation(networks.normalization, networks.statistics)
+    if not known.preparation.agrees(shown):
         raise ValueError(
             f"{path.name} was trained with the normalization {known.preparation}, {networks.name} "
-            f"with {ours}: evaluate the file without the run."
+            f"with {shown}: evaluate the file without the run."
         )
     if known.own and known.class_names != networks.class_names:
         raise ValueError(
             f"{path.name} tells apart the classes {', '.join(known.class_names)}, {networks.name} "
             f"{', '.join(networks.class_names)}: evaluate the file without the run."
         )
+
+
+def _words(model: str, options: dict[str, Any], precision: str) -> str:
+    return " ".join([model, *(f"{name}={value}" for name, value in options.items()), precision])
 
 
 def _network(

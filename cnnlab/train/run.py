@@ -21,7 +21,6 @@ import jax
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset, fingerprint
-from cnnlab.data.record import DataRecord
 from cnnlab.files import write_json
 from cnnlab.mesh import MEMBER, make_mesh, sharding
 from cnnlab.processes import first_process, from_first_process, wait_for_all
@@ -75,7 +74,7 @@ class Run:
         config: Mapping[str, Any],
         environment: Mapping[str, Any],
         *,
-        data: DataRecord | None = None,
+        files: Mapping[str, bytes] | None = None,
         keep: int = 2,
         keep_steps: Collection[int] = (),
         say: Callable[[str], Any] = warnings.warn,
@@ -86,7 +85,7 @@ class Run:
           directory: is made, with those above it.
           config: JSON-ready; what a resume compares with.
           environment: ``train.environment.environment()``.
-          data: what it keeps of its data, for ``trained.load_run`` and for a resume.
+          files: by name, what it keeps unchanged, such as the record of its data.
           keep: how many of the latest checkpoints are kept, besides the best.
           keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.
           say: prints a line, such as one on a damaged checkpoint.
@@ -97,7 +96,7 @@ class Run:
           ValueError: for fewer than 2 checkpoints to keep.
         """
         check_keep(keep)
-        lock = run_files.create(directory, config, environment, keep_steps, data)
+        lock = run_files.create(directory, config, environment, keep_steps, files)
         wait_for_all("created")
         return cls(
             directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say, lock=lock

@@ -5,13 +5,11 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import IO, Any
 
-from cnnlab.data.record import DataRecord
-from cnnlab.files import read_json, write_bytes, write_json
+from cnnlab.files import read_json, write_json
 from cnnlab.lock import LockedError, hold
 from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import (
     CONFIG,
-    DATA,
     ENVIRONMENT,
     KEEP_STEPS,
     LOCK,
@@ -26,7 +24,7 @@ def create(
     config: Mapping[str, Any],
     environment: Mapping[str, Any],
     keep_steps: Collection[int],
-    data: DataRecord | None = None,
+    files: Mapping[str, bytes] | None = None,
 ) -> IO[str] | None:
     """Makes a run directory with its first files, and locks it; see ``Run.create``.
 
@@ -39,22 +37,20 @@ def create(
     """
     if first_process():
         directory.mkdir(parents=True, exist_ok=True)
-        _check_empty(directory)
+        _check_empty(directory, files or {})
     held = lock(directory)
     if first_process():
-        _check_empty(directory)  # another run may have been quicker
+        _check_empty(directory, files or {})  # another run may have been quicker
         write_json(directory / ENVIRONMENT, dict(environment))
         (directory / KEEP_STEPS).unlink(missing_ok=True)
         write_keep_steps(directory, keep_steps)
-        if data is not None:
-            write_bytes(directory / DATA, data.write())
-        write_config(directory, config)
+        write_config(directory, config, files)
     return held
 
 
-def _check_empty(directory: pathlib.Path) -> None:
+def _check_empty(directory: pathlib.Path, kept: Collection[str]) -> None:
     # A run that was killed before it had a config has left nothing else.
-    files = (LOCK, ENVIRONMENT, KEEP_STEPS, DATA, CONFIG)
+    files = (LOCK, ENVIRONMENT, KEEP_STEPS, *kept, CONFIG)
     leavings = (*files[:-1], *(f"{name}.tmp" for name in files))
     if any(path.name not in leavings for path in directory.iterdir()):
         raise FileExistsError(

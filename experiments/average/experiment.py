@@ -11,7 +11,7 @@ from cnnlab.files import write_json
 from cnnlab.report.scores import scores
 from cnnlab.report.statistics import over_seeds
 from cnnlab.studies.file_description import save_weights
-from cnnlab.studies.run_data import read_record
+from cnnlab.studies.run_data import read_earlier_records, read_record
 from cnnlab.studies.settings import Training
 from cnnlab.studies.trained import load_data
 from cnnlab.train import Recipe, TrainState, member, predict
@@ -105,7 +105,7 @@ def _save(
             files[-1],
             {"params": state.params, **state.model_state},
             trained,
-            read_record(folder),
+            (read_record(folder), *read_earlier_records(folder)),
             seed=str(seed),
             average=name,
         )

@@ -32,6 +32,8 @@ def run(config: Config) -> dict[str, list[tuple[str, float]]]:
         networks = trained.load(run_directory, best=config.best)
         names = networks.class_names
         pixels = read_images(images, networks.image_shape)
+        if note := trained.unfinished_note(run_directory):
+            host().say(note)
         seeds = ", ".join(map(str, networks.seeds))
         about = f"{networks.name}, step {networks.step:,}, seed {seeds}"
     say = host().say

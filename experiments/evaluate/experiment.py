@@ -20,6 +20,7 @@ from cnnlab.run_directory import FIGURES
 from cnnlab.studies import trained, weights_files
 from cnnlab.studies.class_names import in_order_of
 from cnnlab.studies.preparation import Preparation
+from cnnlab.studies.settings import other_data_name
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.train import Recipe, TrainState, predict, recalibrate, states_of
 from cnnlab.train.environment import environment
@@ -67,6 +68,8 @@ def run(config: Config) -> dict[str, Any]:
     """
     check(config)
     here = host()
+    if config.run is not None and (note := trained.unfinished_note(config.run)):
+        here.say(note)
     subject = _load_weights(config) if config.run is None else _load_run(config, config.run)
     if subject.networks.report is not None:
         here.say(str(subject.networks.report))
@@ -161,7 +164,7 @@ def _load_run(config: Config, directory: pathlib.Path) -> Subject:
     about = {"run": directory.name, "model": own.model}
     at = f"step {networks.step:,}"
     if config.weights is not None:
-        weights_files.check_same_network(config.weights, networks)
+        weights_files.check_same_network(config.weights, networks, dataset)
         states, report = _read_weights(config.weights, networks.recipe, train)
         networks = dataclasses.replace(networks, states=states, step=None, report=report)
         about["weights"] = at = config.weights.name
@@ -206,7 +209,10 @@ def _load_weights(config: Config) -> Subject:
 
 def _file_name(config: Config, dataset: Dataset) -> str:
     """The name of this evaluation's files, without their ending."""
-    name = f"{config.part}-{dataset.name}{'-best' if config.best else ''}"
+    data_name = dataset.name
+    if config.run is not None and config.dataset is not None:
+        data_name = other_data_name(config.dataset, config.data_dir)
+    name = f"{config.part}-{data_name}{'-best' if config.best else ''}"
     name += "-recalibrated" if config.recalibrate else ""
     if config.run is not None and config.weights is not None:
         name += f"-{config.weights.stem}"

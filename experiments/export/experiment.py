@@ -24,6 +24,8 @@ def run(config: Config) -> pathlib.Path:
     if config.to.suffix not in KINDS:
         raise ValueError(f"the file must end with {' or '.join(KINDS)}, got {config.to}.")
     weights.check_writable(config.to)
+    if note := trained.unfinished_note(config.run):
+        host().say(note)
     networks = trained.load_run(config.run, best=config.best, images=False)
     seed = networks.seeds[0] if config.seed is None else config.seed
     if seed not in networks.seeds:
@@ -32,12 +34,12 @@ def run(config: Config) -> pathlib.Path:
     recipe, step = networks.recipe, networks.step
     variables = networks.member(networks.seeds.index(seed)).variables
     if config.to.suffix == ".safetensors":
-        assert networks.config is not None and networks.record is not None
+        assert networks.config is not None
         save_weights(
             config.to,
             variables,
             networks.config,
-            networks.record,
+            networks.records,
             step=str(step),
             seed=str(seed),
         )

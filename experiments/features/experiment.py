@@ -4,7 +4,8 @@ import pathlib
 
 from cnnlab.data import Dataset
 from cnnlab.studies import trained, weights_files
-from cnnlab.studies.settings import parse_pool
+from cnnlab.studies.class_names import in_order_of
+from cnnlab.studies.settings import other_data_name, parse_pool
 from cnnlab.studies.trained import TrainedNetworks
 from cnnlab.transfer.features import features, save_features
 
@@ -26,6 +27,7 @@ def run(config: Config) -> pathlib.Path:
     check(config)
     say = host().say
     networks, dataset, name = _load(config)
+    dataset = _in_network_order(networks, dataset)
     if networks.report is not None:
         say(str(networks.report))
     arrays = features(
@@ -57,12 +59,27 @@ def _load(config: Config) -> tuple[TrainedNetworks, Dataset, str]:
     networks, dataset = trained.load_run_on(
         config.run, config.part, data, data_dir=config.data_dir, best=config.best
     )
+    if note := trained.unfinished_note(config.run):
+        host().say(note)
     return networks, dataset, f"{networks.name} at step {networks.step:,}"
+
+
+def _in_network_order(networks: TrainedNetworks, dataset: Dataset) -> Dataset:
+    """The data with the labels of the network, where its classes have the same names."""
+    if set(networks.class_names) != set(dataset.class_names):
+        host().say(f"note: labels are those of {dataset.name}, whose classes the network has not.")
+        return dataset
+    return in_order_of(dataset, networks.class_names, networks.name)
 
 
 def _target(config: Config, networks: TrainedNetworks) -> pathlib.Path:
     if config.to is not None:
         return config.to
     assert config.run is not None and networks.config is not None
-    name = (config.dataset or networks.config.dataset).replace("/", "-").replace(":", "-")
-    return config.run / f"features-{config.part}-{name}.npz"
+    name = (
+        networks.config.data_name
+        if config.dataset is None
+        else other_data_name(config.dataset, config.data_dir)
+    )
+    name += "-best" * config.best
+    return config.run / f"features-{config.part}-{name.replace('/', '-').replace(':', '-')}.npz"

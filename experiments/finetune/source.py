@@ -15,7 +15,6 @@ from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.fine_tuning import share_epochs
 from cnnlab.studies.provenance import PastTraining
 from cnnlab.studies.recipes import recipe_rates
-from cnnlab.studies.run_data import check_unseen
 from cnnlab.studies.saved_networks import as_training
 from cnnlab.studies.settings import to_json
 from cnnlab.studies.study import Study
@@ -84,8 +83,7 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
             unused=config.details.fresh(("head",)),
             options=OptionNames("--weights-normalization", "--weights-classes"),
         )
-        if of_file.record is not None:
-            check_unseen(of_file.record, None, splits.test, f"the network of {of_file.name}")
+        of_file.check_unseen(splits.test)
         return of_file
     if config.from_run is None:
         return None
@@ -130,6 +128,8 @@ def source_history(s: Study[Config]) -> list[PastTraining]:
     config = s.config
     if config.from_run is not None:
         return provenance.training_history(config.from_run, config.from_data_dir)
+    if config.weights is not None:
+        return weights_files.file_history(config.weights)
     if not config.trains_source:
         return []
     source = source_config(config)

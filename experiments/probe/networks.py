@@ -85,6 +85,7 @@ def load_source(
       load_data: gives the data of networks that are still to be trained.
     """
     if config.from_run is not None:
+        trained.check_finished(config.from_run)
         networks = trained.load_run(config.from_run, data_dir=config.data_dir)
         assert networks.splits is not None
         name = f"{networks.name}, step {networks.step:,}, {networks.members} seeds"

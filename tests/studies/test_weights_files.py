@@ -77,7 +77,7 @@ def saved(path, config, statistics, shape=(8, 8, 3), classes=("ant", "bee", "cat
     none = PartRecord(np.zeros(0, np.uint64), np.zeros(0, np.int32), by_file=False)
     parts = {"train": none, "test": none}
     record = DataRecord("images", "", tuple(classes), shape, statistics, parts)
-    save_weights(path, variables, config, record, seed="1")
+    save_weights(path, variables, config, [record], seed="1")
     return WeightsFile(weights=path)
 
 
