@@ -66,6 +66,8 @@ def _load(config: Config) -> tuple[TrainedNetworks, Dataset, str]:
 
 def _in_network_order(networks: TrainedNetworks, dataset: Dataset) -> Dataset:
     """The data with the labels of the network, where its classes have the same names."""
+    if not networks.class_names:
+        return dataset
     if set(networks.class_names) != set(dataset.class_names):
         host().say(f"note: labels are those of {dataset.name}, whose classes the network has not.")
         return dataset

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -13,6 +14,8 @@ from cnnlab.data.record import DataChangedError
 from cnnlab.models import weights
 from cnnlab.run_directory import ResumeError
 from cnnlab.studies import trained
+from cnnlab.studies.file_description import save_weights
+from cnnlab.train.checkpoint import CheckpointError
 from experiments import average, ensemble, evaluate, export, features, train
 
 CLASSES = ("ant", "bee", "cat")
@@ -253,3 +256,108 @@ def test_a_run_with_relative_paths_goes_on_from_anywhere(npz_run, tmp_path, monk
     members = ensemble.run(of)["methods"]
     monkeypatch.chdir(tmp_path)
     assert ensemble.run(ensemble.Config(resume=place / "of", quiet=True))["methods"] == members
+
+
+# Another run's files, and networks with a history --------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def other_run(npz_run):
+    """A run on the same images, split otherwise, of a network with another activation."""
+    place, _ = npz_run
+    config = train.Config(
+        dataset=f"npz:{place / 'abc.npz'}",
+        split_seed=1,
+        model="mlp",
+        model_options=("widths=(8,)", "activation=tanh"),
+        epochs=1,
+        batch_size=10,
+        run_dir=place / "other",
+        quiet=True,
+    )
+    train.run(config)
+    return place / "other"
+
+
+def test_the_record_of_another_run_is_refused(npz_run, other_run, tmp_path):
+    place, _ = npz_run
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "run", copy)
+    shutil.copy(other_run / "data.npz", copy)
+    for read in (trained.load, trained.load_run, trained.load_data):
+        with pytest.raises(ResumeError, match=r"data\.npz is damaged, or that of another run"):
+            read(copy)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("widths=(8,)", "activation=tanh"), "activation=tanh.* that of mlp of run is mlp widths"),
+        (("widths=(8,)",), r"network of w\.safetensors must not have trained on"),
+    ],
+)
+def test_a_file_of_another_network_is_no_weights_of_a_run(
+    npz_run, other_run, tmp_path, options, message
+):
+    place, _ = npz_run
+    networks = trained.load(other_run)
+    config = dataclasses.replace(networks.config, model_options=options)
+    own = trained.load(place / "run").statistics
+    records = [dataclasses.replace(networks.records[0], statistics=own)]
+    file = tmp_path / "w.safetensors"
+    save_weights(file, networks.variables, config, records)
+    with pytest.raises(ValueError, match=message):
+        evaluate.run(evaluate.Config(place / "run", weights=file))
+
+
+def test_what_a_network_began_with_is_not_forgotten(npz_run, other_run):
+    """A network that began with one of another split has seen images of this one's test part."""
+    place, _ = npz_run
+    own = trained.load_run(place / "run")
+    own.check_unseen(own.splits.test)
+    later = dataclasses.replace(own, records=(*own.records, *trained.load(other_run).records))
+    with pytest.raises(ValueError, match="what mlp of run began with must not have trained on"):
+        later.check_unseen(own.splits.test)
+
+
+def test_features_have_the_labels_of_the_network(npz_run, tmp_path):
+    place, _ = npz_run
+    others = npz(tmp_path / "others.npz", (1, 2, 0), seed=7)
+    config = features.Config(
+        place / "run", ("head",), dataset=f"npz:{others}", to=tmp_path / "f.npz"
+    )
+    with np.load(features.run(config)) as arrays:
+        assert tuple(arrays["class_names"]) == CLASSES
+        logits = arrays["head"].reshape(len(arrays["labels"]), 3)
+        assert (logits.argmax(axis=1) == arrays["labels"]).mean() > 0.9
+
+
+def test_evaluations_of_data_of_one_name_have_files_of_their_own(npz_run, tmp_path):
+    place, _ = npz_run
+    before = set(place.glob("run/evaluate-*.json"))
+    for seed in (7, 8):
+        (tmp_path / str(seed)).mkdir()
+        others = npz(tmp_path / str(seed) / "n.npz", (0, 1, 2), seed=seed)
+        evaluate.run(evaluate.Config(place / "run", dataset=f"npz:{others}"))
+    assert len(set(place.glob("run/evaluate-*.json")) - before) == 2
+
+
+def test_a_run_that_is_not_finished_is_said_or_refused(npz_run, tmp_path, capsys):
+    place, _ = npz_run
+    copy = tmp_path / "copy"
+    shutil.copytree(place / "run", copy)
+    (copy / "result.json").unlink()
+    evaluate.run(evaluate.Config(copy))
+    assert "copy is not finished: these are its latest networks" in capsys.readouterr().out
+    config = ensemble.Config(of=(place / "run", copy), run_dir=tmp_path / "of", quiet=True)
+    with pytest.raises(CheckpointError, match=r"must be finished.*--missing skip"):
+        ensemble.run(config)
+
+
+def test_one_data_set_in_two_sizes_cannot_be_compared_and_warns(npz_run):
+    place, _ = npz_run
+    own = trained.load_run(place / "run")
+    larger = np.zeros((2, 7, 7, 3), np.uint8)
+    test = dataclasses.replace(own.splits.test.take([0, 1]), images=larger)
+    with pytest.warns(UserWarning, match="is not known: it was trained on"):
+        own.check_unseen(test)

@@ -14,6 +14,7 @@ from cnnlab.models import weights
 from cnnlab.run_directory import ResumeError, read_config, write_config
 from cnnlab.studies import fine_tuning, provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.run_data import HISTORY
 from cnnlab.studies.settings import WeightsFile, to_json
 from cnnlab.studies.study import Study, Trained
 from cnnlab.studies.trained import TrainedNetworks
@@ -171,10 +172,9 @@ def test_data_of_earlier_trainings_need_not_be_there(run_dir, tmp_path):
     config = trained.run_config(own)
     source = load_data(dataclasses.replace(config, classes=("0", "1"), per_class=None))
     gone = dataclasses.replace(config, dataset="npz", data_dir=tmp_path / "x")
-    write_config(tmp_path, {**read_config(own), provenance.HISTORY: [to_json(gone)]})
+    files = {name: (own / name).read_bytes() for name in ("data.npz", "data-before-1.npz")}
+    write_config(tmp_path, {**read_config(own), HISTORY: [to_json(gone)]}, files)
     (tmp_path / "checkpoints").mkdir()
-    for name in ("data.npz", "data-before-1.npz"):
-        (tmp_path / name).write_bytes((own / name).read_bytes())
     provenance.check_history_unseen(tmp_path, source.test, pytest.fail)
     with pytest.raises(ValueError, match="began with, of npz.* must not have trained"):
         provenance.check_history_unseen(tmp_path, source.train, pytest.fail)
@@ -193,8 +193,7 @@ def test_a_resume_writes_nothing_twice_and_completes_the_files(
         }
 
     linear, before = read(folder / "linear"), written()
-    for name in ("result.json", "data-before-1.npz"):
-        (folder / "linear" / name).unlink()
+    (folder / "linear" / "result.json").unlink()
     unscored = fine_tuning.Tuned("", None, None, 3.0, np.zeros(2), None)
     monkeypatch.setattr(
         fine_tuning,

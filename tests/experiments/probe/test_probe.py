@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 
 import jax
 import numpy as np
@@ -14,11 +13,10 @@ from cnnlab.mesh import make_mesh
 from cnnlab.studies import study, trained
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.claims import UNDECIDED, lines
-from cnnlab.studies.run_data import read_record
 from cnnlab.train import evaluate
 from cnnlab.train.program import initialise
 from cnnlab.transfer.features import pixels
-from experiments import probe
+from experiments import probe, train
 from experiments.cli import host
 from experiments.probe import claims, experiment, measurements
 from experiments.probe.networks import Source
@@ -249,12 +247,9 @@ def test_settings_that_the_run_has_others_of_are_refused(finished, settings, mes
 
 
 def test_the_advice_for_a_run_that_trained_on_its_validation_part_can_be_followed(
-    finished, tmp_path
+    tiny_config, tmp_path
 ):
     whole = tmp_path / "whole"
-    shutil.copytree(finished[0], whole)
-    record = read_record(whole)
-    parts = {name: record.parts[name] for name in ("train", "test")}
-    (whole / "data.npz").write_bytes(dataclasses.replace(record, parts=parts).write())
+    train.run(dataclasses.replace(tiny_config, epochs=1, validation=None, run_dir=whole))
     with pytest.raises(ValueError, match="Give a run that was trained with --validation 0.1, or"):
         probe.run(probe.Config(from_run=whole, **QUICK))
