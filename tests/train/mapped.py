@@ -3,8 +3,8 @@
 Printed for test_devices: for every network and way, how far the parameters (in parts of their own
 movement), the running statistics and the sums lie from those of the whole batch on one device.
 
-Not with the tests' --xla_cpu_use_fusion_emitters=false: with it, jaxlib 0.10.2 compiles the gradient
-of BatchNorm over devices, in parts and with check_vma=False, to other numbers than without.
+Not with the tests' --xla_cpu_use_fusion_emitters=false: with it, jaxlib 0.10.2 compiles the
+gradient of BatchNorm over devices, in parts and with check_vma=False, to other numbers.
 """
 
 import functools
