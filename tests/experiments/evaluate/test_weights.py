@@ -155,7 +155,8 @@ def test_classes_are_matched_by_name(exported, tmp_path):
 )
 def test_a_run_refuses_a_file_of_ours_of_another_network(finished, exported, change, message):
     networks = trained.load_run(finished[0])
-    weights_files.check_same_network(exported, networks)
+    test = networks.splits.test
+    weights_files.check_same_network(exported, networks, test)
     networks = dataclasses.replace(networks, **change)
     with pytest.raises(ValueError, match=message):
-        weights_files.check_same_network(exported, networks)
+        weights_files.check_same_network(exported, networks, test)
