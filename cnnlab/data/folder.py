@@ -6,19 +6,25 @@ Which folder is what is in ``folder_layout``, how a file is decoded in ``images`
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, LazyImages, Parts, image_bytes
+from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, Images, LazyImages, Parts, image_bytes
 from cnnlab.data.folder_layout import Listing, check_classes, find_parts, list_classes
-from cnnlab.data.images import check_size, header_size, read_image
+from cnnlab.data.images import check_size, header_size, read_rgb
 from cnnlab.spelling import printable
+
+_SAMPLE = 2**15  # bytes of a file that are read from its start, its middle and its end
 
 
 class FolderImages(LazyImages):
     """Image files, decoded on access: uint8 [H, W, 3].
+
+    What is transparent is shown on white; ``transparent`` has the indices of the images read so far
+    that are.
 
     Args:
       root: the folder that the files are in.
@@ -31,6 +37,8 @@ class FolderImages(LazyImages):
         self._root = root
         self._files = tuple(files)
         self.shape = (len(files), *size, 3)
+        self.transparent: set[int] = set()
+        self._known: dict[int, tuple[tuple[int, int], int]] = {}
 
     def read(self, index: int) -> np.ndarray:
         """Image number ``index``: uint8 [H, W, 3].
@@ -39,14 +47,45 @@ class FolderImages(LazyImages):
           ValueError: if the file cannot be decoded; it is named.
         """
         height, width = self.shape[1:3]
-        return read_image(self._root / self._files[index], (height, width))
+        pixels, transparent = read_rgb(self._root / self._files[index], (height, width))
+        if transparent:
+            self.transparent.add(index)
+        return pixels
 
     def identity(self, indices: np.ndarray) -> Iterable[str]:
-        """The size of the decoded images; each file's path and bytes."""
+        """The size of the decoded images; each file's path, bytes and checksum of a sample."""
         yield repr(self.shape[1:])
         for i in indices:
-            file = self._files[i]
-            yield f"{printable(file)} {os.stat(self._root / file).st_size}"
+            size, checksum = self.content(int(i))
+            yield f"{printable(self._files[i])} {size} {checksum:08x}"
+
+    def path(self, index: int) -> Path:
+        """Where the file of an image is."""
+        return self._root / self._files[index]
+
+    def content(self, index: int) -> tuple[int, int]:
+        """The bytes of an image's file and the CRC-32 of a sample of them, whatever its name.
+
+        The sample is the whole of a file of up to 96 KiB, and 32 KiB each of the start, the middle
+        and the end of a larger one. It is read once, as long as the file is not written again.
+        """
+        path = self.path(index)
+        status = os.stat(path)
+        state = status.st_size, status.st_mtime_ns
+        if self._known.get(index, (None, 0))[0] != state:
+            self._known[index] = state, _sample_checksum(path, status.st_size)
+        return status.st_size, self._known[index][1]
+
+
+def _sample_checksum(path: Path, size: int) -> int:
+    with path.open("rb") as file:
+        if size <= 3 * _SAMPLE:
+            return zlib.crc32(file.read())
+        checksum = 0
+        for start in (0, (size - _SAMPLE) // 2, size - _SAMPLE):
+            file.seek(start)
+            checksum = zlib.crc32(file.read(_SAMPLE), checksum)
+        return checksum
 
 
 def read(
@@ -60,7 +99,8 @@ def read(
     Either ``root/CLASS/`` or ``root/train/CLASS/`` with ``root/test/CLASS/``, ``root/val/CLASS/``
     or both, by these or similar names (``Training``, ``valid``, ``dev``, ``seg_test``, …; see
     ``find_parts``). Sub-folders of a class folder belong to it, links are followed, of an
-    animation the first frame is taken; what is passed over is in the notes.
+    animation the first frame is taken, and what is transparent is shown on white; what is joined,
+    changed or passed over is in the notes (images that stay on the disk are not decoded for this).
 
     Args:
       root: the folder.
@@ -86,12 +126,16 @@ def read(
     skipped: list[str] = []
     if size is None:
         size = _common_size(places, listings, on_unreadable, skipped)
-    datasets = {
-        part: _dataset(root, places[part], listing, size, on_unreadable, memory_limit, skipped)
-        for part, listing in listings.items()
-    }
+    datasets, transparent = {}, 0
+    for part, listing in listings.items():
+        datasets[part], count = _dataset(
+            root, places[part], listing, size, on_unreadable, memory_limit, skipped
+        )
+        transparent += count
     notes = layout.notes + tuple(note for listing in listings.values() for note in listing.notes)
     notes += _skipped_note(root, sorted(set(skipped)))
+    if transparent:
+        notes += (f"{transparent} images are transparent in places: shown on white",)
     return Parts(datasets["train"], datasets.get("test"), datasets.get("validation"), notes)
 
 
@@ -146,7 +190,8 @@ def _dataset(
     on_unreadable: str,
     memory_limit: int,
     skipped: list[str],
-) -> Dataset:
+) -> tuple[Dataset, int]:
+    """The images of one part, and how many of those that were decoded are transparent."""
     lazy = FolderImages(place, listing.files, size)
     keep_lazy = image_bytes(lazy.shape) > memory_limit
     pixels = None if keep_lazy else np.empty(lazy.shape, np.uint8)
@@ -171,6 +216,7 @@ def _dataset(
     name = printable(root.resolve().name)
     if pixels is None:
         files = [listing.files[i] for i in kept]
-        return Dataset(FolderImages(place, files, size), labels, listing.class_names, name)
-    images = pixels if len(kept) == len(pixels) else pixels[kept]
-    return Dataset(images, labels, listing.class_names, name)
+        images: Images = FolderImages(place, files, size)
+    else:
+        images = pixels if len(kept) == len(pixels) else pixels[kept]
+    return Dataset(images, labels, listing.class_names, name), len(lazy.transparent)
