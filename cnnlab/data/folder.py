@@ -6,86 +6,16 @@ Which folder is what is in ``folder_layout``, how a file is decoded in ``images`
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, Images, LazyImages, Parts, image_bytes
+from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, Images, Parts, image_bytes
+from cnnlab.data.folder_images import FolderImages
 from cnnlab.data.folder_layout import Listing, check_classes, find_parts, list_classes
-from cnnlab.data.images import check_size, header_size, read_rgb
+from cnnlab.data.images import check_size, header_size
+from cnnlab.data.part_checks import Title, check_files
 from cnnlab.spelling import printable
-
-_SAMPLE = 2**15  # bytes of a file that are read from its start, its middle and its end
-
-
-class FolderImages(LazyImages):
-    """Image files, decoded on access: uint8 [H, W, 3].
-
-    What is transparent is shown on white; ``transparent`` has the indices of the images read so far
-    that are.
-
-    Args:
-      root: the folder that the files are in.
-      files: their N paths, relative to it.
-      size: (H, W) of every image: it is resized so that it just covers this, then cropped to it at
-        the centre. An image of that size is not changed.
-    """
-
-    def __init__(self, root: Path, files: Sequence[str], size: tuple[int, int]) -> None:
-        self._root = root
-        self._files = tuple(files)
-        self.shape = (len(files), *size, 3)
-        self.transparent: set[int] = set()
-        self._known: dict[int, tuple[tuple[int, int], int]] = {}
-
-    def read(self, index: int) -> np.ndarray:
-        """Image number ``index``: uint8 [H, W, 3].
-
-        Raises:
-          ValueError: if the file cannot be decoded; it is named.
-        """
-        height, width = self.shape[1:3]
-        pixels, transparent = read_rgb(self._root / self._files[index], (height, width))
-        if transparent:
-            self.transparent.add(index)
-        return pixels
-
-    def identity(self, indices: np.ndarray) -> Iterable[str]:
-        """The size of the decoded images; each file's path, bytes and checksum of a sample."""
-        yield repr(self.shape[1:])
-        for i in indices:
-            size, checksum = self.content(int(i))
-            yield f"{printable(self._files[i])} {size} {checksum:08x}"
-
-    def path(self, index: int) -> Path:
-        """Where the file of an image is."""
-        return self._root / self._files[index]
-
-    def content(self, index: int) -> tuple[int, int]:
-        """The bytes of an image's file and the CRC-32 of a sample of them, whatever its name.
-
-        The sample is the whole of a file of up to 96 KiB, and 32 KiB each of the start, the middle
-        and the end of a larger one. It is read once, as long as the file is not written again.
-        """
-        path = self.path(index)
-        status = os.stat(path)
-        state = status.st_size, status.st_mtime_ns
-        if self._known.get(index, (None, 0))[0] != state:
-            self._known[index] = state, _sample_checksum(path, status.st_size)
-        return status.st_size, self._known[index][1]
-
-
-def _sample_checksum(path: Path, size: int) -> int:
-    with path.open("rb") as file:
-        if size <= 3 * _SAMPLE:
-            return zlib.crc32(file.read())
-        checksum = 0
-        for start in (0, (size - _SAMPLE) // 2, size - _SAMPLE):
-            file.seek(start)
-            checksum = zlib.crc32(file.read(_SAMPLE), checksum)
-        return checksum
 
 
 def read(
@@ -132,11 +62,36 @@ def read(
             root, places[part], listing, size, on_unreadable, memory_limit, skipped
         )
         transparent += count
+    shared = _shared_files(root, size, {p: d.images for p, d in datasets.items()}, places, listings)
     notes = layout.notes + tuple(note for listing in listings.values() for note in listing.notes)
     notes += _skipped_note(root, sorted(set(skipped)))
     if transparent:
         notes += (f"{transparent} images are transparent in places: shown on white",)
+    notes += shared
     return Parts(datasets["train"], datasets.get("test"), datasets.get("validation"), notes)
+
+
+def _shared_files(
+    root: Path,
+    size: tuple[int, int],
+    images: dict[str, Images],
+    places: dict[str, Path],
+    listings: dict[str, Listing],
+) -> tuple[str, ...]:
+    """Notes on files that a part shares with training, where one of the two is in memory.
+
+    Parts that are both in memory, or both on the disk, can be compared later.
+    """
+    on_disk = {part: isinstance(found, FolderImages) for part, found in images.items()}
+    notes: list[str] = []
+    titles: tuple[Title, ...] = ("test", "validation")
+    for part in titles:
+        if part in images and on_disk[part] != on_disk["train"]:
+            train, other = (
+                FolderImages(places[p], listings[p].files, size) for p in ("train", part)
+            )
+            notes += check_files(train, other, part, printable(root.resolve().name))
+    return tuple(notes)
 
 
 def _not_a_folder(root: Path) -> str:

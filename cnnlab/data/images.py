@@ -122,8 +122,8 @@ def open_image(file: str | Path | io.BytesIO, name: str | Path | None = None) ->
     import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
     what = str(file) if name is None else name
-    if not isinstance(file, io.BytesIO) and not os.path.isfile(file):  # a pipe would wait
-        raise ValueError(_unreadable(what, "it is no file, or a link to none"))
+    if not isinstance(file, io.BytesIO):
+        check_file(file)
     try:
         image = PIL.Image.open(file, formats=FORMATS)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
@@ -139,6 +139,16 @@ def open_image(file: str | Path | io.BytesIO, name: str | Path | None = None) ->
         image.close()
         raise
     return image
+
+
+def check_file(path: str | Path) -> None:
+    """Checks that there is a file; a pipe, too, is none: to open it would wait.
+
+    Raises:
+      ValueError: if there is none; it is named.
+    """
+    if not os.path.isfile(path):
+        raise ValueError(_unreadable(path, "it is no file, or a link to none"))
 
 
 def _load(image: PIL.Image.Image, name: str | Path) -> None:

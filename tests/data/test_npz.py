@@ -51,7 +51,7 @@ def test_a_validation_part_is_used_where_there_is_one(tmp_path):
     arrays = {
         f"{part}_{kind}": value
         for part, n in (("train", 20), ("val", 8), ("test", 12))
-        for kind, value in (("images", pictures(n)), ("labels", labels(n)[:, None]))
+        for kind, value in (("images", pictures(n, seed=n)), ("labels", labels(n)[:, None]))
     }
     parts = load("npz", save(tmp_path / "d.npz", **arrays))
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (20, 8, 12)
@@ -207,7 +207,8 @@ def test_a_header_that_asks_for_terabytes_is_refused_before_anything_is_allocate
 def test_a_file_that_unpacks_to_too_much_is_refused_unless_the_limit_is_raised(
     tmp_path, monkeypatch
 ):
-    path = save(tmp_path / "d.npz", images=np.zeros((400, 20, 20, 3), np.uint8), labels=labels(400))
+    flat = np.repeat(np.arange(400) % 256, 20 * 20 * 3).astype(np.uint8).reshape(400, 20, 20, 3)
+    path = save(tmp_path / "d.npz", images=flat, labels=labels(400))
     monkeypatch.setattr(limits, "unpacked_bytes", 100_000)
     with pytest.raises(
         ValueError, match=r"d\.npz would unpack to 48.* raise cnnlab\.limits\.unpack"
@@ -233,6 +234,6 @@ def test_parts_are_marked(tmp_path, check_marks):
     arrays = {
         f"{part}_{kind}": value
         for part, n in (("train", 20), ("val", 8), ("test", 12))
-        for kind, value in (("images", pictures(n)), ("labels", labels(n)))
+        for kind, value in (("images", pictures(n, seed=n)), ("labels", labels(n)))
     }
     check_marks(load("npz", save(tmp_path / "three.npz", **arrays)))
