@@ -83,23 +83,23 @@ class Selection(LazyImages):
     """Some images of a lazy sequence, in the order of ``indices``."""
 
     def __init__(self, images: Images, indices: np.ndarray) -> None:
-        self._images: Images = images
-        self._indices: np.ndarray = indices
+        self.source: Images = images
+        self.indices: np.ndarray = indices
         if isinstance(images, Selection):  # so that nested selections cost one look-up
-            self._images = images._images
-            self._indices = images._indices[indices]
+            self.source = images.source
+            self.indices = images.indices[indices]
         self.shape = (len(indices), *images.shape[1:])
         self.dtype = images.dtype
 
     def read(self, index: int) -> np.ndarray:
         """Image number ``index`` of the selection."""
-        return np.asarray(self._images[int(self._indices[index])])
+        return np.asarray(self.source[int(self.indices[index])])
 
     def identity(self, indices: np.ndarray) -> Iterable[str]:
         """The identity of the images that were selected."""
-        chosen = self._indices[indices]
-        if isinstance(self._images, LazyImages):
-            return self._images.identity(chosen)
+        chosen = self.indices[indices]
+        if isinstance(self.source, LazyImages):
+            return self.source.identity(chosen)
         return (self.read(int(i)).tobytes().hex() for i in indices)
 
 
@@ -247,7 +247,7 @@ def compute_statistics(dataset: Dataset) -> Statistics:
     height, width, channels = dataset.image_shape
     total = np.zeros((height, width, channels), np.int64)
     squares = np.zeros((height, width, channels), np.int64)
-    for chunk in _chunks(dataset.images):
+    for chunk in chunks(dataset.images):
         total += chunk.sum(axis=0, dtype=np.uint32)
         squares += np.multiply(chunk, chunk, dtype=np.uint16).sum(axis=0, dtype=np.uint32)
     count = len(dataset) * height * width
@@ -274,7 +274,7 @@ def fingerprint(dataset: Dataset) -> str:
         for text in dataset.images.identity(np.arange(len(dataset))):
             digest.update(text.encode() + b"\0")
     else:
-        for chunk in _chunks(dataset.images):
+        for chunk in chunks(dataset.images):
             digest.update(np.ascontiguousarray(chunk).data)
     if dataset.targets is not None:
         digest.update(np.ascontiguousarray(dataset.targets).astype("<f4").tobytes())
@@ -300,7 +300,8 @@ def image_bytes(shape: tuple[int, ...]) -> int:
     return size
 
 
-def _chunks(images: Images) -> Iterator[np.ndarray]:
+def chunks(images: Images) -> Iterator[np.ndarray]:
+    """The images a few at a time, uint8 [n, H, W, C]."""
     # At most 65,536 images at a time: their squares, 255**2 each, then sum to less than 2**32.
     size = max(1, image_bytes(images.shape[1:]) * images.dtype.itemsize)
     step = min(max(1, _CHUNK // size), 65536)

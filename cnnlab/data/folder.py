@@ -6,47 +6,16 @@ Which folder is what is in ``folder_layout``, how a file is decoded in ``images`
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, LazyImages, Parts, image_bytes
+from cnnlab.data.dataset import MEMORY_LIMIT, Dataset, Images, Parts, image_bytes
+from cnnlab.data.folder_images import FolderImages
 from cnnlab.data.folder_layout import Listing, check_classes, find_parts, list_classes
-from cnnlab.data.images import check_size, header_size, read_image
+from cnnlab.data.images import check_size, header_size
+from cnnlab.data.part_checks import Title, check_files
 from cnnlab.spelling import printable
-
-
-class FolderImages(LazyImages):
-    """Image files, decoded on access: uint8 [H, W, 3].
-
-    Args:
-      root: the folder that the files are in.
-      files: their N paths, relative to it.
-      size: (H, W) of every image: it is resized so that it just covers this, then cropped to it at
-        the centre. An image of that size is not changed.
-    """
-
-    def __init__(self, root: Path, files: Sequence[str], size: tuple[int, int]) -> None:
-        self._root = root
-        self._files = tuple(files)
-        self.shape = (len(files), *size, 3)
-
-    def read(self, index: int) -> np.ndarray:
-        """Image number ``index``: uint8 [H, W, 3].
-
-        Raises:
-          ValueError: if the file cannot be decoded; it is named.
-        """
-        height, width = self.shape[1:3]
-        return read_image(self._root / self._files[index], (height, width))
-
-    def identity(self, indices: np.ndarray) -> Iterable[str]:
-        """The size of the decoded images; each file's path and bytes."""
-        yield repr(self.shape[1:])
-        for i in indices:
-            file = self._files[i]
-            yield f"{printable(file)} {os.stat(self._root / file).st_size}"
 
 
 def read(
@@ -60,7 +29,8 @@ def read(
     Either ``root/CLASS/`` or ``root/train/CLASS/`` with ``root/test/CLASS/``, ``root/val/CLASS/``
     or both, by these or similar names (``Training``, ``valid``, ``dev``, ``seg_test``, …; see
     ``find_parts``). Sub-folders of a class folder belong to it, links are followed, of an
-    animation the first frame is taken; what is passed over is in the notes.
+    animation the first frame is taken, and what is transparent is shown on white; what is joined,
+    changed or passed over is in the notes (images that stay on the disk are not decoded for this).
 
     Args:
       root: the folder.
@@ -86,13 +56,42 @@ def read(
     skipped: list[str] = []
     if size is None:
         size = _common_size(places, listings, on_unreadable, skipped)
-    datasets = {
-        part: _dataset(root, places[part], listing, size, on_unreadable, memory_limit, skipped)
-        for part, listing in listings.items()
-    }
+    datasets, transparent = {}, 0
+    for part, listing in listings.items():
+        datasets[part], count = _dataset(
+            root, places[part], listing, size, on_unreadable, memory_limit, skipped
+        )
+        transparent += count
+    shared = _shared_files(root, size, {p: d.images for p, d in datasets.items()}, places, listings)
     notes = layout.notes + tuple(note for listing in listings.values() for note in listing.notes)
     notes += _skipped_note(root, sorted(set(skipped)))
+    if transparent:
+        notes += (f"{transparent} images are transparent in places: shown on white",)
+    notes += shared
     return Parts(datasets["train"], datasets.get("test"), datasets.get("validation"), notes)
+
+
+def _shared_files(
+    root: Path,
+    size: tuple[int, int],
+    images: dict[str, Images],
+    places: dict[str, Path],
+    listings: dict[str, Listing],
+) -> tuple[str, ...]:
+    """Notes on files that a part shares with training, where one of the two is in memory.
+
+    Parts that are both in memory, or both on the disk, can be compared later.
+    """
+    on_disk = {part: isinstance(found, FolderImages) for part, found in images.items()}
+    notes: list[str] = []
+    titles: tuple[Title, ...] = ("test", "validation")
+    for part in titles:
+        if part in images and on_disk[part] != on_disk["train"]:
+            train, other = (
+                FolderImages(places[p], listings[p].files, size) for p in ("train", part)
+            )
+            notes += check_files(train, other, part, printable(root.resolve().name))
+    return tuple(notes)
 
 
 def _not_a_folder(root: Path) -> str:
@@ -146,7 +145,8 @@ def _dataset(
     on_unreadable: str,
     memory_limit: int,
     skipped: list[str],
-) -> Dataset:
+) -> tuple[Dataset, int]:
+    """The images of one part, and how many of those that were decoded are transparent."""
     lazy = FolderImages(place, listing.files, size)
     keep_lazy = image_bytes(lazy.shape) > memory_limit
     pixels = None if keep_lazy else np.empty(lazy.shape, np.uint8)
@@ -171,6 +171,7 @@ def _dataset(
     name = printable(root.resolve().name)
     if pixels is None:
         files = [listing.files[i] for i in kept]
-        return Dataset(FolderImages(place, files, size), labels, listing.class_names, name)
-    images = pixels if len(kept) == len(pixels) else pixels[kept]
-    return Dataset(images, labels, listing.class_names, name)
+        images: Images = FolderImages(place, files, size)
+    else:
+        images = pixels if len(kept) == len(pixels) else pixels[kept]
+    return Dataset(images, labels, listing.class_names, name), len(lazy.transparent)

@@ -25,7 +25,7 @@ _WORDS = {
     "evaluation": ("eval", "evaluation", "evaluate"),  # the validation or the test part
     "fold": ("fold",),  # of a cross-validation; no class either
 }
-_PARTS = {word: part for part, words in _WORDS.items() for word in words}
+PART_WORDS = {word: part for part, words in _WORDS.items() for word in words}
 _FILLERS = ("set", "split", "part", "data", "dataset", "image", "images", "img", "imgs")
 _NOT_DATA = ("__MACOSX", "@eaDir")  # which macOS adds to archives, and Synology to folders
 
@@ -186,10 +186,10 @@ def part_of(name: str) -> tuple[str, str] | None:
     """
     separated = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     words = [word.removesuffix("set") or word for word in re.findall(r"[^\W\d_]+", separated)]
-    parts = {_PARTS[word] for word in words if word in _PARTS}
+    parts = {PART_WORDS[word] for word in words if word in PART_WORDS}
     if len(parts) != 1:
         return None
-    rest = [word for word in words if word not in _PARTS and word not in _FILLERS]
+    rest = [word for word in words if word not in PART_WORDS and word not in _FILLERS]
     return parts.pop(), " ".join(rest)
 
 

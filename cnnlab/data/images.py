@@ -1,7 +1,8 @@
 """Image files: opened as one of a few formats, checked for their size, decoded to RGB.
 
 As in torchvision and Keras, an orientation that a camera noted in the file (EXIF) is not applied
-(Pillow itself applies that of a TIFF).
+(Pillow itself applies that of a TIFF). What is transparent in an image file is shown on white, as a
+browser shows it: often there is no drawing in the colours under the transparency.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ EXTENSIONS = (
 """The names of image files end so, in either case."""
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+_TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -39,7 +41,8 @@ def read_image(path: str | Path, size: int | tuple[int, int]) -> np.ndarray:
     ``CenterCrop(side)`` of the same Pillow, to the last bit.
 
     Args:
-      path: of a file of 8 bits a channel, in one of ``FORMATS``; grey becomes RGB.
+      path: of a file of 8 bits a channel, in one of ``FORMATS``; grey becomes RGB, and what is
+        transparent is shown on white.
       size: a side or (H, W): it is resized so that it just covers this (bilinear, with
         antialiasing), then cropped to it at the centre.
 
@@ -47,10 +50,16 @@ def read_image(path: str | Path, size: int | tuple[int, int]) -> np.ndarray:
       ValueError: if the file cannot be decoded, or has more pixels than
         ``PIL.Image.MAX_IMAGE_PIXELS``; it is named.
     """
+    return read_rgb(path, size)[0]
+
+
+def read_rgb(path: str | Path, size: int | tuple[int, int]) -> tuple[np.ndarray, bool]:
+    """The image as of ``read_image``, and whether some of it is transparent."""
     pair = check_size(size)
     with open_image(path) as image:
         _load(image, path)
-        return np.asarray(_cover_and_crop(_to_rgb(image), pair, path))
+        rgb, transparent = _to_rgb(image)
+        return np.asarray(_cover_and_crop(rgb, pair, path)), transparent
 
 
 def decode_image(data: bytes, name: str, channels: int | None = None) -> np.ndarray:
@@ -59,7 +68,8 @@ def decode_image(data: bytes, name: str, channels: int | None = None) -> np.ndar
     Args:
       data: the contents of a file in one of ``FORMATS``, of 8 bits a channel.
       name: where it is from, for errors.
-      channels: C, 1 to 4; None leaves it as it is.
+      channels: C, 1 to 4; None leaves it as it is. Where that is one channel or three, transparency
+        is dropped and the colours under it stay, as TensorFlow decodes its records.
 
     Raises:
       ValueError: as of ``read_image``.
@@ -112,8 +122,8 @@ def open_image(file: str | Path | io.BytesIO, name: str | Path | None = None) ->
     import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
     what = str(file) if name is None else name
-    if not isinstance(file, io.BytesIO) and not os.path.isfile(file):  # a pipe would wait
-        raise ValueError(_unreadable(what, "it is no file, or a link to none"))
+    if not isinstance(file, io.BytesIO):
+        check_file(file)
     try:
         image = PIL.Image.open(file, formats=FORMATS)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:
@@ -131,24 +141,61 @@ def open_image(file: str | Path | io.BytesIO, name: str | Path | None = None) ->
     return image
 
 
+def check_file(path: str | Path) -> None:
+    """Checks that there is a file; a pipe, too, is none: to open it would wait.
+
+    Raises:
+      ValueError: if there is none; it is named.
+    """
+    if not os.path.isfile(path):
+        raise ValueError(_unreadable(path, "it is no file, or a link to none"))
+
+
 def _load(image: PIL.Image.Image, name: str | Path) -> None:
+    deep = _is_cut_to_8_bits(image)
     try:
         image.load()
     except Exception as error:  # a decoder can raise anything on a damaged file
         raise ValueError(_unreadable(name, str(error))) from error
-    if image.mode in _DEEP_MODES:
+    if deep or image.mode in _DEEP_MODES:
+        got = f"16 bits of mode {image.mode!r}" if deep else f"mode {image.mode!r}"
         raise ValueError(
-            f"{printable(name)}: images must have 8 bits a channel, got mode {image.mode!r}. "
-            "Convert the file to 8 bits."
+            f"{printable(name)}: images must have 8 bits a channel, got {got}. Convert the file to "
+            "8 bits: scale its values to 0..255."
         )
 
 
-def _to_rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode == "RGB":  # a copy of a large one takes time and memory
-        return image
-    if "transparency" in image.info:
+def _is_cut_to_8_bits(image: PIL.Image.Image) -> bool:
+    """Whether the file has more bits a channel than Pillow will give of it.
+
+    Of 16-bit colour, and of grey with transparency, Pillow decodes the high byte: of images of 12
+    bits in 16 that leaves 16 levels. Must be called before the image is loaded.
+    """
+    if image.mode in _DEEP_MODES or not image.tile:
+        return False
+    options: Any
+    decoder, _, _, options = image.tile[0]
+    if image.format == "PPM":  # (raw mode, the highest value)
+        return isinstance(options, tuple) and decoder.startswith("ppm") and options[-1] > 255
+    if image.format == "TIFF":
+        tags: Any = getattr(image, "tag_v2", {})
+        return int(np.max(tags.get(258, 1))) > 8  # BitsPerSample
+    mode = options if isinstance(options, str) else next(iter(options or ()), "")
+    return image.format == "PNG" and ";16" in str(mode)
+
+
+def _to_rgb(image: PIL.Image.Image) -> tuple[PIL.Image.Image, bool]:
+    """The image in RGB, and whether some of it is transparent, which is shown on white."""
+    import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
+
+    if "transparency" in image.info or image.mode in _TRANSPARENT_MODES:
         image = image.convert("RGBA")
-    return image.convert("RGB")
+        if np.asarray(image.getchannel("A")).min() < 255:
+            white = PIL.Image.new("RGBA", image.size, "white")
+            return PIL.Image.alpha_composite(white, image).convert("RGB"), True
+    if image.mode == "RGB":  # a copy of a large one takes time and memory
+        return image, False
+    return image.convert("RGB"), False
 
 
 def _cover_and_crop(

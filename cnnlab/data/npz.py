@@ -2,8 +2,9 @@
 
 The arrays may be called ``images``, ``labels``; or ``x_train``, ``y_train``, ``x_test``,
 ``y_test`` (as Keras does); or ``train_images``, ``train_labels``, ``test_images``,
-``test_labels``. Test arrays may be missing; ``x_val``, ``y_val`` or ``val_images``,
-``val_labels`` are a validation part. ``class_names`` is optional.
+``test_labels``, without case and in either order (``npz_keys``). Test arrays may be missing;
+``x_val``, ``y_val`` or ``val_images``, ``val_labels`` are a validation part. ``class_names`` is
+optional, and may be called ``classes`` or ``label_names``. Other arrays are named in the notes.
 """
 
 from __future__ import annotations
@@ -14,13 +15,8 @@ import numpy as np
 
 from cnnlab import npz_files
 from cnnlab.data.dataset import Dataset, Parts
+from cnnlab.data.npz_keys import find_keys
 from cnnlab.spelling import printable, some
-
-_KEYS = {
-    "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels")),
-    "validation": (("x_val", "y_val"), ("val_images", "val_labels")),
-    "test": (("x_test", "y_test"), ("test_images", "test_labels")),
-}
 
 
 def read(path: Path) -> Parts:
@@ -37,17 +33,20 @@ def read(path: Path) -> Parts:
     if not path.is_file():
         raise FileNotFoundError(_no_file(path))
     arrays = npz_files.read(path)
-    pairs = {part: _pair(path, arrays, part) for part in _KEYS}
-    if pairs["train"] is None:
-        wanted = "; ".join(" and ".join(pair) for pair in _KEYS["train"])
-        raise ValueError(f"{path} must hold {wanted}; got {', '.join(arrays) or 'no array'}.")
-    names = _class_names(path, arrays, [pair[1] for pair in pairs.values() if pair])
-    parts = {
-        part: _dataset(path, part, pair, names) if pair else None for part, pair in pairs.items()
+    try:
+        keys = find_keys(arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    pairs = {
+        part: (_images(path, images, arrays[images]), _labels(path, labels, arrays[labels]))
+        for part, (images, labels) in keys.parts.items()
     }
-    assert parts["train"] is not None
-    notes = (f"the test part of {path.name}",) if parts["test"] else ()
-    return Parts(parts["train"], parts["test"], parts["validation"], notes)
+    names = _class_names(path, arrays, keys.class_names, [labels for _, labels in pairs.values()])
+    parts = {part: _dataset(path, part, pair, names) for part, pair in pairs.items()}
+    notes = [f"the test part of {path.name}"] if "test" in parts else []
+    if keys.ignored:
+        notes.append(f"arrays of {path.name} passed over: {some(map(printable, keys.ignored))}")
+    return Parts(parts["train"], parts.get("test"), parts.get("validation"), tuple(notes))
 
 
 def _no_file(path: Path) -> str:
@@ -60,19 +59,6 @@ def _no_file(path: Path) -> str:
         else ("There is no .npz in it; for images in folders, load it as folder (--dataset folder)")
     )
     return f"npz: {path} must be a .npz file, but it is a folder. {advice}."
-
-
-def _pair(
-    path: Path, arrays: dict[str, np.ndarray], part: str
-) -> tuple[np.ndarray, np.ndarray] | None:
-    for images, labels in _KEYS[part]:
-        present = [key for key in (images, labels) if key in arrays]
-        if len(present) == 1:
-            lacking = labels if present == [images] else images
-            raise ValueError(f"{path} holds {present[0]} but lacks {lacking}.")
-        if present:
-            return _images(path, images, arrays[images]), _labels(path, labels, arrays[labels])
-    return None
 
 
 def _images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
@@ -105,16 +91,19 @@ def _labels(path: Path, key: str, labels: np.ndarray) -> np.ndarray:
 
 
 def _class_names(
-    path: Path, arrays: dict[str, np.ndarray], labels: list[np.ndarray]
+    path: Path, arrays: dict[str, np.ndarray], key: str | None, labels: list[np.ndarray]
 ) -> tuple[str, ...]:
-    if "class_names" not in arrays:
+    if key is None:
         highest = max((int(x.max()) for x in labels if len(x)), default=0)
         if highest >= 10**6:
             raise ValueError(f"{path}: a label of {highest} is no class index.")
         return tuple(str(i) for i in range(highest + 1))
-    listed = arrays["class_names"]
+    listed = arrays[key]
     if listed.ndim != 1 or listed.dtype.kind not in "US":
-        raise ValueError(f"{path}: class_names must be text [K], got {listed.dtype}.")
+        raise ValueError(
+            f"{path}: {key} must be text [K], the names of the classes, got {listed.dtype} of "
+            f"shape {listed.shape}. Rename it if it is something else."
+        )
     return tuple(printable(name) for name in listed.tolist())
 
 

@@ -20,6 +20,7 @@ from cnnlab.data.dataset import (
     Statistics,
     compute_statistics,
 )
+from cnnlab.data.part_checks import Title, check_parts
 from cnnlab.data.splits import Splits
 from cnnlab.spelling import nearest
 
@@ -54,7 +55,8 @@ def load(
     In this order: the test part is the published one, or else split off; ``classes`` are chosen in
     all parts; ``per_class`` or ``fraction`` make the training part smaller; the validation part is
     split off the remaining training part. The statistics are those of the final training part,
-    attached to all. Each part is marked, ``Dataset.part``.
+    attached to all. Each part is marked, ``Dataset.part``. How many images the parts share, and how
+    many are in several classes, is in the notes; of lazy tfds parts it is not known.
 
     Args:
       name: "digits" (comes with scikit-learn), "mnist", "fashion_mnist", "cifar10", "cifar100" or
@@ -78,7 +80,8 @@ def load(
     Raises:
       ValueError: for an unknown name or option (the message has the nearest), a damaged file or
         one of another data set (the message names it), a part without examples, a class without
-        examples in some part.
+        examples in some part, a single class, a published part that is for the most part in another
+        one, training images that are all the same, or values of only 0 and 1.
       FileNotFoundError: if files are missing; the message lists the names that were tried.
     """
     if split_seed < 0:
@@ -91,6 +94,7 @@ def load(
         memory_limit=memory_limit,
     )
     notes = list(parts.notes)
+    published: list[Title] = ["test"] if parts.test is not None else []
     _check_classes(parts.train, "the training part" if parts.test else "the data set")
     if parts.test is None:
         count = splits.part_size(len(parts.train), test, "the test part")
@@ -100,24 +104,30 @@ def load(
     if classes is not None:
         parts = _only_classes(parts, classes)
         notes.append(f"classes: {', '.join(parts.train.class_names)}")
+    _check_several_classes(parts.train)
     train = splits.subset(parts.train, per_class=per_class, fraction=fraction, seed=split_seed)
     if per_class is not None:
         notes.append(f"training subset: {per_class} a class, seed {split_seed}")
     elif fraction is not None:
         notes.append(f"training subset: {_size_text(fraction, 'training')}, seed {split_seed}")
     chosen = parts.validation if validation is not None else None
+    published += ["validation"] if chosen is not None else []
     if validation is not None and chosen is None:
         train, chosen = _split_validation(train, validation, split_seed)
         notes.append(f"validation: {_size_text(validation, 'training')}, seed {split_seed}")
     elif chosen is None:
         notes.append("no validation part")
-    return _splits(train, chosen, parts.test, notes)
+    assert parts.test is not None
+    return _splits(train, chosen, parts.test, notes, published)
 
 
 def _splits(
-    train: Dataset, validation: Dataset | None, test: Dataset | None, notes: list[str]
+    train: Dataset,
+    validation: Dataset | None,
+    test: Dataset,
+    notes: list[str],
+    published: list[Title],
 ) -> Splits:
-    assert test is not None
     _check_classes(train, "the training part")
     _check_classes(test, "the test part")
     if validation is not None:
@@ -128,6 +138,10 @@ def _splits(
                 f"{train.name}: all parts must have images of one shape, got {train.image_shape} "
                 f"in training and {part.image_shape} in another part."
             )
+    checked: dict[Title, Dataset] = {"training": train, "test": test}
+    if validation is not None:
+        checked["validation"] = validation
+    notes = notes + check_parts(checked, published)
     statistics = compute_statistics(train)
     return Splits(
         _with_statistics(train, statistics),
@@ -171,6 +185,14 @@ def _only_classes(parts: Parts, classes: Sequence[str | int]) -> Parts:
         test=with_classes(parts.test),
         validation=with_classes(parts.validation),
     )
+
+
+def _check_several_classes(train: Dataset) -> None:
+    if train.num_classes < 2:
+        raise ValueError(
+            f"{train.name}: there must be at least 2 classes, got only {train.class_names[0]!r}. "
+            "Name another one (--classes), or add its images."
+        )
 
 
 def _check_classes(dataset: Dataset, part: str) -> None:

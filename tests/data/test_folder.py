@@ -93,11 +93,36 @@ def test_grey_palette_and_transparent_images_become_rgb(tmp_path):
     colours[...] = colours[0, 0]
     (tmp_path / "b").mkdir()
     Image.fromarray(colours).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "b/1.png")
-    Image.fromarray(np.dstack([picture(1), grey])).save(tmp_path / "b" / "2.png")
+    Image.fromarray(np.dstack([picture(1), np.full_like(grey, 255)])).save(tmp_path / "b/2.png")
     images = folders.read(tmp_path).train.images
     np.testing.assert_array_equal(images[0], np.stack([grey] * 3, -1))
     np.testing.assert_array_equal(images[1], colours)
     np.testing.assert_array_equal(images[2], picture(1))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
+def test_what_is_transparent_is_shown_on_white_and_counted(tmp_path, mode):
+    classes(tmp_path, n=2)
+    alpha = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
+    if mode in ("P", "RGB"):  # transparent or not
+        alpha = np.where(alpha > 127, 255, 0).astype(np.uint8)
+    black = np.zeros((6, 8), np.uint8)  # drawn by the transparency alone
+    if mode == "P":
+        image = Image.fromarray((alpha // 255).astype(np.uint8), "P")
+        image.putpalette([9, 9, 9, 0, 0, 0])
+        image.save(tmp_path / "dog" / "01.png", transparency=0)
+    elif mode == "RGB":
+        keyed = np.where(alpha[..., None] == 0, np.uint8(9), black[..., None]).repeat(3, -1)
+        Image.fromarray(keyed).save(tmp_path / "dog" / "01.png", transparency=(9, 9, 9))
+    else:
+        save(tmp_path / "dog" / "01.png", np.dstack([black] * (len(mode) - 1) + [alpha]))
+    parts = folders.read(tmp_path)
+    # Black over white: 255 (1 - alpha / 255).
+    wanted = np.stack([255 - alpha] * 3, -1)
+    np.testing.assert_allclose(parts.train.images[3], wanted, atol=1)
+    assert parts.notes == ("1 images are transparent in places: shown on white",)
+    lazy = folders.read(tmp_path, memory_limit=0).train.images
+    np.testing.assert_array_equal(lazy[3], parts.train.images[3])
 
 
 def test_sub_folders_belong_to_their_class_and_other_files_are_passed_over(tmp_path):
@@ -278,7 +303,27 @@ def test_a_part_over_the_memory_limit_is_lazy_and_the_same(tmp_path):
     assert lazy.train.statistics == here.train.statistics == compute_statistics(lazy.train)
 
 
-def test_the_fingerprint_of_lazy_images_is_of_names_and_sizes(tmp_path):
+def test_exchanged_contents_of_lazy_images_are_seen(tmp_path):
+    for name in ("cat", "dog"):
+        for i in range(2):  # uncompressed, so that all files have one size: 151 KiB
+            pixels = np.full((224, 224, 3), 200, np.uint8)
+            pixels[100:120, 60:80] = picture([ord(name[0]), i], 20, 20)  # away from the start
+            save(tmp_path / name / f"{i}.bmp", pixels)
+    before = folders.read(tmp_path, memory_limit=0).train
+    known = fingerprint(before)
+    one, other = tmp_path / "cat" / "0.bmp", tmp_path / "dog" / "0.bmp"
+    assert one.stat().st_size == other.stat().st_size > 2**17
+    contents = one.read_bytes(), other.read_bytes()
+    other.write_bytes(contents[0])
+    one.write_bytes(contents[1])
+    assert fingerprint(folders.read(tmp_path, memory_limit=0).train) != known
+    assert fingerprint(before) != known  # though it was read before
+    one.write_bytes(contents[0])
+    other.write_bytes(contents[1])
+    assert fingerprint(before) == known
+
+
+def test_the_fingerprint_of_lazy_images_is_of_names_and_contents(tmp_path):
     for copy in ("one", "two"):
         classes(tmp_path / copy)
     one, two = (folders.read(tmp_path / c, memory_limit=0).train for c in ("one", "two"))

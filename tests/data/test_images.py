@@ -143,18 +143,20 @@ def test_resizing_cannot_make_many_pixels_of_few(tmp_path):
         read_image(path, 224)
 
 
+def png(height, width, bits, colour, rows):
+    """The bytes of a PNG, written by hand."""
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_pillows_own_limit_is_the_one(tmp_path):
-    header = struct.pack(">IIBBBBB", 13000, 13000, 8, 0, 0, 0, 0)  # of 1.5 GB in RGB, twice over
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(13001))), (b"IEND", b"")]
     path = tmp_path / "large.png"
-    path.write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + b"".join(
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-            for kind, data in chunks
-        )
-    )
+    path.write_bytes(png(13000, 13000, 8, 0, bytes(13001)))  # of 1.5 GB in RGB, twice over
     with pytest.raises(ValueError, match=r"large\.png has too many pixels.*13000 x 13000"):
         read_image(path, 4)
     with pytest.raises(ValueError, match="too many pixels"):
@@ -172,3 +174,43 @@ def test_records_are_decoded_to_the_channels_of_their_feature(mode, channels):
     np.testing.assert_array_equal(
         pixels, np.asarray(image.convert(wanted), np.uint8).reshape(6, 8, -1)
     )
+
+
+def deep(kind):
+    """A file of 6 x 8 pixels with values up to 4,095 in 16 bits."""
+    channels = {"grey.png": 1, "rgb.png": 3, "la.png": 2, "rgba.png": 4}.get(kind, 3)
+    values = np.random.default_rng(0).integers(0, 4096, (6, 8, channels))
+    if kind.endswith(".png"):
+        rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+        return png(6, 8, 16, {1: 0, 2: 4, 3: 2, 4: 6}[channels], rows)
+    if kind == "raw.ppm":
+        return b"P6\n8 6\n4095\n" + values.astype(">u2").tobytes()
+    if kind == "plain.ppm":
+        return f"P3\n8 6\n4095\n{' '.join(map(str, values.ravel()))}\n".encode()
+    data, tags = values.astype("<u2").tobytes(), {256: 8, 257: 6, 259: 1, 262: 2, 273: 8, 277: 3}
+    bits = 8 + len(data) + 2 + 12 * 9 + 4  # where the three numbers of bits stand
+    tags |= {258: bits, 278: 6, 279: len(data)}
+    fields = b"".join(
+        struct.pack("<HHII", tag, 3, 3 if tag == 258 else 1, tags[tag]) for tag in sorted(tags)
+    )
+    directory = struct.pack("<H", len(tags)) + fields + bytes(4) + struct.pack("<3H", 16, 16, 16)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory
+
+
+KINDS = ("grey.png", "rgb.png", "la.png", "rgba.png", "raw.ppm", "plain.ppm", "rgb.tif")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_16_bits_a_channel_are_refused_not_cut_to_their_high_byte(tmp_path, kind):
+    (tmp_path / kind).write_bytes(deep(kind))
+    with pytest.raises(ValueError, match=rf"{kind}: images must have 8 bits a channel, got"):
+        read_image(tmp_path / kind, (6, 8))
+    with pytest.raises(ValueError, match="record: images must have 8 bits a channel"):
+        images.decode_image(deep(kind), "record")
+
+
+def test_fewer_than_8_bits_a_channel_are_scaled_to_them(tmp_path):
+    (tmp_path / "a.pgm").write_bytes(b"P5\n2 1\n15\n\x00\x0f")
+    assert read_image(tmp_path / "a.pgm", (1, 2))[0, :, 0].tolist() == [0, 255]
+    (tmp_path / "a.png").write_bytes(png(1, 4, 2, 0, b"\0" + bytes([0b00011011])))
+    assert read_image(tmp_path / "a.png", (1, 4))[0, :, 0].tolist() == [0, 85, 170, 255]

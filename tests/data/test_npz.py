@@ -51,7 +51,7 @@ def test_a_validation_part_is_used_where_there_is_one(tmp_path):
     arrays = {
         f"{part}_{kind}": value
         for part, n in (("train", 20), ("val", 8), ("test", 12))
-        for kind, value in (("images", pictures(n)), ("labels", labels(n)[:, None]))
+        for kind, value in (("images", pictures(n, seed=n)), ("labels", labels(n)[:, None]))
     }
     parts = load("npz", save(tmp_path / "d.npz", **arrays))
     assert (len(parts.train), len(parts.validation), len(parts.test)) == (20, 8, 12)
@@ -68,6 +68,69 @@ def test_grey_images_get_a_channel_axis(tmp_path):
 def test_class_names(tmp_path, names):
     path = save(tmp_path / "d.npz", images=pictures(), labels=labels(), class_names=names)
     assert load("npz", path, validation=None).train.class_names == ("a", "b", "c", "d")
+
+
+@pytest.mark.parametrize("key", ["classes", "label_names", "Class_Names", "labelNames"])
+def test_class_names_may_have_another_usual_name(tmp_path, key):
+    arrays = {"images": pictures(), "labels": labels(), key: ["a", "b", "c", "d"]}
+    parts = load("npz", save(tmp_path / "d.npz", **arrays), validation=None)
+    assert parts.train.class_names == ("a", "b", "c", "d")
+    with pytest.raises(ValueError, match=rf"{key} must be text \[K\].*got int64 of shape \(4,\)"):
+        load("npz", save(tmp_path / "d.npz", **{**arrays, key: np.arange(4)}))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        ("images", "labels", "images_test", "labels_test"),
+        ("x_train", "y_train", "X_test", "Y_test"),
+        ("X_train", "y_train", "X_test", "y_test"),
+        ("Xtrain", "ytrain", "Xtest", "ytest"),
+        ("trainImages", "trainLabels", "testImages", "testLabels"),
+        ("x_train", "y_train", "test_images", "test_labels"),
+        ("image", "label", "testing_image", "testing_target"),
+    ],
+)
+def test_names_without_case_and_in_any_order(tmp_path, keys):
+    held = pictures(8, seed=1)
+    arrays = dict(zip(keys, (pictures(), labels(), held, labels(8)), strict=True))
+    parts = load("npz", save(tmp_path / "d.npz", **arrays), validation=None)
+    np.testing.assert_array_equal(parts.train.images, pictures())
+    np.testing.assert_array_equal(parts.test.images, held)
+
+
+@pytest.mark.parametrize("word", ["valid", "val", "validation", "dev"])
+def test_a_validation_part_by_its_usual_names(tmp_path, word):
+    arrays = {"x_train": pictures(), "y_train": labels()}
+    arrays |= {f"x_{word}": pictures(8, seed=1), f"y_{word}": labels(8)}
+    parts = load("npz", save(tmp_path / "d.npz", **arrays))
+    np.testing.assert_array_equal(parts.validation.images, pictures(8, seed=1))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("x_train", "y_train"), "images and x_train, which both look like the train images"),
+        (("Images",), "images and Images, which both look like the train images"),
+        (("targets",), "labels and targets, which both look like the train labels"),
+        (("classes", "class_names"), "classes and class_names, which both look like the class nam"),
+        (("test_data",), r"test_data, which looks like a part that is not used.*Got .*test_data"),
+        (("test_indices",), "test_indices, which looks like a part that is not used"),
+        (("x_eval", "y_eval"), "x_eval, which looks like a part that is not used"),
+        (("x_test",), "x_test but lacks y_test"),
+        (("test_targets",), "test_targets but lacks x_test"),
+    ],
+)
+def test_names_that_are_not_clear_are_refused(tmp_path, more, message):
+    arrays = {"images": pictures(), "labels": labels(), **dict.fromkeys(more, pictures())}
+    with pytest.raises(ValueError, match=rf"d\.npz: it holds {message}"):
+        load("npz", save(tmp_path / "d.npz", **arrays))
+
+
+def test_arrays_that_are_not_used_are_named(tmp_path):
+    arrays = {"images": pictures(), "labels": labels(), "ids": labels(), "train_ids": labels()}
+    notes = load("npz", save(tmp_path / "d.npz", **arrays), validation=None).notes
+    assert "arrays of d.npz passed over: ids, train_ids" in notes
 
 
 OBJECTS = np.array([{}], dtype=object)
@@ -100,7 +163,7 @@ def test_missing_arrays_are_named(tmp_path):
     with pytest.raises(ValueError, match="holds labels but lacks images"):
         load("npz", path)
     path = save(tmp_path / "e.npz", pixels=pictures())
-    with pytest.raises(ValueError, match=r"x_train and y_train.*got pixels"):
+    with pytest.raises(ValueError, match=r"e\.npz: it must hold .*x_train and y_train.*got pixels"):
         load("npz", path)
 
 
@@ -144,7 +207,8 @@ def test_a_header_that_asks_for_terabytes_is_refused_before_anything_is_allocate
 def test_a_file_that_unpacks_to_too_much_is_refused_unless_the_limit_is_raised(
     tmp_path, monkeypatch
 ):
-    path = save(tmp_path / "d.npz", images=np.zeros((400, 20, 20, 3), np.uint8), labels=labels(400))
+    flat = np.repeat(np.arange(400) % 256, 20 * 20 * 3).astype(np.uint8).reshape(400, 20, 20, 3)
+    path = save(tmp_path / "d.npz", images=flat, labels=labels(400))
     monkeypatch.setattr(limits, "unpacked_bytes", 100_000)
     with pytest.raises(
         ValueError, match=r"d\.npz would unpack to 48.* raise cnnlab\.limits\.unpack"
@@ -170,6 +234,6 @@ def test_parts_are_marked(tmp_path, check_marks):
     arrays = {
         f"{part}_{kind}": value
         for part, n in (("train", 20), ("val", 8), ("test", 12))
-        for kind, value in (("images", pictures(n)), ("labels", labels(n)))
+        for kind, value in (("images", pictures(n, seed=n)), ("labels", labels(n)))
     }
     check_marks(load("npz", save(tmp_path / "three.npz", **arrays)))

@@ -214,3 +214,14 @@ def test_too_few_examples_for_a_validation_part_say_what_to_do(per_class, valida
     if per_class == 1:
         assert "10 training examples of 10 classes are there to split it off" in str(caught.value)
     assert len(load("digits", per_class=per_class, validation=None).train) == 10 * per_class
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic:60:6x6x1:3"])
+def test_a_single_class_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=r"at least 2 classes, got only .*1'\. Name another one"):
+        load(name, classes=[1])
+    np.savez(
+        tmp_path / "d.npz", images=load("digits").train.images, labels=np.zeros(1294, np.int64)
+    )
+    with pytest.raises(ValueError, match="d: there must be at least 2 classes, got only '0'"):
+        load("npz", tmp_path / "d.npz")
