@@ -130,12 +130,13 @@ def test_options_that_contradict_a_file_of_ours_are_refused(exported, tmp_path, 
 
 def test_classes_are_matched_by_name(exported, tmp_path):
     """The same images with their classes in another order give the same score."""
-    test = data.load("synthetic:90:6x6x1:3").test
+    splits = data.load("synthetic:90:6x6x1:3")
+    train, test = splits.train, splits.test
     order = np.array([2, 0, 1])
     np.savez(
         tmp_path / "other.npz",
-        train_images=test.images,
-        train_labels=order[test.labels],
+        train_images=train.images,
+        train_labels=order[train.labels],
         test_images=test.images,
         test_labels=order[test.labels],
         class_names=np.array(test.class_names)[np.argsort(order)],
