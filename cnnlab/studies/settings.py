@@ -115,7 +115,7 @@ class Training:
     keep_every: int | None = None
     """Keep the checkpoint of every Nth epoch, too."""
     checkpoint_steps: int | None = None
-    """Save every N updates, too, not only after each epoch."""
+    """Save every N updates, too, not only after each epoch; no compiled call is longer."""
     quiet: bool = False
     """Show nothing but the result."""
 

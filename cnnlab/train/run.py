@@ -213,7 +213,13 @@ class Run:
         )
         self.seconds = meta["seconds"]
         positions = steps(
-            recipe, train, validation, options, resume_from=resume_from, stop=self.stop
+            recipe,
+            train,
+            validation,
+            options,
+            resume_from=resume_from,
+            stop=self.stop,
+            every=recording.checkpoint_steps,
         )
         return self._follow(positions, recorder, options)
 

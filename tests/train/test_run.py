@@ -340,3 +340,18 @@ def test_fewer_than_two_checkpoints_are_refused_before_the_directory_is_made(tmp
     with pytest.raises(ValueError, match="at least 2"):
         Run.create(tmp_path / "run", {}, {}, keep=1)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("steps_per_call", "at"), [(None, [5, 10, 15, 20]), (3, [6, 10, 16, 20])])
+def test_checkpoints_within_an_epoch_are_saved_where_a_compiled_call_would_be_longer(
+    tmp_path, recipe, splits, steps_per_call, at
+):
+    settings = {"epochs": 2, "batch_size": 10, "steps_per_call": steps_per_call}
+    *_, plain = follow(Run.create(tmp_path / "plain", {}, {}), recipe, splits, **settings)
+
+    with Run.create(tmp_path / "run", {}, {}, keep=9) as run:
+        options = train.FitOptions(**settings)
+        recording = Recording(clock=time.perf_counter, checkpoint_steps=5)
+        *_, last = run.fit(recipe, splits.train, splits.validation, options, recording)
+        saved = run.checkpoints.steps()
+    assert saved == at and same_leaves(last.states, plain.states)
