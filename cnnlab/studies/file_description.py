@@ -1,7 +1,6 @@
 """All that is known of a file of weights: by what cnnlab wrote into it, or if it is published."""
 
 import dataclasses
-import io
 import json
 import pathlib
 from typing import Any
@@ -177,5 +176,5 @@ def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
         class_names=classes,
         precision=metadata.get("precision", "float32"),
         data=data,
-        record=None if record is None else DataRecord.read(io.BytesIO(record.tobytes()), path.name),
+        record=None if record is None else DataRecord.read(path, record.tobytes()),
     )

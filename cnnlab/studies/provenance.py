@@ -27,9 +27,9 @@ class PastTraining(NamedTuple):
     record: DataRecord
 
 
-def history_file(directory: pathlib.Path, index: int) -> pathlib.Path:
+def history_file(index: int) -> str:
     """In a run directory: the record of the data of the training ``index`` of its history."""
-    return directory / f"data-before-{index + 1}.npz"
+    return f"data-before-{index + 1}.npz"
 
 
 def training_history(
@@ -46,7 +46,7 @@ def training_history(
     earlier = enumerate(read_config(directory).get(HISTORY, []))
     return [
         own,
-        *(PastTraining(each, DataRecord.read(history_file(directory, i))) for i, each in earlier),
+        *(PastTraining(each, read_record(directory, history_file(i))) for i, each in earlier),
     ]
 
 

@@ -18,7 +18,7 @@ from cnnlab.data.record import (
     fingerprints,
     pixel_fingerprints,
 )
-from cnnlab.run_directory import DATA, ResumeError
+from cnnlab.run_directory import DATA, ResumeError, read_file
 from cnnlab.studies.build import load_data
 from cnnlab.studies.settings import Training
 
@@ -47,8 +47,10 @@ class RunData:
           run: that goes on, whose own images they are, whatever was added since; None for a new
             one, or other data than the run's own.
         """
-        if run is not None and (run / DATA).is_file():
-            record = read_record(run)
+        kept = None if run is None else read_file(run, DATA)
+        if kept is not None:
+            assert run is not None
+            record = DataRecord.read(run / DATA, kept)
             splits = load_recorded(config, record, f"the run in {run}")
         else:
             splits = load_data(config)
@@ -66,21 +68,21 @@ class RunData:
         return None if record is None or (train is not None and not record.is_of(train)) else record
 
 
-def read_record(directory: pathlib.Path) -> DataRecord:
-    """What the run in ``directory`` keeps of its data.
+def read_record(directory: pathlib.Path, name: str = DATA) -> DataRecord:
+    """What the run in ``directory`` keeps of its data, or of other data in the file ``name``.
 
     Raises:
-      ResumeError: if it keeps nothing.
-      ValueError: if the file is damaged.
+      ResumeError: if it keeps nothing, or what it keeps is gone, damaged or of another run.
+      ValueError: if the file of a run of an earlier version is damaged.
     """
-    path = pathlib.Path(directory) / DATA
-    if not path.is_file():
+    kept = read_file(directory, name)
+    if kept is None:
         raise ResumeError(
-            f"the run in {directory} has no {DATA}, which says on which images it has trained and "
-            "how they are normalised: it was deleted, the run is one of an earlier version, or it "
-            "trained on data that its experiment made. Bring the file back, or train anew."
+            f"the run in {directory} has no {name}, which says on which images it has trained and "
+            "how they are normalised: the run is one of an earlier version, or it trained on data "
+            "that its experiment made. Train anew."
         )
-    return DataRecord.read(path)
+    return DataRecord.read(pathlib.Path(directory) / name, kept)
 
 
 def load_recorded(config: Training, record: DataRecord, whose: str) -> Splits:

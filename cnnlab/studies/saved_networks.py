@@ -13,7 +13,6 @@ from typing import Any
 
 from cnnlab.data import Dataset, Splits, fingerprint
 from cnnlab.data.record import DataRecord
-from cnnlab.files import write_bytes
 from cnnlab.mesh import fetch, make_mesh
 from cnnlab.processes import any_process, first_process
 from cnnlab.run_directory import CONFIG, RESULT
@@ -66,10 +65,9 @@ def save_networks(
         fields = {**experiment, **to_json(own), HISTORY: [past.config for past in history]}
         record = DataRecord.of(splits)
         record = dataclasses.replace(record, statistics=normalized.statistics)
-        opening = Run.create(directory, fields, environment, data=record)
+        files = {history_file(index): past.record.write() for index, past in enumerate(history)}
+        opening = Run.create(directory, fields, environment, data=record, files=files)
     with opening as run:
-        for index, past in enumerate(history) if first_process() else ():
-            write_bytes(history_file(directory, index), past.record.write())
         step = _save(run, states, own, splits, normalized)
         run.finish(
             {

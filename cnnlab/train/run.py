@@ -22,11 +22,12 @@ from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset, fingerprint
 from cnnlab.data.record import DataRecord
-from cnnlab.files import write_json
+from cnnlab.files import write_checked_json
 from cnnlab.mesh import MEMBER, make_mesh, sharding
 from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import (
     CHECKPOINTS,
+    DATA,
     METRICS,
     RESULT,
     ResumeError,
@@ -76,6 +77,7 @@ class Run:
         environment: Mapping[str, Any],
         *,
         data: DataRecord | None = None,
+        files: Mapping[str, bytes] | None = None,
         keep: int = 2,
         keep_steps: Collection[int] = (),
         say: Callable[[str], Any] = warnings.warn,
@@ -87,6 +89,7 @@ class Run:
           config: JSON-ready; what a resume compares with.
           environment: ``train.environment.environment()``.
           data: what it keeps of its data, for ``trained.load_run`` and for a resume.
+          files: further ones by name; ``run_directory.read_file`` reads them as they were.
           keep: how many of the latest checkpoints are kept, besides the best.
           keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.
           say: prints a line, such as one on a damaged checkpoint.
@@ -97,7 +100,8 @@ class Run:
           ValueError: for fewer than 2 checkpoints to keep.
         """
         check_keep(keep)
-        lock = run_files.create(directory, config, environment, keep_steps, data)
+        kept = {**({} if data is None else {DATA: data.write()}), **(files or {})}
+        lock = run_files.create(directory, config, environment, keep_steps, kept)
         wait_for_all("created")
         return cls(
             directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say, lock=lock
@@ -296,7 +300,7 @@ class Run:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes result.json."""
         if first_process():
-            write_json(self.directory / RESULT, dict(result))
+            write_checked_json(self.directory / RESULT, result)
 
     def _restore(
         self, recipe: Recipe, train: Dataset, members: int, mesh: Any, data: list[str]
