@@ -32,7 +32,13 @@ def from_first_process(number: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
-def join(coordinator: str | None, processes: int | None, process_id: int | None) -> str | None:
+def join(
+    coordinator: str | None,
+    processes: int | None,
+    process_id: int | None,
+    *,
+    seconds: int = 300,
+) -> str | None:
     """Joins the other processes of a run over several hosts.
 
     Args:
@@ -40,6 +46,7 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
         pods …), or None for a run of one process.
       processes: how many there are; not with "auto".
       process_id: which one this is, from 0; not with "auto".
+      seconds: JAX's own time-out, >= 1. It then ends the process from C++ with a trace.
 
     Returns:
       The host of the first process; None where there is only one.
@@ -50,11 +57,16 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
     if coordinator is None:
         raise ValueError("processes and process_id need --coordinator HOST:PORT (or auto).")
     if coordinator == "auto":
-        jax.distributed.initialize()
+        jax.distributed.initialize(initialization_timeout=seconds)
     elif processes is None or process_id is None:
         raise ValueError("--coordinator HOST:PORT needs --processes and --process-id as well.")
     else:
-        jax.distributed.initialize(coordinator, num_processes=processes, process_id=process_id)
+        jax.distributed.initialize(
+            coordinator,
+            num_processes=processes,
+            process_id=process_id,
+            initialization_timeout=seconds,
+        )
     check_devices(jax.default_backend(), jax.process_count(), jax.local_device_count())
     return _host_of_first(coordinator) if jax.process_count() > 1 else None
 

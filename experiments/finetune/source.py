@@ -216,8 +216,8 @@ def check_same_weights(s: Study[Config], network: TrainedNetworks) -> None:
     """
     path, weights = s.directory / WEIGHTS_FILE, weights_digest(network.variables)
     if not path.is_file():
-        trained_here = {path.parent.name for path in s.directory.glob(f"*/{CONFIG}")}
-        if trained_here - {"source"}:
+        runs = {path.relative_to(s.directory).parts[0] for path in s.directory.rglob(CONFIG)}
+        if runs - {CONFIG, "source"}:  # it has fine-tuned networks already
             raise ResumeError(
                 f"{path} is gone, which says from which weights the run in {s.directory} began. "
                 "Bring it back from a copy, or start a new run."

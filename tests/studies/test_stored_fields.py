@@ -46,6 +46,7 @@ def test_a_setting_that_this_version_does_not_have_is_refused_on_a_resume_only(t
     write_json(tmp_path / "config.json", fields)
     with pytest.raises(ResumeError, match="this version has no setting 'temperature'"):
         stored_config(Training, tmp_path)
+    (tmp_path / "checkpoints").mkdir()
     assert run_config(tmp_path).epochs == Training().epochs
 
 
