@@ -14,7 +14,7 @@ from cnnlab.studies.stored_fields import check_names, check_types
 
 FREE_ON_RESUME = frozenset(
     {"resume", "data_dir", "quiet", "coordinator", "processes", "process_id", "run_dir", "runs"}
-    | {"missing"}
+    | {"missing", "join_timeout"}
 )
 """Fields that may differ between a run and its resume: those that no number depends on, and what is
 to be done where a checkpoint has been lost."""
@@ -127,6 +127,8 @@ class Training:
     """How many processes there are."""
     process_id: int | None = None
     """Which one this is, from 0."""
+    join_timeout: int = 120
+    """Seconds that a process waits for the others at the start."""
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
