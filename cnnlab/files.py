@@ -6,6 +6,7 @@ JSON has no NaN and no infinity: both are written as ``null``.
 import contextlib
 import dataclasses
 import errno
+import hashlib
 import json
 import math
 import os
@@ -14,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 PathLike = str | os.PathLike[str]
+
+_CHECKSUM = "sha256"
 
 # No space left, over the quota, over the limit of a file's size.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -45,11 +48,50 @@ def read_json(path: PathLike) -> Any:
     """
     try:
         return json.loads(pathlib.Path(path).read_bytes())
-    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError
         raise ValueError(
             f"{os.fspath(path)} must hold JSON, but it is damaged: {error}. "
             "Restore it from a copy, or start the run again in a new run directory."
         ) from error
+
+
+def write_checked_json(path: PathLike, value: Mapping[str, Any]) -> None:
+    """Writes a JSON object as ``write_json`` does, with a field ``sha256`` that is of the others.
+
+    Args:
+      path: the file; its folder must exist.
+      value: a dict with string keys, as of ``write_json``.
+    """
+    fields = to_plain(value)
+    write_json(path, {**fields, _CHECKSUM: json_digest(fields)})
+
+
+def read_checked_json(path: PathLike) -> dict[str, Any]:
+    """Reads what ``write_checked_json`` wrote, without its field ``sha256``.
+
+    An object of an earlier version, which has no such field, is read without the check.
+
+    Raises:
+      FileNotFoundError: there is no such file.
+      ValueError: it is damaged or no JSON object, naming the file.
+    """
+    fields = read_json(path)
+    if not isinstance(fields, dict):
+        raise ValueError(
+            f"{os.fspath(path)} must hold a JSON object, but it is damaged: {fields!r:.40}."
+        )
+    expected = fields.pop(_CHECKSUM, None)
+    if expected is not None and expected != json_digest(fields):
+        raise ValueError(
+            f"{os.fspath(path)} was changed or damaged: it does not fit the SHA-256 sum in it. "
+            "Restore it from a copy."
+        )
+    return fields
+
+
+def json_digest(document: Any) -> str:
+    """The SHA-256 sum of a JSON document, in whatever order its keys are."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:

@@ -1,5 +1,6 @@
 """Reads NumPy's .npz archives; nothing is allocated before the headers and the file agree."""
 
+import io
 import math
 import zipfile
 from collections.abc import Callable
@@ -18,13 +19,16 @@ _HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.
 }
 
 
-def read(path: str | Path, kinds: str = "fiubUS") -> dict[str, np.ndarray]:
+def read(
+    path: str | Path, kinds: str = "fiubUS", *, data: bytes | None = None
+) -> dict[str, np.ndarray]:
     """The arrays in an archive as ``np.savez`` and ``np.savez_compressed`` write it.
 
     Args:
       path: the file.
       kinds: the kinds of dtypes that it may hold, as of ``np.dtype.kind``: by default real numbers
         of up to 64 bits and text. Objects would need unpickling and are always refused.
+      data: the archive, where it is only a part of the file.
 
     Raises:
       FileNotFoundError: if there is no file.
@@ -33,10 +37,10 @@ def read(path: str | Path, kinds: str = "fiubUS") -> dict[str, np.ndarray]:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if data is None else io.BytesIO(data) as file:
             if file.read(6) == np.lib.format.MAGIC_PREFIX:
                 raise ValueError("it holds one array (.npy), not several by name")
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path if data is None else io.BytesIO(data)) as archive:
             members = archive.infolist()
             names = [member.filename for member in members]
             if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):

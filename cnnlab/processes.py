@@ -1,10 +1,15 @@
 """The processes of one run over several hosts: how they join, and agree."""
 
+import contextlib
 import importlib
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+
+from cnnlab.watch import Watch, exit_late_on_abort
 
 
 def first_process() -> bool:
@@ -32,7 +37,13 @@ def from_first_process(number: int) -> int:
     return int(multihost_utils.broadcast_one_to_all(np.int32(number)))
 
 
-def join(coordinator: str | None, processes: int | None, process_id: int | None) -> str | None:
+def join(
+    coordinator: str | None,
+    processes: int | None,
+    process_id: int | None,
+    *,
+    seconds: int = 300,
+) -> str | None:
     """Joins the other processes of a run over several hosts.
 
     Args:
@@ -40,6 +51,7 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
         pods …), or None for a run of one process.
       processes: how many there are; not with "auto".
       process_id: which one this is, from 0; not with "auto".
+      seconds: JAX's own time-out, after which it ends the process from C++ with a trace.
 
     Returns:
       The host of the first process; None where there is only one.
@@ -50,13 +62,34 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
     if coordinator is None:
         raise ValueError("processes and process_id need --coordinator HOST:PORT (or auto).")
     if coordinator == "auto":
-        jax.distributed.initialize()
+        jax.distributed.initialize(initialization_timeout=seconds)
     elif processes is None or process_id is None:
         raise ValueError("--coordinator HOST:PORT needs --processes and --process-id as well.")
     else:
-        jax.distributed.initialize(coordinator, num_processes=processes, process_id=process_id)
+        jax.distributed.initialize(
+            coordinator,
+            num_processes=processes,
+            process_id=process_id,
+            initialization_timeout=seconds,
+        )
     check_devices(jax.default_backend(), jax.process_count(), jax.local_device_count())
     return _host_of_first(coordinator) if jax.process_count() > 1 else None
+
+
+def watch_others(first: str, lost: Callable[[int], Any]) -> Watch:
+    """Watches the other processes of this one's run; all of them must call it.
+
+    Args:
+      first: the host of the first one, as of ``join``.
+      lost: called once, in a thread, with the number of a process that is gone.
+    """
+    exit_late_on_abort()
+    watch = Watch(jax.process_index(), lost)
+    port = from_first_process(watch.listen() if first_process() else 0)
+    if not first_process():
+        with contextlib.suppress(OSError):  # a firewall: JAX's own heartbeat remains
+            watch.connect(first, port)
+    return watch
 
 
 def _host_of_first(coordinator: str) -> str:

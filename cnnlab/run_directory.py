@@ -1,19 +1,19 @@
 """The files of a run directory, and what can be read of them without starting JAX.
 
-``config.json`` holds the config and ``identity``: a number that no other run has, and a SHA-256 sum
-of both. Each checkpoint repeats both, so that a config that was changed, and a checkpoint of
-another run, are noticed. Runs of versions that wrote no ``identity`` are read, and resumed, without
-these checks.
+``config.json`` holds the config and ``identity``: a number that no other run has, the SHA-256 sums
+of the files that were written with it, the steps whose checkpoints are kept, and a SHA-256 sum of
+all that. Each checkpoint repeats the number and the config's sum, so that a config that was
+changed, and a checkpoint or a file of another run, are noticed. Runs of versions that wrote no
+``identity`` are read, and resumed, without these checks.
 """
 
 import hashlib
-import json
 import pathlib
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from cnnlab.files import read_json, to_plain, write_bytes, write_json
+from cnnlab.files import json_digest, read_json, to_plain, write_json
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
 METRICS = "metrics.jsonl"
@@ -21,11 +21,12 @@ DATA = "data.npz"
 """Which images are in which part, the class names and the statistics: a ``data.record``."""
 CHECKPOINTS, FIGURES = "checkpoints", "figures"
 KEEP_STEPS = "keep_steps.json"
-"""The steps whose checkpoints a run never deletes, where there are some."""
+"""The steps whose checkpoints a run never deletes, those that a resume added among them."""
 LOCK = "lock"
 """Held while a process writes to the run, see ``cnnlab.lock``."""
 
 _IDENTITY = "identity"
+_BRING_BACK = "Bring it back from a copy, or start a new run."
 
 
 class ResumeError(ValueError):
@@ -33,44 +34,48 @@ class ResumeError(ValueError):
 
 
 def write_config(
-    directory: pathlib.Path, config: Mapping[str, Any], files: Mapping[str, bytes] | None = None
+    directory: pathlib.Path,
+    config: Mapping[str, Any],
+    files: Mapping[str, bytes] | None = None,
+    keep_steps: Collection[int] = (),
 ) -> None:
-    """Writes the files that a run keeps unchanged, then config.json with a new identity.
+    """Writes config.json with a new identity.
 
     Args:
       directory: of the run.
       config: JSON-ready; without a field ``identity``.
-      files: their content by name; their SHA-256 sums are in the identity, see ``read_kept``.
+      files: by name, the bytes of those that were written before, and that ``read_file`` checks.
+      keep_steps: the steps whose checkpoints the run never deletes.
     """
-    fields, files = to_plain(config), dict(files or {})
-    for name, content in files.items():
-        write_bytes(directory / name, content)
-    run = secrets.token_hex(8)
-    kept = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    identity = {"run": run, "files": kept, "sha256": _digest([fields, run, kept])}
+    fields = to_plain(config)
+    identity: dict[str, Any] = {"run": secrets.token_hex(8)}
+    if files:
+        identity["files"] = {name: _sha256(data) for name, data in files.items()}
+    if keep_steps:
+        identity["keep_steps"] = sorted(int(step) for step in keep_steps)
+    identity["sha256"] = _identity_digest(fields, identity)
     write_json(directory / CONFIG, {**fields, _IDENTITY: identity})
 
 
-def read_kept(directory: pathlib.Path, name: str) -> bytes:
-    """A file that the run keeps unchanged, of ``write_config``.
+def read_file(directory: pathlib.Path, name: str) -> bytes | None:
+    """A file that was written with the config of a run; None where there is none and never was.
 
     Raises:
-      ResumeError: if there is no run, or the file is gone or another one.
+      ResumeError: if there is no run, or the file is gone, damaged or that of another run.
     """
-    path, kept = pathlib.Path(directory) / name, _read(directory)[1].get("files", {})
+    files = _read(directory)[1].get("files", {})
+    path = pathlib.Path(directory) / name
     if not path.is_file():
+        if name not in files:
+            return None
+        raise ResumeError(f"{path} is gone. {_BRING_BACK}")
+    data = path.read_bytes()
+    if name in files and _sha256(data) != files[name]:
         raise ResumeError(
-            f"the run in {directory} has no {name}: it was deleted, the run is one of an earlier "
-            "version, or it trained on data that its experiment made. Bring the file back, or "
-            "train anew."
+            f"{path} was changed or damaged after the run began, or is that of another run: it "
+            f"does not fit the SHA-256 sum in {CONFIG}. {_BRING_BACK}"
         )
-    content = path.read_bytes()
-    if name in kept and hashlib.sha256(content).hexdigest() != kept[name]:
-        raise ResumeError(
-            f"{path} is damaged, or that of another run: it does not fit the SHA-256 sum in "
-            f"{CONFIG}. Bring the run's own back, or train anew."
-        )
-    return content
+    return data
 
 
 def read_config(directory: pathlib.Path) -> dict[str, Any]:
@@ -91,7 +96,16 @@ def read_identity(directory: pathlib.Path) -> dict[str, Any]:
       ResumeError: if there is no run, or its config was changed or is damaged.
     """
     fields, identity = _read(directory)
-    return {"run": identity.get("run"), "config": _digest(fields)}
+    return {"run": identity.get("run"), "config": json_digest(fields)}
+
+
+def read_first_keep_steps(directory: pathlib.Path) -> set[int]:
+    """The steps whose checkpoints are kept since the run in ``directory`` began.
+
+    Raises:
+      ResumeError: if there is no run, or its config was changed or is damaged.
+    """
+    return set(_read(directory)[1].get("keep_steps", ()))
 
 
 def _read(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -109,12 +123,12 @@ def _read(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(fields, dict):
         raise ResumeError(f"{path} must hold a JSON object, got {fields!r:.40}. {advice}")
     identity = fields.pop(_IDENTITY, None)
-    if identity is None:
+    under_another_name = (each for each in fields.values() if isinstance(each, dict))
+    if identity is None and not any({"run", "sha256"} <= set(each) for each in under_another_name):
         return fields, {}
-    signed = [fields, identity.get("run")] if isinstance(identity, dict) else []
-    if signed and "files" in identity:
-        signed.append(identity["files"])
-    if not signed or identity.get("sha256") != _digest(signed):
+    if not isinstance(identity, dict) or identity.get("sha256") != _identity_digest(
+        fields, identity
+    ):
         raise ResumeError(
             f"{path} was changed or damaged after the run began: it does not fit the SHA-256 sum "
             f"in it. {advice}"
@@ -122,8 +136,13 @@ def _read(directory: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return fields, identity
 
 
-def _digest(document: Any) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+def _identity_digest(fields: Mapping[str, Any], identity: Mapping[str, Any]) -> str:
+    further = [identity[name] for name in ("files", "keep_steps") if name in identity]
+    return json_digest([fields, identity.get("run"), *further])
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def find_runs(parent: pathlib.Path) -> Iterator[pathlib.Path]:

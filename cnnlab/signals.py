@@ -65,22 +65,24 @@ class ExitSignals:
         self._ending = threading.Lock()
         self._before: dict[int, Any] = {}
         self._wakeup_before = -1
+        self._writer: socket.socket | None = None
 
     def __enter__(self) -> "ExitSignals":
         if threading.current_thread() is not threading.main_thread():
             return self
-        reader, self._writer = socket.socketpair()
-        self._writer.setblocking(False)
+        reader, writer = socket.socketpair()
+        self._writer = writer
+        writer.setblocking(False)
         threading.Thread(target=self._listen, args=(reader,), daemon=True).start()
         # Python writes the number of each signal there, even while a library is in C++.
-        self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._wakeup_before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         self._handler = self._end
         for number in _heeded():
             self._before[number] = signal.signal(number, self._handler)
         return self
 
     def __exit__(self, *exception: Any) -> None:
-        if not self._before:
+        if self._writer is None:
             return
         while self._before:
             signal.signal(*self._before.popitem())
@@ -103,9 +105,20 @@ class ExitSignals:
                 os._exit(128 + number)
 
 
+def take_signals_back() -> None:
+    """Makes Python's handlers count again where a library has put its own in their place in C++.
+
+    JAX does so with SIGTERM in a run of several processes: it then only notes the signal.
+    """
+    if threading.current_thread() is threading.main_thread():
+        for number in _heeded():
+            signal.signal(number, signal.getsignal(number))
+
+
 def _heeded() -> Iterator[int]:
-    """The signals that exist here, but those that the process was started to ignore (nohup)."""
+    """The signals that exist here and are Python's, but those that are to be ignored (nohup)."""
     for name in _SIGNALS:
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+        # None is a handler of another library, which could not be put back.
+        if number is not None and signal.getsignal(number) not in (None, signal.SIG_IGN):
             yield number

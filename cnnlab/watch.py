@@ -81,9 +81,9 @@ class Watch:
 
     def _follow(self, number: int, peer: socket.socket, lines: IO[str]) -> None:
         """Waits until a process says goodbye, or is gone."""
-        _notice_a_dead_machine(peer)
         words = []
         with contextlib.suppress(OSError):  # reset: gone
+            _notice_a_dead_machine(peer)
             words = lines.readline(40).split()
         if words == [_BYE]:
             return

@@ -17,6 +17,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import warnings
@@ -26,13 +27,13 @@ from typing import Any
 import tyro
 
 from cnnlab.files import write_bytes
-from cnnlab.signals import ExitSignals
+from cnnlab.signals import ExitSignals, take_signals_back
 from cnnlab.spelling import unknown
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
 from cnnlab.terminal import make_forgiving
-from cnnlab.watch import Watch, exit_late_on_abort
+from cnnlab.watch import Watch
 
 PACKAGE = __package__ or "experiments"
 """``experiments`` in a checkout; ``cnnlab.experiments`` where it is installed."""
@@ -82,7 +83,7 @@ def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
             words = sys.argv[1:] if arguments is None else arguments
             config = parse(module.Config, words, module.__doc__, f"python -m {package}")
             if hasattr(config, "coordinator"):
-                join_processes(config.coordinator, config.processes, config.process_id)
+                join_processes(config)
             module.run(config)
             if _watch:
                 _watch[0].leave()
@@ -106,7 +107,9 @@ def _say_last(package: str, number: int) -> None:
     """The last line of a process that a signal ends outside of training."""
     saved = f"\n{_go_on(package, _opened[-1])}" if _opened else ""
     text = f"stopped by {signal.Signals(number).name}.{saved}\n"
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode("ascii", "replace"))
+    encoding = getattr(sys.__stderr__, "encoding", None) or "ascii"
+    where = sys.__stderr__.fileno() if sys.__stderr__ else 2
+    os.write(where, text.encode(encoding, "backslashreplace"))
 
 
 def lazy_run(package: str) -> Callable[[Any], Any]:
@@ -309,33 +312,45 @@ def _knows_flag(cache: pathlib.Path | None) -> bool:
 # Several hosts -------------------------------------------------------------------------------
 
 
-def join_processes(coordinator: str | None, processes: int | None, process_id: int | None) -> None:
+def join_processes(config: Any) -> None:
     """Joins the other processes of a run over several hosts, and watches them.
 
-    Args are those of ``cnnlab.processes.join``.
-    """
-    if (coordinator, processes, process_id) == (None, None, None):
-        return
-    first = importlib.import_module("cnnlab.processes").join(coordinator, processes, process_id)
-    if first is not None:
-        _watch[:] = [watch_processes(first)]
-
-
-def watch_processes(first: str) -> Watch:
-    """Watches the other processes of this one's run.
-
     Args:
-      first: the host of the first one.
+      config: with ``coordinator``, ``processes`` and ``process_id`` as of
+        ``cnnlab.processes.join``; after ``join_timeout`` seconds a process that still waits for others is ended.
+
+    Raises:
+      ValueError: for options that do not fit each other.
     """
+    coordinator, count, process_id = config.coordinator, config.processes, config.process_id
+    timeout = config.join_timeout
+    if (coordinator, count, process_id) == (None, None, None):
+        return
+    if timeout < 1:
+        raise ValueError(f"--join-timeout must be at least 1 second, got {timeout}.")
     processes = importlib.import_module("cnnlab.processes")
-    jax = importlib.import_module("jax")
-    exit_late_on_abort()
-    watch = Watch(jax.process_index(), _end_without)
-    port = processes.from_first_process(watch.listen() if processes.first_process() else 0)
-    if not processes.first_process():
-        with contextlib.suppress(OSError):  # a firewall: JAX's own heartbeat remains
-            watch.connect(first, port)
-    return watch
+    # JAX waits in C++ for whatever is missing, and ends the process from there.
+    alone = threading.Timer(timeout, _end_alone, (coordinator, process_id, timeout))
+    alone.daemon = True
+    alone.start()
+    try:
+        first = processes.join(coordinator, count, process_id, seconds=timeout + 60)
+        if first is not None:
+            _watch[:] = [processes.watch_others(first, _end_without)]
+    finally:
+        alone.cancel()
+        take_signals_back()
+
+
+def _end_alone(coordinator: str, process_id: int | None, timeout: int) -> None:
+    """Ends a process that has waited for the others in vain."""
+    which = "a process" if process_id is None else f"process {process_id}"
+    text = (
+        f"error: {which} has waited {timeout} s for the others at {coordinator}, and not all of "
+        "them came: start every process within that time, or give a longer --join-timeout.\n"
+    )
+    os.write(2, text.encode("ascii", "replace"))
+    os._exit(1)
 
 
 # The command ``cnnlab`` ----------------------------------------------------------------------

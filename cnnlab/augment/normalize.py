@@ -21,8 +21,8 @@ def normalize(mean: Sequence[float], std: Sequence[float]) -> Transform:
       ``(key, images [N, H, W, C] of any real dtype in 0-255) -> float32 [N, H, W, C]``.
 
     Raises:
-      ValueError: if the lengths differ, if a deviation is not positive, or, when called, if the
-        images have another number of channels.
+      ValueError: if the lengths differ, if a number is not finite or a deviation not positive, or,
+        when called, if the images have another number of channels.
     """
     means, stds = np.asarray(mean, np.float32), np.asarray(std, np.float32)
     if means.ndim != 1 or means.shape != stds.shape:
@@ -30,8 +30,11 @@ def normalize(mean: Sequence[float], std: Sequence[float]) -> Transform:
             "mean and std must hold one number a channel each, "
             f"got shapes {means.shape} and {stds.shape}."
         )
-    if not (stds > 0).all():
-        raise ValueError(f"std must be positive, got {stds.tolist()}.")
+    if not np.isfinite(means).all():
+        raise ValueError(f"mean must be finite, got {means.tolist()}.")
+    with np.errstate(divide="ignore", over="ignore"):
+        if not ((stds > 0) & np.isfinite(stds) & np.isfinite(1 / stds)).all():
+            raise ValueError(f"std must be positive and finite, got {stds.tolist()}.")
 
     def transform(key: jax.Array, images: jax.Array) -> jax.Array:
         del key
@@ -57,15 +60,18 @@ def subtract_mean_image(mean_image: ArrayLike, scale: float = 1.0) -> Transform:
       ``(key, images [N, H, W, C]) -> float32 [N, H, W, C]``.
 
     Raises:
-      ValueError: if ``mean_image`` has not three axes or, when called, not the images' shape.
+      ValueError: if ``mean_image`` has not three axes, if it or ``scale`` is not finite, or, when
+        called, if it has not the images' shape.
 
     Source: Krizhevsky et al., NIPS 2012, section 2.
     """
     mean = np.asarray(mean_image, np.float32)
     if mean.ndim != 3:
         raise ValueError(f"mean_image must be [H, W, C], got shape {mean.shape}.")
-    if not scale > 0:
-        raise ValueError(f"scale must be positive, got {scale}.")
+    if not np.isfinite(mean).all():
+        raise ValueError("mean_image must be finite, got NaN or an infinity in it.")
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"scale must be positive and finite, got {scale}.")
 
     def transform(key: jax.Array, images: jax.Array) -> jax.Array:
         del key

@@ -15,12 +15,12 @@ import hashlib
 import io
 import json
 import pathlib
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
+from cnnlab import npz_files
 from cnnlab.data.dataset import (
     Dataset,
     Images,
@@ -195,21 +195,20 @@ class DataRecord:
         return buffer.getvalue()
 
     @classmethod
-    def read(cls, file: pathlib.Path | io.BytesIO, name: str = "") -> DataRecord:
+    def read(cls, path: pathlib.Path, data: bytes | None = None) -> DataRecord:
         """The record in a file of ``write``.
 
         Args:
-          file: its path, or its bytes.
-          name: of these in messages.
+          path: of the file.
+          data: what ``write`` gave, where it is a part of that file.
 
         Raises:
           ValueError: if it is damaged; the message names it.
         """
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            arrays = npz_files.read(path, data=data)
             about = json.loads(arrays["about"].tobytes())
-            return cls(
+            record = cls(
                 about["name"],
                 about["notes"],
                 tuple(about["class_names"]),
@@ -220,11 +219,25 @@ class DataRecord:
                     for name, by_file in about["by_file"].items()
                 },
             )
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            for part in record.parts.values():
+                _check_part(part, len(record.class_names))
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
             raise ValueError(
-                f"{name or file} is damaged ({type(error).__name__}: {error}): it says which "
+                f"{path} is damaged ({type(error).__name__}: {reason}): it says which "
                 "images the run has trained on. Bring it back from a copy."
             ) from error
+        return record
+
+
+def _check_part(part: PartRecord, num_classes: int) -> None:
+    count, labels = part.fingerprints.shape, part.labels
+    if len(count) != 1 or labels.shape != count or part.fingerprints.dtype != np.uint64:
+        raise ValueError("fingerprints and labels that do not fit each other")
+    if labels.dtype.kind not in "iu" or (
+        labels.size and not 0 <= labels.min() <= labels.max() < num_classes
+    ):
+        raise ValueError(f"labels that are not of the {num_classes} classes")
 
 
 def fingerprints(images: Images) -> np.ndarray:

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
+from cnnlab.losses.labels import one_or_nan
 from cnnlab.losses.precision import at_least_float32
 
 TargetLoss = Callable[..., jax.Array]
@@ -20,7 +21,7 @@ def softmax_cross_entropy(
 
     Args:
       logits: float ``[N, K]``.
-      labels: integer ``[N]`` in ``[0, K)``.
+      labels: integer ``[N]`` in ``[0, K)``; the loss and the gradient of another one are NaN.
       label_smoothing: the weight in [0, 1) of the uniform distribution that the target is mixed
         with; 0.1 is usual.
 
@@ -40,6 +41,7 @@ def softmax_cross_entropy(
     _check_smoothing(label_smoothing)
     logits = at_least_float32(logits)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    losses *= one_or_nan(labels, logits.shape[-1])
     if not label_smoothing:
         return losses
     uniform = -jnp.mean(jax.nn.log_softmax(logits), axis=-1)

@@ -7,7 +7,8 @@ as the loss of a ``Recipe`` whose data set has masks for ``annotations``:
     recipe = dataclasses.replace(recipe, loss=segmentation(dice=0.5), score=pixel_accuracy)
 
 Where a network without padding gives logits for fewer pixels than there are (U-Net as published:
-388 of 572), the masks are cropped to their middle.
+388 of 572), the masks are cropped to their middle. The losses and gradients of an example with a
+pixel of no class are NaN; ``check_masks`` refuses such masks beforehand.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
+from cnnlab.losses.labels import one_or_nan
 from cnnlab.losses.precision import at_least_float32
 
 DenseLoss = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
@@ -93,6 +95,7 @@ def pixel_cross_entropy(
     _check_shapes(logits, masks)
     logits = at_least_float32(logits)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, masks.astype(jnp.int32))
+    losses *= one_or_nan(masks, logits.shape[-1])
     if class_weights is None:
         return jnp.mean(losses, axis=(1, 2))
     weights = _weights_array(class_weights, logits)[masks.astype(jnp.int32)]
@@ -133,7 +136,8 @@ def soft_dice(
     weights = jnp.broadcast_to(weights, coefficients.shape)
     if present:
         weights = weights * jnp.any(truth > 0, axis=(1, 2))
-    return jnp.sum(weights * (1 - coefficients), axis=-1) / jnp.sum(weights, axis=-1)
+    losses = jnp.sum(weights * (1 - coefficients), axis=-1) / jnp.sum(weights, axis=-1)
+    return losses * jnp.min(one_or_nan(masks, logits.shape[-1]), axis=(1, 2))
 
 
 def dice_coefficient(
@@ -173,7 +177,8 @@ def pixel_accuracy(logits: jax.Array, labels: jax.Array, masks: jax.Array) -> ja
     masks = centred(masks, logits)
     _check_shapes(logits, masks)
     correct = jnp.argmax(logits, axis=-1) == masks
-    return jnp.mean(correct.astype(jnp.float32), axis=(1, 2))
+    known = one_or_nan(masks, logits.shape[-1])
+    return jnp.mean(correct.astype(jnp.float32) * known, axis=(1, 2))
 
 
 def centred(masks: _Masks, like: Any) -> _Masks:

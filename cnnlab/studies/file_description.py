@@ -1,7 +1,6 @@
 """All that is known of a file of weights: by what cnnlab wrote into it, or if it is published."""
 
 import dataclasses
-import io
 import itertools
 import json
 import pathlib
@@ -188,5 +187,5 @@ def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
         class_names=classes,
         precision=metadata.get("precision", "float32"),
         data=data,
-        records=tuple(DataRecord.read(io.BytesIO(r.tobytes()), path.name) for r in records),
+        records=tuple(DataRecord.read(path, each.tobytes()) for each in records),
     )

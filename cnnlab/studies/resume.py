@@ -6,7 +6,7 @@ Importing this module imports no jax.
 import dataclasses
 import pathlib
 
-from cnnlab.run_directory import ResumeError, read_config
+from cnnlab.run_directory import CONFIG, ResumeError, read_config
 from cnnlab.studies.settings import (
     FREE_ON_RESUME,
     AnyConfig,
@@ -14,6 +14,7 @@ from cnnlab.studies.settings import (
     experiment_name,
     from_json,
 )
+from cnnlab.studies.stored_fields import check_no_others
 
 
 def resumed_config(config: AnyConfig) -> AnyConfig:
@@ -50,7 +51,16 @@ def stored_config(kind: type[AnyConfig], directory: pathlib.Path) -> AnyConfig:
             f"the run in {directory} is one of experiments.{theirs}, and cannot go on as one of "
             f"experiments.{ours}: python -m experiments.{theirs} --resume {directory}."
         )
-    return from_json(kind, fields)
+    try:
+        known = [field.name for field in dataclasses.fields(kind)]
+        config = from_json(kind, fields)
+        check_no_others(fields, [*known, "experiment"])
+    except ValueError as error:
+        raise ResumeError(
+            f"{pathlib.Path(directory) / CONFIG} cannot be gone on with: {error}. Correct it, or "
+            "resume the run with the version that wrote it."
+        ) from error
+    return config
 
 
 def check_agreement(config: AnyConfig, stored: AnyConfig) -> AnyConfig:

@@ -4,7 +4,6 @@ A run directory holds a ``DataRecord``, with class names, statistics and a finge
 of each part. Everything that reads a run takes its data from here.
 """
 
-import io
 import pathlib
 import warnings
 
@@ -20,7 +19,7 @@ from cnnlab.data.record import (
     fingerprints,
     pixel_fingerprints,
 )
-from cnnlab.run_directory import DATA, read_config, read_kept
+from cnnlab.run_directory import DATA, ResumeError, read_config, read_file
 from cnnlab.studies.build import load_data
 from cnnlab.studies.settings import Training
 
@@ -52,8 +51,10 @@ class RunData:
           run: that goes on, whose own images they are, whatever was added since; None for a new
             one, or other data than the run's own.
         """
-        if run is not None and (run / DATA).is_file():
-            record = read_record(run)
+        kept = None if run is None else read_file(run, DATA)
+        if kept is not None:
+            assert run is not None
+            record = DataRecord.read(run / DATA, kept)
             splits = load_recorded(config, record, f"the run in {run}")
         else:
             splits = load_data(config)
@@ -80,14 +81,21 @@ class RunData:
         return {} if record is None else {DATA: record.write()}
 
 
-def read_record(directory: pathlib.Path) -> DataRecord:
-    """What the run in ``directory`` keeps of its data.
+def read_record(directory: pathlib.Path, name: str = DATA) -> DataRecord:
+    """What the run in ``directory`` keeps of its data, or of other data in the file ``name``.
 
     Raises:
-      ResumeError: if it keeps nothing, or the file is damaged or that of another run.
+      ResumeError: if it keeps nothing, or what it keeps is gone, damaged or of another run.
+      ValueError: if the file of a run of an earlier version is damaged.
     """
-    content = read_kept(directory, DATA)
-    return DataRecord.read(io.BytesIO(content), str(pathlib.Path(directory) / DATA))
+    kept = read_file(directory, name)
+    if kept is None:
+        raise ResumeError(
+            f"the run in {directory} has no {name}, which says on which images it has trained and "
+            "how they are normalised: the run is one of an earlier version, or it trained on data "
+            "that its experiment made. Train anew."
+        )
+    return DataRecord.read(pathlib.Path(directory) / name, kept)
 
 
 def history_file(index: int) -> str:
@@ -102,7 +110,7 @@ def read_earlier_records(directory: pathlib.Path) -> tuple[DataRecord, ...]:
       ResumeError: if there is no run, or a file is gone, damaged or that of another run.
     """
     names = map(history_file, range(len(read_config(directory).get(HISTORY, []))))
-    return tuple(DataRecord.read(io.BytesIO(read_kept(directory, n)), n) for n in names)
+    return tuple(read_record(directory, name) for name in names)
 
 
 def load_recorded(config: Training, record: DataRecord, whose: str) -> Splits:

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cnnlab.files import read_json
+from cnnlab.files import read_checked_json
 from cnnlab.run_directory import METRICS, RESULT, find_runs, read_config
 
 _HEAD = ("run", "experiment", "data set", "model", "state", "score")
@@ -58,7 +58,7 @@ def _row(directory: pathlib.Path) -> tuple[str, ...]:
         str(config.get("model", "")),
     )
     if (directory / RESULT).is_file():
-        return (*about, "finished", _result_score(read_json(directory / RESULT)))
+        return (*about, "finished", _result_score(read_checked_json(directory / RESULT)))
     return (*about, *_progress(directory))
 
 

@@ -12,9 +12,11 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar
 
+from cnnlab.studies.stored_fields import check_names, check_types
+
 FREE_ON_RESUME = frozenset(
     {"resume", "data_dir", "quiet", "coordinator", "processes", "process_id", "run_dir", "runs"}
-    | {"missing"}
+    | {"missing", "join_timeout"}
 )
 """Fields that may differ between a run and its resume: those that no number depends on, and what is
 to be done where a checkpoint has been lost."""
@@ -117,7 +119,7 @@ class Training:
     keep_every: int | None = None
     """Keep the checkpoint of every Nth epoch, too."""
     checkpoint_steps: int | None = None
-    """Save every N updates, too, not only after each epoch."""
+    """Save every N updates, too, not only after each epoch; no compiled call is longer."""
     quiet: bool = False
     """Show nothing but the result."""
 
@@ -127,6 +129,8 @@ class Training:
     """How many processes there are."""
     process_id: int | None = None
     """Which one this is, from 0."""
+    join_timeout: int = 120
+    """Seconds that a process waits for the others at the start."""
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
@@ -307,17 +311,22 @@ def to_json(config: Training) -> dict[str, Any]:
 def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
     """The config of class ``kind`` whose ``to_json`` is ``fields``.
 
-    Fields that the class does not have are left out: another version wrote them.
+    Fields that the class does not have are left out: another version or experiment wrote them.
+
+    Raises:
+      ValueError: for a field that has another type, or a misspelt name.
     """
     known = {field.name: field for field in dataclasses.fields(kind)}
+    check_names(fields, known)
     values = {}
     for name, value in fields.items():
         if name not in known:
             continue
         is_path = "Path" in str(known[name].type)
         if isinstance(value, list):
-            value = tuple(map(pathlib.Path, value) if is_path else value)
-        elif value is not None and is_path:
+            value = tuple(pathlib.Path(x) if is_path and isinstance(x, str) else x for x in value)
+        elif isinstance(value, str) and is_path:
             value = pathlib.Path(value)
         values[name] = value
+    check_types(kind, values)
     return kind(**values)

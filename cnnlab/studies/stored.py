@@ -1,82 +1,94 @@
 """What a study computes once and keeps in its directory for a resume, with checksums.
 
-A file that is damaged is named, and computed again. Files of earlier versions have no checksum in
-their JSON, and are read without one.
+A file that is damaged, of another run or in another one's place is named, and computed again. JSON
+of earlier versions has no checksum, and is read without one.
 """
 
-import hashlib
 import io
-import json
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from cnnlab.files import make_folder, read_json, to_plain, write_bytes, write_json
+from cnnlab import npz_files
+from cnnlab.files import make_folder, read_checked_json, write_bytes, write_checked_json
 from cnnlab.processes import first_process
+from cnnlab.run_directory import read_identity
 
-_CHECKSUM = "sha256"
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+_OF = "__of__"  # the array or the field that says what the others are
 
 
 def stored_arrays(
-    file: pathlib.Path, compute: Callable[[], Mapping[str, np.ndarray]], say: Callable[[str], Any]
+    directory: pathlib.Path,
+    path: str,
+    compute: Callable[[], Mapping[str, np.ndarray]],
+    say: Callable[[str], Any],
 ) -> dict[str, np.ndarray]:
     """The arrays in an .npz file; where it is missing or damaged they are computed and written.
 
     Args:
-      file: whose zip format has a checksum of each array.
+      directory: of the run.
+      path: of the file in it, whose zip format has a checksum of each array.
       compute: gives the arrays by name.
       say: prints a line on a damaged file.
     """
+    file, of = directory / path, _identity(directory, path)
     if file.is_file():
         try:
-            with np.load(file) as kept:
-                return {name: kept[name] for name in kept.files}
-        except _DAMAGED as error:
+            arrays = npz_files.read(file)
+            _check_of(arrays.pop(_OF, None), of)
+            return arrays
+        except (OSError, ValueError) as error:
             say(_damaged(file, error))
     arrays = dict(compute())
     if first_process():
         make_folder(file.parent)
         buffer = io.BytesIO()
-        named: Any = arrays
+        named: Any = {**arrays, _OF: np.asarray(of)}
         np.savez_compressed(buffer, **named)
         write_bytes(file, buffer.getvalue())
     return arrays
 
 
 def stored_json(
-    file: pathlib.Path, compute: Callable[[], Mapping[str, Any]], say: Callable[[str], Any]
+    directory: pathlib.Path,
+    path: str,
+    compute: Callable[[], Mapping[str, Any]],
+    say: Callable[[str], Any],
 ) -> dict[str, Any]:
     """The JSON object in a file; where it is missing or damaged it is computed and written.
 
     Args:
-      file: gets a field ``sha256``, which is not in what is returned.
+      directory: of the run.
+      path: of the file in it, which gets fields of its own that are not in what is returned.
       compute: gives the object.
       say: prints a line on a damaged file.
     """
+    file, of = directory / path, _identity(directory, path)
     if file.is_file():
         try:
-            document = dict(read_json(file))
-            if document.pop(_CHECKSUM, _digest(document)) != _digest(document):
-                raise ValueError("it does not fit its checksum")
-        except (*_DAMAGED, TypeError) as error:
-            say(_damaged(file, error))
-        else:
+            document = read_checked_json(file)
+            _check_of(document.pop(_OF, None), of)
             return document
+        except (OSError, ValueError) as error:
+            say(_damaged(file, error))
     computed = dict(compute())
     if first_process():
         make_folder(file.parent)
-        plain = to_plain(computed)
-        write_json(file, {**plain, _CHECKSUM: _digest(plain)})
+        write_checked_json(file, {**computed, _OF: of})
     return computed
 
 
-def _digest(document: Any) -> str:
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+def _identity(directory: pathlib.Path, path: str) -> str:
+    """What a file of a run says that it is."""
+    return f"{path} of the run {read_identity(directory)['run']}"
+
+
+def _check_of(found: Any, of: str) -> None:
+    """Raises ValueError for another file; those of earlier versions do not say what they are."""
+    if found is not None and str(found) != of:
+        raise ValueError(f"it must be {of}, but is {str(found)[:99]}")
 
 
 def _damaged(file: pathlib.Path, error: Exception) -> str:

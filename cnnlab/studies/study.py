@@ -286,7 +286,7 @@ class Study(Generic[AnyConfig]):
           path: of the file within the directory, such as "measured/trained-0.npz".
           compute: gives the arrays by name; called only where the file is missing or damaged.
         """
-        return stored.stored_arrays(self.directory / path, compute, self.host.say)
+        return stored.stored_arrays(self.directory, path, compute, self.host.say)
 
     def cached_json(self, path: str, compute: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """A JSON object that is computed once and kept in the study's directory for a resume.
@@ -295,7 +295,7 @@ class Study(Generic[AnyConfig]):
           path: of the file within the directory, such as "plain20/result.json".
           compute: gives the object; called only where the file is missing or damaged.
         """
-        return stored.stored_json(self.directory / path, compute, self.host.say)
+        return stored.stored_json(self.directory, path, compute, self.host.say)
 
     def save_figure(self, name: str, draw: Callable[[], Any]) -> None:
         """Saves a figure as ``figures/NAME.png``.

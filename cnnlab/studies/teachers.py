@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cnnlab.data import Dataset, Splits, fingerprint
-from cnnlab.files import read_json
+from cnnlab.files import read_checked_json
 from cnnlab.report.statistics import over_seeds
 from cnnlab.run_directory import RESULT
 from cnnlab.studies import build, trained
@@ -77,7 +77,7 @@ def load_teacher(directory: pathlib.Path, data_dir: pathlib.Path | None, splits:
             f"{splits.test.name}, {splits.notes}. Give the same data set, classes and splits."
         )
     result = pathlib.Path(directory) / RESULT
-    seconds = read_json(result).get("seconds") if result.is_file() else None
+    seconds = read_checked_json(result).get("seconds") if result.is_file() else None
     return Teacher(networks.recipe, networks.states, _name(networks.config), seconds)
 
 

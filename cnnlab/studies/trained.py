@@ -22,7 +22,7 @@ from cnnlab.data import Dataset, Splits
 from cnnlab.data.dataset import Part, Statistics
 from cnnlab.data.record import DataRecord
 from cnnlab.models import Network
-from cnnlab.run_directory import CHECKPOINTS, RESULT, ResumeError, read_config
+from cnnlab.run_directory import CHECKPOINTS, CONFIG, RESULT, ResumeError, read_config
 from cnnlab.studies import build
 from cnnlab.studies.build import make_recipe
 from cnnlab.studies.prediction import ImagesOrPaths, probabilities
@@ -326,7 +326,10 @@ def run_config(directory: pathlib.Path, data_dir: pathlib.Path | None = None) ->
             f"the run in {directory} is one of experiments.{fields['experiment']} and holds no "
             f"networks itself{named}."
         )
-    config = from_json(Training, fields)
+    try:
+        config = from_json(Training, fields)
+    except ValueError as error:
+        raise ResumeError(f"{directory / CONFIG} cannot be used: {error}.") from error
     return with_data_dir(config, data_dir)
 
 

@@ -228,7 +228,7 @@ class Checkpoints:
         try:
             record = json.loads((self.folder / str(step) / "record" / "metadata").read_bytes())
             digest = record.pop("digest", None)
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError) as error:
             raise CheckpointError(f"its record cannot be read: {error}") from error
         if digest != _digest(record):
             raise CheckpointError("its record does not fit its own digest")

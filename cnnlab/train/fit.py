@@ -153,6 +153,7 @@ def steps(
     *,
     resume_from: tuple[TrainState, Sums] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    every: int | None = None,
 ) -> Iterator[Position]:
     """Trains, and yields before the first update (compiled) and after each compiled call.
 
@@ -165,6 +166,7 @@ def steps(
         ``options.initial`` and of fresh states.
       stop: asked before each call; once it returns True, on any process, the iterator ends with a
         ``Position`` whose ``stopped`` is True, at the same step on all processes.
+      every: yield at least so often, counted in updates: no compiled call is longer.
 
     Raises:
       ValueError: for settings out of range or data that do not fit.
@@ -181,6 +183,8 @@ def steps(
     per_epoch = options.steps_per_epoch(len(train))
     last_step = options.epochs * per_epoch
     states, sums, steps_per_call = _first_states(recipe, train, options, mesh, resume_from)
+    if every is not None:  # the fewest equal calls that are short enough
+        steps_per_call = _divide_up(every, _divide_up(every, steps_per_call))
     step = int(_first_number(states.step))
     if options.initial is not None and resume_from is None and step >= last_step:
         raise ValueError(
@@ -330,6 +334,11 @@ def check_finite(sums: Sums, seeds: Sequence[int], recipe: Recipe) -> None:
         step = int(diverged.min())
         rate = None if recipe.schedule is None else float(recipe.schedule(step))
         raise DivergedError(step, [seeds[int(i)] for i in np.flatnonzero(diverged < NEVER)], rate)
+
+
+def _divide_up(number: int, by: int) -> int:
+    """``number / by``, rounded up."""
+    return -(-number // by)
 
 
 def _is_ready(sums: Sums) -> bool:

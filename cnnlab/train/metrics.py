@@ -6,6 +6,8 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
+from cnnlab.losses.labels import one_or_nan
+
 
 class Sums(NamedTuple):
     """Sums over batches. With members, every leaf is ``[M]``."""
@@ -31,11 +33,12 @@ def accuracy(logits: jax.Array, labels: jax.Array, targets: jax.Array | None = N
 
     Args:
       logits: float ``[N, K]``.
-      labels: int ``[N]``.
+      labels: int ``[N]`` in ``[0, K)``; another one gives NaN, as in the losses.
       targets: are not looked at.
     """
     del targets
-    return (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+    right = (jnp.argmax(logits, axis=-1) == labels).astype(jnp.float32)
+    return right * one_or_nan(labels, logits.shape[-1])
 
 
 def add(left: Sums, right: Sums) -> Sums:

@@ -63,7 +63,7 @@ class Recording:
       wall_clock: seconds since 1970, ``time.time``, for TensorBoard.
       display: makes a ``Display``, such as ``report.progress.Progress``, of the updates in all, the
         updates in an epoch, the examples in an update, the clock and the update to start from.
-      checkpoint_steps: also save within an epoch, at least every N updates.
+      checkpoint_steps: also save within an epoch, every N updates; no compiled call is longer.
       say: prints a line, such as one on a damaged checkpoint.
 
     Raises:

@@ -21,7 +21,7 @@ import jax
 from jax.sharding import Mesh
 
 from cnnlab.data.dataset import Dataset, fingerprint
-from cnnlab.files import write_json
+from cnnlab.files import write_checked_json
 from cnnlab.mesh import MEMBER, make_mesh, sharding
 from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import (
@@ -85,7 +85,8 @@ class Run:
           directory: is made, with those above it.
           config: JSON-ready; what a resume compares with.
           environment: ``train.environment.environment()``.
-          files: by name, what it keeps unchanged, such as the record of its data.
+          files: by name, what it keeps unchanged, such as the record of its data;
+            ``run_directory.read_file`` reads them as they were.
           keep: how many of the latest checkpoints are kept, besides the best.
           keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.
           say: prints a line, such as one on a damaged checkpoint.
@@ -96,7 +97,7 @@ class Run:
           ValueError: for fewer than 2 checkpoints to keep.
         """
         check_keep(keep)
-        lock = run_files.create(directory, config, environment, keep_steps, files)
+        lock = run_files.create(directory, config, environment, keep_steps, files or {})
         wait_for_all("created")
         return cls(
             directory.resolve(), resumed=False, keep=keep, keep_steps=keep_steps, say=say, lock=lock
@@ -212,7 +213,13 @@ class Run:
         )
         self.seconds = meta["seconds"]
         positions = steps(
-            recipe, train, validation, options, resume_from=resume_from, stop=self.stop
+            recipe,
+            train,
+            validation,
+            options,
+            resume_from=resume_from,
+            stop=self.stop,
+            every=recording.checkpoint_steps,
         )
         return self._follow(positions, recorder, options)
 
@@ -289,7 +296,7 @@ class Run:
     def finish(self, result: Mapping[str, Any]) -> None:
         """Writes result.json."""
         if first_process():
-            write_json(self.directory / RESULT, dict(result))
+            write_checked_json(self.directory / RESULT, result)
 
     def _restore(
         self, recipe: Recipe, train: Dataset, members: int, mesh: Any, data: list[str]

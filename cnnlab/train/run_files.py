@@ -5,7 +5,13 @@ import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import IO, Any
 
-from cnnlab.files import read_json, write_json
+from cnnlab.files import (
+    read_checked_json,
+    read_json,
+    write_bytes,
+    write_checked_json,
+    write_json,
+)
 from cnnlab.lock import LockedError, hold
 from cnnlab.processes import first_process, from_first_process, wait_for_all
 from cnnlab.run_directory import (
@@ -14,6 +20,7 @@ from cnnlab.run_directory import (
     KEEP_STEPS,
     LOCK,
     ResumeError,
+    read_first_keep_steps,
     write_config,
 )
 from cnnlab.train.environment import differences
@@ -24,7 +31,7 @@ def create(
     config: Mapping[str, Any],
     environment: Mapping[str, Any],
     keep_steps: Collection[int],
-    files: Mapping[str, bytes] | None = None,
+    files: Mapping[str, bytes],
 ) -> IO[str] | None:
     """Makes a run directory with its first files, and locks it; see ``Run.create``.
 
@@ -37,21 +44,23 @@ def create(
     """
     if first_process():
         directory.mkdir(parents=True, exist_ok=True)
-        _check_empty(directory, files or {})
+        _check_empty(directory, files)
     held = lock(directory)
     if first_process():
-        _check_empty(directory, files or {})  # another run may have been quicker
+        _check_empty(directory, files)  # another run may have been quicker
         write_json(directory / ENVIRONMENT, dict(environment))
         (directory / KEEP_STEPS).unlink(missing_ok=True)
         write_keep_steps(directory, keep_steps)
-        write_config(directory, config, files)
+        for name, content in files.items():
+            write_bytes(directory / name, content)
+        write_config(directory, config, files, keep_steps)
     return held
 
 
-def _check_empty(directory: pathlib.Path, kept: Collection[str]) -> None:
+def _check_empty(directory: pathlib.Path, files: Collection[str]) -> None:
     # A run that was killed before it had a config has left nothing else.
-    files = (LOCK, ENVIRONMENT, KEEP_STEPS, *kept, CONFIG)
-    leavings = (*files[:-1], *(f"{name}.tmp" for name in files))
+    before = (LOCK, ENVIRONMENT, KEEP_STEPS, *files)
+    leavings = (*before, *(f"{name}.tmp" for name in (*before, CONFIG)))
     if any(path.name not in leavings for path in directory.iterdir()):
         raise FileExistsError(
             f"the run directory {directory} exists already: choose another one, or go on with the "
@@ -109,19 +118,25 @@ def lock(directory: pathlib.Path) -> IO[str] | None:
 
 
 def read_keep_steps(directory: pathlib.Path, say: Callable[[str], Any]) -> set[int]:
-    """The steps whose checkpoints are kept; where the file is damaged, says so."""
-    path = directory / KEEP_STEPS
+    """The steps whose checkpoints are kept; where the file is damaged, says so.
+
+    Those that the run began with are in its config, too.
+    """
+    path, first = directory / KEEP_STEPS, read_first_keep_steps(directory)
     if not path.is_file():
-        return set()
+        return first
     try:
-        return {operator.index(step) for step in read_json(path)["steps"]}
+        return first | {operator.index(step) for step in read_checked_json(path)["steps"]}
     except (ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())
-        say(f"{path} is damaged, and not used: {reason}. Checkpoints of its steps may be deleted.")
-        return set()
+        say(
+            f"{path} is damaged, and not used: {reason}. Checkpoints of steps that a resume has "
+            "added may be deleted."
+        )
+        return first
 
 
 def write_keep_steps(directory: pathlib.Path, steps: Collection[int]) -> None:
     """Writes the steps whose checkpoints are kept, where there are some."""
     if steps:
-        write_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})
+        write_checked_json(directory / KEEP_STEPS, {"steps": sorted(int(step) for step in steps)})

@@ -131,7 +131,14 @@ def vote(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """The class of most neighbours: int ``[Q, k]``, the nearest first, to int32 ``[Q]``.
 
     On a tie, the tied class that comes first.
+
+    Raises:
+      ValueError: for labels that are not in ``[0, num_classes)``.
     """
+    if labels.size and not 0 <= labels.min() <= labels.max() < num_classes:
+        raise ValueError(
+            f"labels must be in [0, {num_classes}), got {labels.min()} to {labels.max()}."
+        )
     votes = (labels[:, :, None] == np.arange(num_classes)).sum(1)
     own = np.take_along_axis(votes, labels, axis=1)
     first = np.argmax(own, axis=1)  # the nearest of those with the most votes

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from cnnlab.data import Dataset, Splits
 from cnnlab.data.splits import class_index
-from cnnlab.files import read_json, write_json
-from cnnlab.processes import first_process
-from cnnlab.run_directory import ResumeError
+from cnnlab.files import read_checked_json, write_checked_json
+from cnnlab.processes import first_process, wait_for_all
+from cnnlab.run_directory import CONFIG, ResumeError
 from cnnlab.studies import provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.fine_tuning import share_epochs
@@ -212,18 +212,33 @@ def check_same_weights(s: Study[Config], network: TrainedNetworks) -> None:
     """Records the digest of a run's initial weights; refuses to resume from others.
 
     Raises:
-      ResumeError: if the run began with other weights.
+      ResumeError: if the run began with other weights, or has trained and does not say from which.
     """
     path, weights = s.directory / WEIGHTS_FILE, weights_digest(network.variables)
     if not path.is_file():
+        runs = {path.relative_to(s.directory).parts[0] for path in s.directory.rglob(CONFIG)}
+        if runs - {CONFIG, "source"}:  # it has fine-tuned networks already
+            raise ResumeError(
+                f"{path} is gone, which says from which weights the run in {s.directory} began. "
+                "Bring it back from a copy, or start a new run."
+            )
+        wait_for_all("weights")  # by all, before the first writes
         if first_process():
-            write_json(path, {"name": network.name, "weights": weights})
+            write_checked_json(path, {"name": network.name, "weights": weights})
         return
-    recorded = read_json(path)
-    if recorded["weights"] != weights:
+    try:
+        recorded = read_checked_json(path)
+        known = recorded["name"], recorded["weights"]
+    except (ValueError, KeyError) as error:
+        raise ResumeError(
+            f"{path} is damaged, which says from which weights the run in {s.directory} began "
+            f"({' '.join(str(error).split())[:200]}). Bring it back from a copy, or start a new "
+            "run."
+        ) from error
+    if known[1] != weights:
         raise ResumeError(
             f"the run in {s.directory} must go on from the weights that it began with, those of "
-            f"{recorded['name']} with the digest {recorded['weights']}; {network.name} now has "
+            f"{known[0]} with the digest {known[1]}; {network.name} now has "
             f"{weights}. Bring those weights back, or start a new run."
         )
 

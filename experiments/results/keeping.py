@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from cnnlab.files import read_json, write_bytes
+from cnnlab.files import read_checked_json, read_json, write_bytes
 from cnnlab.run_directory import RESULT
 
 from . import experiments
@@ -83,7 +83,7 @@ def keep(directory: pathlib.Path, folder: pathlib.Path, name: str | None) -> pat
     source = directory / RESULT
     if not source.is_file():
         raise ValueError(f"the run in {directory} is not finished: {RESULT} is missing.")
-    result = without_paths(read_json(source))
+    result = without_paths(read_checked_json(source))
     name = name or default_name(result)
     shorten = experiments.hook(result.get("experiment", "train"), "shorten")
     result = result if shorten is None else shorten(result)

@@ -79,3 +79,28 @@ def test_a_mean_image_of_another_shape_is_named():
 def test_subtract_mean_image_checks_its_settings(mean_image, scale, message):
     with pytest.raises(ValueError, match=message):
         augment.subtract_mean_image(mean_image, scale)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "message"),
+    [
+        ((float("nan"), 0.0), (1.0, 1.0), "mean must be finite"),
+        ((0.0, float("-inf")), (1.0, 1.0), "mean must be finite"),
+        ((0.0, 1e39), (1.0, 1.0), "mean must be finite"),  # infinite in float32
+        ((0.0, 0.0), (1.0, float("inf")), "std must be positive and finite"),
+        ((0.0, 0.0), (1.0, float("nan")), "std must be positive and finite"),
+        ((0.0, 0.0), (1.0, 0.0), "std must be positive and finite"),
+        ((0.0, 0.0), (1.0, 1e-42), "std must be positive and finite"),  # 1 / std overflows
+    ],
+)
+def test_numbers_that_would_make_every_pixel_nan_or_infinite_are_refused(mean, std, message):
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match=message):
+        augment.normalize(mean, std)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_mean_image_and_its_scale_must_be_finite(scale):
+    with pytest.raises(ValueError, match="scale must be positive and finite"):
+        augment.subtract_mean_image(np.ones((1, 2, 2)), scale)
+    with pytest.raises(ValueError, match="mean_image must be finite"):
+        augment.subtract_mean_image(np.full((1, 2, 2), np.nan))

@@ -209,3 +209,24 @@ def test_every_help_can_be_printed_in_ascii_to_a_reader_that_goes(name):
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+ALONE = """
+import socket, types
+from experiments import cli
+with socket.socket() as free:
+    free.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{free.getsockname()[1]}"
+cli.join_processes(types.SimpleNamespace(
+    coordinator=address, processes=2, process_id=PROCESS, join_timeout=1
+))
+"""
+
+
+@pytest.mark.parametrize("process", [0, 1])
+def test_a_process_whose_others_do_not_come_ends_in_a_sentence(process):
+    program = [sys.executable, "-c", ALONE.replace("PROCESS", str(process))]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert f"process {process} has waited 1 s for the others" in last and "--join-timeout" in last

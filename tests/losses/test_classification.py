@@ -1,5 +1,7 @@
 """The losses against closed forms and PyTorch's numbers, and their edges."""
 
+import functools
+
 import jax
 import numpy as np
 import optax
@@ -37,6 +39,46 @@ def test_smoothing_mixes_the_target_with_the_uniform_distribution(smoothing):
     np.testing.assert_allclose(got, want, rtol=1e-5)
     smoothed = optax.smooth_labels(jax.nn.one_hot(LABELS, 4), smoothing)
     np.testing.assert_allclose(got, optax.softmax_cross_entropy(LOGITS, smoothed), rtol=1e-5)
+
+
+OUTSIDE = np.asarray([-1, 4, 1, -4, 2**31 - 1, 3], np.int32)  # two of them of a class
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        softmax_cross_entropy,
+        functools.partial(softmax_cross_entropy, label_smoothing=0.1),
+        functools.partial(distillation(2.0, 0.5), targets=LOGITS[::-1]),
+        functools.partial(logits_matching(0.5), targets=LOGITS[::-1]),
+    ],
+    ids=["cross-entropy", "smoothed", "distillation", "logits"],
+)
+def test_a_label_of_no_class_gives_nan_and_leaves_the_others_to_the_last_bit(loss):
+    def total(logits, labels):
+        losses = loss(logits, labels)
+        return losses.sum(), losses
+
+    compiled = jax.jit(jax.grad(total, has_aux=True))
+    gradients, losses = compiled(LOGITS, OUTSIDE)
+    within = (OUTSIDE >= 0) & (OUTSIDE < 4)
+    assert np.isnan(losses).tolist() == (~within).tolist()
+    assert np.isnan(gradients).all(axis=1).tolist() == (~within).tolist()
+    wanted_gradients, wanted = compiled(LOGITS, np.where(within, OUTSIDE, 0))
+    np.testing.assert_array_equal(np.asarray(losses)[within], np.asarray(wanted)[within])
+    np.testing.assert_array_equal(
+        np.asarray(gradients)[within], np.asarray(wanted_gradients)[within]
+    )
+
+
+def test_with_right_labels_loss_and_gradient_are_optax_s_to_the_last_bit():
+    ours = jax.jit(jax.value_and_grad(lambda x: softmax_cross_entropy(x, LABELS).mean()))
+    theirs = jax.jit(
+        jax.value_and_grad(
+            lambda x: optax.softmax_cross_entropy_with_integer_labels(x, LABELS).mean()
+        )
+    )
+    jax.tree.map(np.testing.assert_array_equal, ours(LOGITS), theirs(LOGITS))
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])

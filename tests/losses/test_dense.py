@@ -148,3 +148,21 @@ def test_shapes_that_do_not_fit_and_masks_of_other_classes_are_refused(example):
     with pytest.raises(ValueError, match=r"got float32 of shape \(2, 4, 5\)"):
         dense.check_masks(np.asarray(masks, np.float32), 3)
     dense.check_masks(np.asarray(masks), 3)
+
+
+@pytest.mark.parametrize("dice", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("weights", [None, (0.5, 1.0, 3.0)])
+@pytest.mark.parametrize("outside", [-1, 3, 255])
+def test_a_pixel_of_no_class_makes_its_example_nan_and_leaves_the_other(
+    example, dice, weights, outside
+):
+    logits, masks = example
+    damaged = masks.astype(jnp.int32).at[0, 2, 3].set(outside)
+    loss = segmentation(dice, class_weights=weights)
+    whole = jax.value_and_grad(lambda x: loss(x, LABELS, masks)[1])(logits)
+    other = jax.value_and_grad(lambda x: loss(x, LABELS, damaged)[1])(logits)
+    np.testing.assert_array_equal(whole[0], other[0])
+    np.testing.assert_array_equal(whole[1][1], other[1][1])
+    value, gradient = jax.value_and_grad(lambda x: loss(x, LABELS, damaged)[0])(logits)
+    assert math.isnan(value) and np.isnan(gradient[0]).any()
+    assert np.isnan(dense.pixel_accuracy(logits, LABELS, damaged)).tolist() == [True, False]

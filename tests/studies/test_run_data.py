@@ -141,6 +141,11 @@ def test_no_data_are_needed_for_an_export(folder_run, tmp_path, monkeypatch):
 def test_a_run_without_its_record_is_refused(folder_run, tmp_path):
     place, _ = folder_run
     (tmp_path / "config.json").write_text((place / "run" / "config.json").read_text())
+    with pytest.raises(ResumeError, match=r"data\.npz is gone"):
+        trained.load_run(tmp_path)
+    fields = json.loads((tmp_path / "config.json").read_text())
+    del fields["identity"]  # as an earlier version wrote it
+    (tmp_path / "config.json").write_text(json.dumps(fields))
     with pytest.raises(ResumeError, match=r"has no data\.npz"):
         trained.load_run(tmp_path)
 

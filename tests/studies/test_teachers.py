@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from cnnlab.run_directory import write_config
 from cnnlab.studies import build, teachers
 from cnnlab.studies.settings import Training
 from cnnlab.studies.stored import stored_arrays
@@ -33,8 +34,9 @@ def test_logits_are_computed_once_and_kept_by_part_rule_and_temperature(
     tmp_path, monkeypatch, splits, teacher
 ):
     def cached(path, compute):
-        return stored_arrays(tmp_path / path, compute, pytest.fail)
+        return stored_arrays(tmp_path, path, compute, pytest.fail)
 
+    write_config(tmp_path, {})
     s = types.SimpleNamespace(directory=tmp_path, cached=cached)
     logits = cached_teacher_logits(s, teacher, "test", splits.test)
     mean = predict(teacher.recipe, teacher.states, splits.test).mean(0)

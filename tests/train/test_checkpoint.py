@@ -1,5 +1,6 @@
 """Checkpoints: what is kept, and that damage is named and passed over."""
 
+import contextlib
 import json
 import pathlib
 import shutil
@@ -288,6 +289,18 @@ def test_a_best_checkpoint_that_is_gone_is_an_error_not_the_next_best(tmp_path):
         pytest.raises(CheckpointError, match="best checkpoint .* step 1, and is gone"),
     ):
         checkpoints.best_step()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", '"x"', "[" * 10**5])
+def test_a_record_of_another_kind_is_passed_over(tmp_path, like, text):
+    saved_by_run(tmp_path, [0.1, 0.2])
+    (tmp_path / "2/record/metadata").write_text(text)
+    messages = []
+    with Checkpoints(tmp_path, read_only=True, say=messages.append) as checkpoints:
+        assert checkpoints.restore(like)[0] == 1
+        with contextlib.suppress(CheckpointError):
+            checkpoints.best_step()
+    assert all("2 cannot be restored, and is passed over" in line for line in messages)
 
 
 def test_every_flip_and_cut_of_a_record_is_seen(tmp_path, like):

@@ -27,6 +27,11 @@ def test_a_batch_adds_up_to_known_sums():
     assert [x.dtype for x in sums] == [jnp.float32, jnp.float32, jnp.int32, jnp.int32]
 
 
+def test_the_accuracy_of_a_label_of_no_class_is_nan():
+    right = accuracy(jnp.eye(3), jnp.asarray([-1, 1, 3]))
+    np.testing.assert_array_equal(right, [np.nan, 1, np.nan])
+
+
 def test_uneven_parts_have_the_means_of_the_whole():
     parts = [sums_of(slice(0, 7)), sums_of(slice(7, 8)), sums_of(slice(8, 10))]
     total = zero_sums()

@@ -14,6 +14,7 @@ import pytest
 from jax import numpy as jnp
 
 from cnnlab import augment, data, models, optim, train
+from cnnlab.files import read_checked_json
 from cnnlab.run_directory import read_config
 from cnnlab.train.checkpoint import CheckpointError, Checkpoints
 from cnnlab.train.recorder import Interrupted, Recording
@@ -327,16 +328,46 @@ def test_lost_or_changed_records_are_named_on_a_resume(tmp_path, recipe, splits,
         list(follow(Run.resume(tmp_path / "run"), recipe, splits))
 
 
-@pytest.mark.parametrize("text", ["", "null", '{"steps": 5}', '{"steps": ["a"]}'])
-def test_damaged_steps_to_keep_are_named(tmp_path, text):
+@pytest.mark.parametrize("text", ["", "null", '{"steps": 5}', '{"steps": ["a"]}', "flip", None])
+def test_damaged_steps_to_keep_are_named_and_those_of_the_start_stay(tmp_path, text):
     with Run.create(tmp_path / "run", {}, {}, keep_steps=(5,)):
         pass
-    (tmp_path / "run/keep_steps.json").write_text(text)
-    with pytest.warns(UserWarning, match=r"keep_steps\.json is damaged"):
-        Run.resume(tmp_path / "run")
+    path, said = tmp_path / "run/keep_steps.json", []
+    if text is None:
+        path.unlink()
+    else:
+        path.write_text(path.read_text().replace("5", "4", 1) if text == "flip" else text)
+    with Run.resume(tmp_path / "run", say=said.append) as run:
+        assert run._keep_steps == {5}
+    assert text is None or "keep_steps.json is damaged" in said[0]
+
+
+def test_a_result_that_was_changed_is_not_read(tmp_path):
+    with Run.create(tmp_path / "run", {}, {}) as run:
+        run.finish({"accuracy": 0.75})
+    path = tmp_path / "run/result.json"
+    assert read_checked_json(path) == {"accuracy": 0.75}
+    path.write_text(path.read_text().replace("0.75", "0.95"))
+    with pytest.raises(ValueError, match=r"result\.json was changed or damaged"):
+        read_checked_json(path)
 
 
 def test_fewer_than_two_checkpoints_are_refused_before_the_directory_is_made(tmp_path):
     with pytest.raises(ValueError, match="at least 2"):
         Run.create(tmp_path / "run", {}, {}, keep=1)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("steps_per_call", "at"), [(None, [5, 10, 15, 20]), (3, [6, 10, 16, 20])])
+def test_checkpoints_within_an_epoch_are_saved_where_a_compiled_call_would_be_longer(
+    tmp_path, recipe, splits, steps_per_call, at
+):
+    settings = {"epochs": 2, "batch_size": 10, "steps_per_call": steps_per_call}
+    *_, plain = follow(Run.create(tmp_path / "plain", {}, {}), recipe, splits, **settings)
+
+    with Run.create(tmp_path / "run", {}, {}, keep=9) as run:
+        options = train.FitOptions(**settings)
+        recording = Recording(clock=time.perf_counter, checkpoint_steps=5)
+        *_, last = run.fit(recipe, splits.train, splits.validation, options, recording)
+        saved = run.checkpoints.steps()
+    assert saved == at and same_leaves(last.states, plain.states)

@@ -81,6 +81,12 @@ def test_the_classifier_is_scikit_learn_s_where_votes_are_not_tied():
         np.testing.assert_array_equal(got, theirs.predict(QUERIES))
 
 
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_neighbour_of_no_class_is_refused(label):
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 3\)"):
+        vote(np.asarray([[0, 1, label]]), 3)
+
+
 def test_votes_that_are_tied_go_to_the_nearer():
     labels = np.array([[2, 0, 0, 2, 1], [1, 0, 2, 2, 0], [1, 2, 0, 2, 2]])
     np.testing.assert_array_equal(vote(labels, 3), [2, 0, 2])

@@ -108,6 +108,23 @@ def test_a_resume_goes_on_from_the_weights_that_it_began_with(tuned_run, monkeyp
         finetune.run(finetune.Config(resume=directory))
 
 
+@pytest.mark.parametrize("damage", ["gone", "flip", "", "null", '{"name": "mlp"}'])
+def test_a_record_of_the_first_weights_that_is_gone_or_damaged_is_named(tuned_run, damage):
+    directory, _ = tuned_run
+    path = directory / "origin.json"
+    whole = path.read_text()
+    try:
+        if damage == "gone":
+            path.unlink()
+        else:
+            path.write_text(whole.replace("mlp", "mlq") if damage == "flip" else damage)
+        with pytest.raises(ResumeError, match=r"origin\.json is (gone|damaged), which") as error:
+            finetune.run(finetune.Config(resume=directory))
+        assert "\n" not in str(error.value) and not (damage == "gone" and path.exists())
+    finally:
+        path.write_text(whole)
+
+
 def test_a_recipe_that_diverges_has_no_accuracy_and_is_not_compared(tmp_path, monkeypatch, capsys):
     def train(study, name, *arguments, **settings):
         if name == "linear":
