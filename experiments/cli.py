@@ -317,7 +317,8 @@ def join_processes(config: Any) -> None:
 
     Args:
       config: with ``coordinator``, ``processes`` and ``process_id`` as of
-        ``cnnlab.processes.join``; after ``join_timeout`` seconds a process that still waits for others is ended.
+        ``cnnlab.processes.join``; after ``join_timeout`` seconds a process that still waits for
+        others is ended.
 
     Raises:
       ValueError: for options that do not fit each other.
