@@ -1,9 +1,7 @@
 """Which sub-folder of an image folder is which part and which class, by the usual names.
 
-Names are compared without case, and words such as "set" or "images" do not count: ``Training_Set/``
-is a training part, and so are ``seg_train/`` beside ``seg_test/``. What is not understood is
-refused rather than guessed: a part that is taken for a class gives a high accuracy and means
-nothing.
+What is not understood is refused rather than guessed: a part that is taken for a class gives a high
+accuracy and means nothing.
 """
 
 from __future__ import annotations
@@ -11,23 +9,14 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from cnnlab.data.folder_names import is_any_image, is_beside, is_unlabelled, part_of
 from cnnlab.data.images import EXTENSIONS
 from cnnlab.spelling import printable, some
 
-_WORDS = {
-    "train": ("train", "training", "trn", "trainval"),
-    "validation": ("val", "valid", "validation", "validate", "validating", "dev", "development"),
-    "test": ("test", "testing", "tst"),
-    "evaluation": ("eval", "evaluation", "evaluate"),  # the validation or the test part
-    "fold": ("fold",),  # of a cross-validation; no class either
-}
-PART_WORDS = {word: part for part, words in _WORDS.items() for word in words}
-_FILLERS = ("set", "split", "part", "data", "dataset", "image", "images", "img", "imgs")
-_NOT_DATA = ("__MACOSX", "@eaDir")  # which macOS adds to archives, and Synology to folders
+_NOT_DATA = ("__MACOSX", "@eaDir", "__pycache__")  # of macOS, of Synology, of Python
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +101,9 @@ def list_classes(place: Path) -> Listing:
 
     Raises:
       FileNotFoundError: if there is no folder in it.
-      ValueError: if a class is empty, is called like a part or is itself divided into parts.
+      ValueError: if a class is empty, is called like a part, like masks beside images or
+        "unlabeled", or is itself divided into parts, or each has a sub-folder of masks or
+        thumbnails.
     """
     classes = subfolders(place)
     if not classes:
@@ -124,7 +115,7 @@ def list_classes(place: Path) -> Listing:
     files: list[str] = []
     labels: list[int] = []
     ignored: collections.Counter[str] = collections.Counter()
-    nested = []
+    joined: dict[Path, collections.Counter[str]] = {}
     for label, folder in enumerate(classes):
         paths = sorted(walk(folder))
         images = [path for path in paths if is_image(path)]
@@ -134,12 +125,21 @@ def list_classes(place: Path) -> Listing:
                 f"empty class: {_shown(folder)} must hold images ({', '.join(EXTENSIONS)}), but "
                 f"has none{f'; it has {some(ignored)}' if paths else ''}."
             )
-        nested += [folder] if all(path.parent != folder for path in images) else []
+        joined[folder] = collections.Counter(
+            path.relative_to(folder).parts[0] if path.parent != folder else "" for path in images
+        )
         files += [path.relative_to(place).as_posix() for path in images]
         labels += [label] * len(images)
+    _check_joined(joined)
     notes, where = [], printable(place.resolve().name)
+    nested = [
+        f"{printable(folder.name)}/{printable(name)}/ ({count} images)"
+        for folder, counts in joined.items()
+        for name, count in counts.items()
+        if name
+    ]
     if nested:
-        notes.append(f"sub-folders joined into their class: {_names(nested)}")
+        notes.append(f"sub-folders joined into their class: {some(nested)}")
     loose = sum(is_image(path) for path in place.iterdir() if not path.is_dir())
     if loose:
         notes.append(f"{loose} images in {where}/ passed over: of no class")
@@ -177,20 +177,6 @@ def check_classes(places: dict[str, Path], listings: dict[str, Listing]) -> None
                 f"{_shown(places['train'])}; it {' and '.join(differences)}. If it has no labels, "
                 "move it away."
             )
-
-
-def part_of(name: str) -> tuple[str, str] | None:
-    """The part that a folder of this name is of, and what else is in the name; None for no part.
-
-    ``part_of("Seg_Train")`` is ``("train", "seg")``.
-    """
-    separated = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
-    words = [word.removesuffix("set") or word for word in re.findall(r"[^\W\d_]+", separated)]
-    parts = {PART_WORDS[word] for word in words if word in PART_WORDS}
-    if len(parts) != 1:
-        return None
-    rest = [word for word in words if word not in PART_WORDS and word not in _FILLERS]
-    return parts.pop(), " ".join(rest)
 
 
 def subfolders(place: Path) -> list[Path]:
@@ -306,6 +292,19 @@ def _check_class_folders(place: Path, classes: list[Path]) -> None:
             f"{_shown(place)} must hold a folder for each class, but {_names(parts)} has the name "
             "of a part. Parts must be train/CLASS/, test/CLASS/ and val/CLASS/; rename a class."
         )
+    unlabelled = [folder for folder in classes if is_unlabelled(folder.name)]
+    if unlabelled:
+        raise ValueError(
+            f"{_shown(place)} must hold a folder for each class, but {_names(unlabelled)} has no "
+            "labels by its name. Move it away, or rename it if it is a class."
+        )
+    beside = [folder for folder in classes if is_beside(folder.name)]
+    if beside and all(is_beside(folder.name) or is_any_image(folder.name) for folder in classes):
+        raise ValueError(
+            f"{_shown(place)} must hold a folder for each class, but of {_names(classes)} "
+            f"{_names(beside)} looks like what lies beside images. Lay the images out as "
+            "CLASS/IMAGE."
+        )
     for folder in classes:
         named = [(part_of(inner.name), inner) for inner in subfolders(folder)]
         within = {part[0]: inner for part, inner in named if part is not None and part[1] == ""}
@@ -314,6 +313,31 @@ def _check_class_folders(place: Path, classes: list[Path]) -> None:
                 f"{_shown(folder)} is divided into parts ({_names(list(within.values()))}), which "
                 "would be joined. Lay them out as train/CLASS/ and test/CLASS/."
             )
+
+
+def _check_joined(joined: dict[Path, collections.Counter[str]]) -> None:
+    """Refuses sub-folders that are no images of their class: parts, and masks in every class."""
+    if len(joined) == 1:  # which is refused as the only one
+        return
+    for folder, counts in joined.items():
+        for name in counts:
+            part = part_of(name)
+            fold = part is None or part[0] == "fold"
+            if part and part[1] == "" and not fold and counts[name] < counts.total():
+                raise ValueError(
+                    f"{_shown(folder / name)} looks like a part of the class, but it would be "
+                    f"joined with the {counts.total() - counts[name]} images beside it. Lay the "
+                    "parts out as train/CLASS/ and test/CLASS/, or rename it."
+                )
+    first, *others = joined.values()
+    everywhere = [
+        name for name in first if is_beside(name) and all(name in counts for counts in others)
+    ]
+    if everywhere:
+        raise ValueError(
+            f"every class has a sub-folder {some(f'{printable(name)}/' for name in everywhere)}, "
+            "which would be joined with the images of the class. Move them away, or rename them."
+        )
 
 
 def _holds_images(folder: Path) -> bool:

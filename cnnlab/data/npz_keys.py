@@ -11,7 +11,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from cnnlab.data.folder_layout import PART_WORDS
+from cnnlab.data.folder_names import PART_WORDS
 from cnnlab.spelling import some
 
 _IMAGES = ("x", "image", "images", "img", "imgs")

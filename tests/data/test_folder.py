@@ -133,7 +133,10 @@ def test_sub_folders_belong_to_their_class_and_other_files_are_passed_over(tmp_p
     (tmp_path / ".cache").mkdir()
     parts = folders.read(tmp_path)
     assert np.bincount(parts.train.labels).tolist() == [3, 2]
-    assert parts.notes == (f"1 files that are no images passed over in {tmp_path.name}/ (.db)",)
+    assert parts.notes == (
+        "sub-folders joined into their class: cat/more/ (1 images)",
+        f"1 files that are no images passed over in {tmp_path.name}/ (.db)",
+    )
 
 
 def test_different_sizes_need_an_image_size(tmp_path):

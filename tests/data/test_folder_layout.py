@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnnlab.data import folder, load
-from cnnlab.data.folder_layout import part_of
+from cnnlab.data.folder_names import part_of
 
 
 def lay_out(root, *folders, count=6):
@@ -94,6 +94,16 @@ def test_the_part_of_a_name():
         (pets("train", "val", "valid"), "one validation part, but val/, valid/ all look like it"),
         (pets("a_train", "a_test", "b_train", "b_test"), "one training part, got a_train/, b_trai"),
         (["cat/train", "cat/test", "dog/train", "dog/test"], r"cat is divided into parts"),
+        ([*pets("traindata"), "testdata/cat"], "lacks dog"),
+        ([*pets("."), "cat/test"], "cat/test looks like a part .* joined with the 6 images beside"),
+        ([*pets("."), "cat/test", "dog/test"], "cat/test looks like a part of the class"),
+        (["cat/test", "cat/new", "dog"], "cat/test looks like a part of the class"),
+        ([*pets("."), "cat/masks", "dog/masks"], "every class has a sub-folder masks/"),
+        ([*pets("."), "cat/Thumbs", "dog/Thumbs"], "every class has a sub-folder Thumbs/"),
+        (["images", "masks"], "of images/, masks/ masks/ looks like what lies beside images"),
+        (pets("images", "Masks"), "Masks/ looks like what lies beside images"),
+        ([*pets("."), "unlabeled"], "unlabeled/ has no labels by its name"),
+        ([*pets("train"), "train/Unlabelled", "test/cat"], "Unlabelled/ has no labels by its name"),
         ([*pets("train"), "test/unknown"], "has unknown, which training lacks. If it has no lab"),
     ],
 )
@@ -130,7 +140,33 @@ def test_what_is_passed_over_is_said(tmp_path):
 def test_a_class_whose_images_are_all_in_sub_folders_is_said(tmp_path):
     lay_out(tmp_path, "cat/left", "cat/right", "dog")
     assert sizes(tmp_path)[:2] == (("cat", "dog"), 18)
-    assert folder.read(tmp_path).notes == ("sub-folders joined into their class: cat/",)
+    assert folder.read(tmp_path).notes == (
+        "sub-folders joined into their class: cat/left/ (6 images), cat/right/ (6 images)",
+    )
+
+
+def test_sub_folders_beside_images_are_said(tmp_path):
+    lay_out(tmp_path, *pets("."))
+    lay_out(tmp_path, "cat/masks", "dog/more/still", count=2)
+    assert sizes(tmp_path)[:2] == (("cat", "dog"), 16)
+    note = "joined into their class: cat/masks/ (2 images), dog/more/ (2 images)"
+    assert folder.read(tmp_path).notes == (f"sub-folders {note}",)
+
+
+@pytest.mark.parametrize("folders", [["fold1", "fold2"], ["train"]])
+def test_a_class_in_folds_or_in_one_part_is_joined_and_said(tmp_path, folders):
+    lay_out(tmp_path, *(f"{name}/{inner}" for name in ("cat", "dog") for inner in folders))
+    assert sizes(tmp_path)[:2] == (("cat", "dog"), 12 * len(folders))
+    assert f"cat/{folders[0]}/ (6 images)" in folder.read(tmp_path).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("classes", "kept"),
+    [(["mask", "no_mask"], 2), (["masks", "gloves"], 2), (["cat", "dog", "__pycache__"], 2)],
+)
+def test_classes_that_resemble_what_lies_beside_images(tmp_path, classes, kept):
+    lay_out(tmp_path, *classes)
+    assert len(sizes(tmp_path)[0]) == kept
 
 
 def test_a_folder_that_holds_nothing_but_itself_again_is_opened(tmp_path):
