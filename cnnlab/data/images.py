@@ -171,10 +171,10 @@ def _is_cut_to_8_bits(image: PIL.Image.Image) -> bool:
     Of 16-bit colour, and of grey with transparency, Pillow decodes the high byte: of images of 12
     bits in 16 that leaves 16 levels. Must be called before the image is loaded.
     """
-    if image.mode in _DEEP_MODES or not image.tile:
+    tiles: Any = getattr(image, "tile", None)  # of an image that comes from a file
+    if image.mode in _DEEP_MODES or not tiles:
         return False
-    options: Any
-    decoder, _, _, options = image.tile[0]
+    decoder, _, _, options = tiles[0]
     if image.format == "PPM":  # (raw mode, the highest value)
         return isinstance(options, tuple) and decoder.startswith("ppm") and options[-1] > 255
     if image.format == "TIFF":

@@ -65,7 +65,9 @@ def _check_shared(parts: Mapping[Title, Dataset], published: Collection[Title]) 
             continue  # the other is not there, or is not to be compared
         within = np.isin(keys[title], keys[other])
         if title in published and other == "training":
-            pool = [other, *(t for t in ("validation",) if t in keys and t not in published)]
+            pool: list[Title] = [other]
+            if "validation" in keys and "validation" not in published:
+                pool.append("validation")
             among = np.isin(keys[title], np.concatenate([keys[t] for t in pool]))
             _refuse_copy(name, title, len(within), int(among.sum()), "training")
         elif title in published and other in published:
@@ -102,12 +104,13 @@ def _classes_note(keys: np.ndarray, labels: np.ndarray) -> list[str]:
 
 def _files(images: Images) -> list[File] | None:
     """The files of the images; None where they are not files of a folder."""
-    indices = range(len(images))
+    indices: Sequence[int] = range(len(images))
+    source = images
     if isinstance(images, Selection):
-        images, indices = images.source, images.indices.tolist()
-    if not isinstance(images, FolderImages):
+        source, indices = images.source, images.indices.tolist()
+    if not isinstance(source, FolderImages):
         return None
-    return [(images, index) for index in indices]
+    return [(source, index) for index in indices]
 
 
 def _pixel_keys(images: np.ndarray) -> np.ndarray:
