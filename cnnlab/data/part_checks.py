@@ -7,7 +7,7 @@ their pixels, the files of a folder that stay on the disk by their contents, wha
 from __future__ import annotations
 
 import collections
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
