@@ -316,7 +316,7 @@ def join_processes(config: Any) -> None:
     """Joins the other processes of a run over several hosts, and watches them.
 
     Args:
-      config: with ``coordinator``, ``processes`` and ``process_id`` as of ``cnnlab.processes.join``;
+      config: with ``coordinator``, ``processes``, ``process_id`` as of ``cnnlab.processes.join``;
         after ``join_timeout`` seconds a process that still waits for others is ended.
 
     Raises:
