@@ -40,7 +40,7 @@ def read(path: Path) -> Parts:
     pairs = {part: _pair(path, arrays, part) for part in _KEYS}
     if pairs["train"] is None:
         wanted = "; ".join(" and ".join(pair) for pair in _KEYS["train"])
-        raise ValueError(f"{path} must hold {wanted}; got {', '.join(arrays) or 'no array'}.")
+        raise ValueError(f"{path} must hold {wanted}; got {some(arrays) or 'no array'}.")
     names = _class_names(path, arrays, [pair[1] for pair in pairs.values() if pair])
     parts = {
         part: _dataset(path, part, pair, names) if pair else None for part, pair in pairs.items()
