@@ -4,6 +4,8 @@ import difflib
 import os
 from collections.abc import Iterable
 
+_MOST = 50  # names of what is known
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x' or 'y'?"`` with the names nearest to ``name``, or ``""``."""
@@ -15,7 +17,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """The whole message: ``unknown model 'resent20'. Did you mean …? Known: …``."""
     known = list(known)
-    return f"unknown {what} {name!r}.{nearest(name, known)} Known: {', '.join(known) or 'none'}."
+    shown = some(known, _MOST) or "none"
+    return f"unknown {what} {name!r:.100}.{nearest(name, known)} Known: {shown}."
 
 
 def some(names: Iterable[str], limit: int = 6) -> str:
@@ -23,6 +26,15 @@ def some(names: Iterable[str], limit: int = 6) -> str:
     names = list(names)
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more
+
+
+def one_line(text: str, limit: int = 1000) -> str:
+    """A message as one line; of one that is too long, the start and the end, where the advice is."""
+    text = " ".join(part for line in text.splitlines() if (part := line.strip()))
+    if len(text) <= limit:
+        return text
+    end = limit // 3
+    return f"{text[: limit - end - 5]} ... {text[-end:]}"
 
 
 def check_several(what: str, names: Iterable[str]) -> None:

@@ -28,7 +28,7 @@ import tyro
 
 from cnnlab.files import write_bytes
 from cnnlab.signals import ExitSignals, take_signals_back
-from cnnlab.spelling import unknown
+from cnnlab.spelling import one_line, unknown
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
@@ -188,7 +188,7 @@ def exit_with_message(package: str) -> Iterator[None]:
             sys.exit(128 + (getattr(error, "signal", None) or signal.SIGTERM))
         if not _is_refusal(error):
             raise
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {one_line(str(error))}")
 
 
 def _is_refusal(error: Exception) -> bool:
@@ -213,7 +213,7 @@ def _exit_of_several(error: Exception) -> None:
     time.sleep(3)
     _watch[0].stop()
     if _is_refusal(error):
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(str(error))}", file=sys.stderr)
     else:
         traceback.print_exception(error)
     os._exit(1)

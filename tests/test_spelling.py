@@ -32,3 +32,14 @@ def test_one_string_is_not_taken_for_its_letters():
 def test_a_printable_name_is_utf8(name, shown):
     assert spelling.printable(name) == shown
     shown.encode()
+
+
+def test_a_message_is_one_line_with_its_start_and_its_end():
+    assert spelling.one_line("a  b:\n  c\n\n d.\n") == "a  b: c d."
+    long = spelling.one_line("start " + "x" * 5000 + "\nBring it back.")
+    assert len(long) <= 1000 and long.startswith("start") and long.endswith("Bring it back.")
+
+
+def test_of_a_thousand_known_names_not_all_are_listed():
+    message = spelling.unknown("class", "y" * 500, [f"class{i}" for i in range(1000)])
+    assert len(message) < 800 and message.endswith("class49 and 950 more.")

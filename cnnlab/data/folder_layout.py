@@ -170,8 +170,8 @@ def check_classes(places: dict[str, Path], listings: dict[str, Listing]) -> None
         lacking = sorted(set(train.class_names) - set(other.class_names))
         added = sorted(set(other.class_names) - set(train.class_names))
         if lacking or added:
-            differences = [f"lacks {', '.join(lacking)}"] if lacking else []
-            differences += [f"has {', '.join(added)}, which training lacks"] if added else []
+            differences = [f"lacks {some(lacking)}"] if lacking else []
+            differences += [f"has {some(added)}, which training lacks"] if added else []
             raise ValueError(
                 f"{_shown(places[part])} must have the class folders of "
                 f"{_shown(places['train'])}; it {' and '.join(differences)}. If it has no labels, "

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from cnnlab.data import Dataset
 from cnnlab.data.record import DataRecord
 from cnnlab.run_directory import read_config
+<<<<<<< HEAD
 from cnnlab.studies.run_data import (
     HISTORY,
     check_unseen,
@@ -14,6 +15,10 @@ from cnnlab.studies.run_data import (
     read_earlier_records,
     read_record,
 )
+=======
+from cnnlab.spelling import some
+from cnnlab.studies.run_data import check_unseen, load_recorded, read_record
+>>>>>>> field13
 from cnnlab.studies.settings import Training, from_json, to_json
 from cnnlab.studies.trained import TrainedNetworks, check_finished, load_run, run_config
 
@@ -84,7 +89,7 @@ def check_history_unseen(directory: pathlib.Path, test: Dataset, say: Callable[[
     """
     for fields, record in training_history(directory)[1:]:
         config = from_json(Training, fields)
-        classes = "" if config.classes is None else f", {', '.join(config.classes)}"
+        classes = "" if config.classes is None else f", {some(config.classes)}"
         whose = f"the network that {directory} began with, of {config.dataset}{classes},"
         own = None
         if record.by_file:

@@ -25,6 +25,7 @@ from cnnlab.data import Dataset, Splits
 from cnnlab.data.dataset import Part
 from cnnlab.data.record import DataChangedError
 from cnnlab.models.weights import HeadError
+from cnnlab.spelling import some
 from cnnlab.studies.build import load_data
 from cnnlab.studies.class_names import in_order_of
 from cnnlab.studies.file_description import Description, describe
@@ -244,8 +245,8 @@ def check_same_network(path: pathlib.Path, networks: TrainedNetworks, test: Data
         )
     if known.own and known.class_names != networks.class_names:
         raise ValueError(
-            f"{path.name} tells apart the classes {', '.join(known.class_names)}, {networks.name} "
-            f"{', '.join(networks.class_names)}: evaluate the file without the run."
+            f"{path.name} tells apart the classes {some(known.class_names)}, {networks.name} "
+            f"{some(networks.class_names)}: evaluate the file without the run."
         )
 
 

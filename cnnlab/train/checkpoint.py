@@ -23,6 +23,7 @@ from typing import Any
 
 from cnnlab.files import make_folder
 from cnnlab.processes import first_process, wait_for_all
+from cnnlab.spelling import some
 from cnnlab.train.checksums import checksums, not_finite
 
 # In messages of Orbax's storage.
@@ -187,7 +188,7 @@ class Checkpoints:
                 return candidate, tree, meta
         raise CheckpointError(
             f"no checkpoint in {self.folder} could be restored "
-            f"(tried step {', '.join(map(str, candidates))}); see the reasons above."
+            f"(tried step {some(map(str, candidates))}); see the reasons above."
         )
 
     def set_aside_after(self, step: int) -> None:

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike
 from cnnlab.data.dataset import Dataset
 from cnnlab.data.splits import class_index
 from cnnlab.mesh import fetch
-from cnnlab.spelling import unknown
+from cnnlab.spelling import some, unknown
 from cnnlab.train.evaluate import predict
 from cnnlab.train.state import Recipe, TrainState
 from cnnlab.train.step import predict_step
@@ -146,7 +146,7 @@ def without_classes(dataset: Dataset, classes: Sequence[str | int]) -> Dataset:
     missing = [class_index(dataset, name) for name in classes]
     kept = np.flatnonzero(~np.isin(dataset.labels, missing))
     if not len(kept):
-        names = ", ".join(dataset.class_names[index] for index in missing)
+        names = some(dataset.class_names[index] for index in missing)
         raise ValueError(
             f"{dataset.name}: without {names} no example is left. Leave out fewer classes."
         )

@@ -10,6 +10,7 @@ from cnnlab.data.splits import class_index
 from cnnlab.files import read_checked_json, write_checked_json
 from cnnlab.processes import first_process, wait_for_all
 from cnnlab.run_directory import CONFIG, ResumeError
+from cnnlab.spelling import some
 from cnnlab.studies import provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
 from cnnlab.studies.fine_tuning import share_epochs
@@ -59,8 +60,8 @@ def resolve_defaults(config: Config) -> Config:
     both = [name for name in classes if class_index(known, name) in indices]
     if both or not classes:
         raise ValueError(
-            f"the classes to tune to must be others than the source's {', '.join(source)}, got "
-            f"{', '.join(both) or 'none'}."
+            f"the classes to tune to must be others than the source's {some(source)}, got "
+            f"{some(both) or 'none'}."
         )
     each = 10 if config.per_class is None and config.fraction is None else config.per_class
     return dataclasses.replace(config, source_classes=source, classes=classes, per_class=each)

@@ -125,6 +125,17 @@ def test_what_was_refused_is_one_message_and_a_bug_keeps_its_trace():
         _ = 1 / 0
 
 
+def test_a_message_of_several_lines_is_one_line():
+    library = compile(
+        "raise ValueError('names:\\n' + 'n ' * 900 + '\\nLeave some out.')", cli.__file__, "exec"
+    )
+    with pytest.raises(SystemExit) as stopped, cli.exit_with_message("experiments.train"):
+        exec(library)  # as if it was raised in this project
+    message = str(stopped.value)
+    assert message.startswith("error: names: n n") and message.endswith(" Leave some out.")
+    assert "\n" not in message and len(message) < 1020
+
+
 def test_an_interrupted_run_says_how_to_go_on(capsys):
     with pytest.raises(SystemExit) as stopped, cli.exit_with_message("experiments.train"):
         raise Interrupted(pathlib.Path("runs/x"), 7, 15)
