@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from cnnlab.data import Dataset
 from cnnlab.data.record import DataRecord
 from cnnlab.run_directory import read_config
-<<<<<<< HEAD
+from cnnlab.spelling import some
 from cnnlab.studies.run_data import (
     HISTORY,
     check_unseen,
@@ -15,10 +15,6 @@ from cnnlab.studies.run_data import (
     read_earlier_records,
     read_record,
 )
-=======
-from cnnlab.spelling import some
-from cnnlab.studies.run_data import check_unseen, load_recorded, read_record
->>>>>>> field13
 from cnnlab.studies.settings import Training, from_json, to_json
 from cnnlab.studies.trained import TrainedNetworks, check_finished, load_run, run_config
 
