@@ -264,8 +264,8 @@ def fingerprint(dataset: Dataset) -> str:
     """16 hexadecimal digits that identify this data, the same in every process.
 
     Made from the images, the labels, the class names and, if there are any, targets or annotations.
-    Lazy images are not decoded: their file names and sizes (or the name of their record file) are
-    used instead, so a lazy data set and the same one in memory have different fingerprints.
+    Lazy images are not decoded: the name, the size and a checksum of each file (or the name of the
+    record file) is used, so a lazy data set and the same in memory have different fingerprints.
     """
     digest = hashlib.blake2b(digest_size=8)
     digest.update(repr((tuple(dataset.images.shape), dataset.class_names)).encode())

@@ -88,7 +88,8 @@ def _shared_files(
     for part in titles:
         if part in images and on_disk[part] != on_disk["train"]:
             train, other = (
-                FolderImages(places[p], listings[p].files, size) for p in ("train", part)
+                FolderImages(place, [f for f in files if (place / f).is_file()], size)
+                for place, files in ((places[p], listings[p].files) for p in ("train", part))
             )
             notes += check_files(train, other, part, printable(root.resolve().name))
     return tuple(notes)

@@ -301,9 +301,9 @@ def _check_class_folders(place: Path, classes: list[Path]) -> None:
     beside = [folder for folder in classes if is_beside(folder.name)]
     if beside and all(is_beside(folder.name) or is_any_image(folder.name) for folder in classes):
         raise ValueError(
-            f"{_shown(place)} must hold a folder for each class, but of {_names(classes)} "
-            f"{_names(beside)} looks like what lies beside images. Lay the images out as "
-            "CLASS/IMAGE."
+            f"{_shown(place)} must hold a folder for each class, but {_names(beside)} looks "
+            f"like what lies beside images, and {_names(classes)} name no class. Lay the images "
+            "out as CLASS/IMAGE."
         )
     for folder in classes:
         named = [(part_of(inner.name), inner) for inner in subfolders(folder)]
@@ -321,9 +321,8 @@ def _check_joined(joined: dict[Path, collections.Counter[str]]) -> None:
         return
     for folder, counts in joined.items():
         for name in counts:
-            part = part_of(name)
-            fold = part is None or part[0] == "fold"
-            if part and part[1] == "" and not fold and counts[name] < counts.total():
+            part, rest = part_of(name) or ("fold", "")  # to join folds is right
+            if part != "fold" and not rest and counts[name] < counts.total():
                 raise ValueError(
                     f"{_shown(folder / name)} looks like a part of the class, but it would be "
                     f"joined with the {counts.total() - counts[name]} images beside it. Lay the "

@@ -3,8 +3,9 @@
     record = DataRecord.of(splits)
     splits = record.find(read_parts("folder", "photos"))  # the same parts, whatever was added since
 
-An image is known by a fingerprint: of its pixels, or of its file's name and size where the images
-stay on the disk. With the record, a finished run never computes its statistics or its split again.
+An image is known by a fingerprint: of its pixels, or of its file's name and contents where the
+images stay on the disk. With the record, a finished run never computes its statistics or its split
+again.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ def _check_part(part: PartRecord, num_classes: int) -> None:
 
 
 def fingerprints(images: Images) -> np.ndarray:
-    """uint64 [N] that tell images apart: of pixels, or of lazy images' file names and sizes.
+    """uint64 [N] that tell images apart: of pixels, or of lazy images' files, names and contents.
 
     Lazy images are not decoded, and keep theirs in whatever size they are shown.
     """

@@ -100,7 +100,7 @@ def test_the_part_of_a_name():
         (["cat/test", "cat/new", "dog"], "cat/test looks like a part of the class"),
         ([*pets("."), "cat/masks", "dog/masks"], "every class has a sub-folder masks/"),
         ([*pets("."), "cat/Thumbs", "dog/Thumbs"], "every class has a sub-folder Thumbs/"),
-        (["images", "masks"], "of images/, masks/ masks/ looks like what lies beside images"),
+        (["images", "masks"], "masks/ looks like what lies beside images, and im"),
         (pets("images", "Masks"), "Masks/ looks like what lies beside images"),
         ([*pets("."), "unlabeled"], "unlabeled/ has no labels by its name"),
         ([*pets("train"), "train/Unlabelled", "test/cat"], "Unlabelled/ has no labels by its name"),

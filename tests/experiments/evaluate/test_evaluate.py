@@ -133,7 +133,7 @@ def test_evaluation_agrees_with_the_training_and_with_scikit_learn(finished, cap
 
 
 def test_evaluation_on_other_data_must_fit(finished, tmp_path):
-    images = np.zeros((20, 5, 5, 1), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (20, 5, 5, 1), np.uint8)
     np.savez(tmp_path / "other.npz", images=images, labels=np.arange(20) % 3)
     with pytest.raises(ValueError, match=r"shape \(6, 6, 1\).*\(5, 5, 1\)"):
         evaluate.run(evaluate.Config(finished[0], dataset="npz", data_dir=tmp_path / "other.npz"))
