@@ -29,7 +29,7 @@ def some(names: Iterable[str], limit: int = 6) -> str:
 
 
 def one_line(text: str, limit: int = 1000) -> str:
-    """A message as one line; of one that is too long, the start and the end, where the advice is."""
+    """A message as one line; of one that is too long the start, and the end with the advice."""
     text = " ".join(part for line in text.splitlines() if (part := line.strip()))
     if len(text) <= limit:
         return text
