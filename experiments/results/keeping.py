@@ -16,7 +16,8 @@ HIGHLIGHTS = "highlights.json"
 """The file in the folder of results that is none."""
 
 _OF_THE_MACHINE = (
-    *("data_dir", "run_dir", "runs", "resume", "coordinator", "processes", "process_id"),
+    *("data_dir", "run_dir", "runs", "resume"),
+    *("coordinator", "processes", "process_id", "join_timeout"),
 )
 _MAIN_FIGURES = ("curves", "learning", "comparison", "errors", "redundancy")
 _OF_EVALUATE = ("confusion-", "reliability-test", "reliability-validation", "reliability-train")

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from cnnlab.models import mlp, registry
-from cnnlab.run_directory import ResumeError
+from cnnlab.run_directory import ResumeError, write_config
 from cnnlab.signals import StopSignals
 from cnnlab.studies import study, trained
 from cnnlab.studies.build import load_data, make_network
@@ -129,6 +129,7 @@ def test_a_seed_that_diverges_counts_as_guessing_and_does_not_stop_the_others(
     monkeypatch.setattr(training, "train", train)
     for name in ("plain8", "plain8-seed0", "plain8-seed1", "plain8-seed2"):
         (tmp_path / "run" / name).mkdir(parents=True)
+    write_config(tmp_path / "run", {})
     lines = []
     host = Host(lines.append, float, float, None, pathlib.Path("."))
     config = dataclasses.replace(TINY, model="plain8", seeds=3)

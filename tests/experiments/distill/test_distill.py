@@ -90,7 +90,7 @@ def make_student(finished, splits, teacher):
     """Kind -> recipe and data of its students, in the finished run's directory."""
 
     def cached(path, compute):
-        return stored_arrays(finished[0] / path, compute, pytest.fail)
+        return stored_arrays(finished[0], path, compute, pytest.fail)
 
     def make(kind, config=TINY):
         s = types.SimpleNamespace(config=config, directory=finished[0], cached=cached)
