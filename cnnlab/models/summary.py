@@ -150,11 +150,11 @@ def multiply_adds_of(jaxpr: core.Jaxpr) -> int:
         elif name == "scan":
             total += eqn.params["length"] * multiply_adds_of(eqn.params["jaxpr"].jaxpr)
         else:
-            # A platform may reach the same result by a longer way; of other choices, the longest.
+            # A platform may reach the same result by a longer way, or by products of images and
+            # numbers, which are not counted; of other choices, the longest.
             choose = min if eqn.params.get("branches_platforms") else max
-            total += choose(
-                (multiply_adds_of(inner) for inner in receptive_field.inner_jaxprs(eqn)), default=0
-            )
+            counts = map(multiply_adds_of, receptive_field.inner_jaxprs(eqn))
+            total += choose(filter(None, counts), default=0)
     return total
 
 

@@ -277,7 +277,7 @@ def test_a_run_does_not_take_a_published_file_that_sees_other_images(finished, t
     np.savez(tmp_path / "w.npz", **caffe_squeezenet())
     networks = trained.load_run(finished[0])
     with pytest.raises(ValueError, match="normalization caffe, mlp of run with 0"):
-        weights_files.check_same_network(tmp_path / "w.npz", networks)
+        weights_files.check_same_network(tmp_path / "w.npz", networks, networks.splits.test)
 
 
 def test_wider_networks_and_other_classes_are_not_taken_for_them():

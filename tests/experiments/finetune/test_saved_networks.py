@@ -173,6 +173,8 @@ def test_data_of_earlier_trainings_need_not_be_there(run_dir, tmp_path):
     source = load_data(dataclasses.replace(config, classes=("0", "1"), per_class=None))
     gone = dataclasses.replace(config, dataset="npz", data_dir=tmp_path / "x")
     files = {name: (own / name).read_bytes() for name in ("data.npz", "data-before-1.npz")}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
     write_config(tmp_path, {**read_config(own), HISTORY: [to_json(gone)]}, files)
     (tmp_path / "checkpoints").mkdir()
     provenance.check_history_unseen(tmp_path, source.test, pytest.fail)
