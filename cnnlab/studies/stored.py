@@ -37,7 +37,8 @@ def stored_arrays(
     if file.is_file():
         try:
             arrays = npz_files.read(file)
-            _check_of(arrays.pop(_OF, None), of)
+            written = arrays.pop(_OF, None)
+            _check_of(written, " ".join([of, *sorted(arrays)]))
             return arrays
         except (OSError, ValueError) as error:
             say(_damaged(file, error))
@@ -45,7 +46,7 @@ def stored_arrays(
     if first_process():
         make_folder(file.parent)
         buffer = io.BytesIO()
-        named: Any = {**arrays, _OF: np.asarray(of)}
+        named: Any = {**arrays, _OF: np.asarray(" ".join([of, *sorted(arrays)]))}
         np.savez_compressed(buffer, **named)
         write_bytes(file, buffer.getvalue())
     return arrays
