@@ -1,7 +1,7 @@
 """A lock on a folder, so that two processes do not write to it at once.
 
 The lock is the operating system's (``flock``): it ends with the process that holds it, however that
-ends, so none is ever left behind. Where there is none, as on Windows and some network disks, a
+ends, so none outlives its process. Where there is none, as on Windows and some network disks, a
 folder is not locked.
 """
 

@@ -18,7 +18,7 @@ from cnnlab.studies.preparation import (
     parse_normalization,
     to_metadata,
 )
-from cnnlab.studies.settings import Training
+from cnnlab.studies.settings import Training, split_place
 
 _MEAN_IMAGE, _RECORD = "mean_image", "data_record"
 
@@ -133,10 +133,10 @@ def save_weights(
     preparation = Preparation(config.normalization, record.statistics)
     _ = preparation.transform  # which refuses statistics that are not there
     normalization, mean_image = to_metadata(preparation)
-    kind, _, place = config.dataset.partition(":")
     data = {name: getattr(config, name) for name in _DATA}
-    if kind in ("folder", "npz") and place:
-        data["dataset"] = kind
+    source, place = split_place(config.dataset)
+    if place is not None:
+        data["dataset"] = source
     if config.classes is not None:  # by name: numbers are those of one data set
         data["classes"] = record.class_names
     text = {

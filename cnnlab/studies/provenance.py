@@ -20,7 +20,7 @@ from cnnlab.studies.trained import TrainedNetworks, check_finished, load_run, ru
 
 
 class PastTraining(NamedTuple):
-    """A training that networks have behind them.
+    """A training that networks have had.
 
     Attributes:
       config: as JSON.

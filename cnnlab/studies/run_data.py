@@ -141,7 +141,7 @@ def load_recorded(config: Training, record: DataRecord, whose: str) -> Splits:
 def check_unseen(record: DataRecord, own: Splits | None, test: Dataset, whose: str) -> None:
     """Refuses a network that has trained on images of a test part.
 
-    Images of data sets that both stay on the disk are compared by file names and sizes, whatever
+    Images of data sets that both stay on the disk are compared by file names and contents, whatever
     shape they are brought to; others pixel by pixel, where they have the same shape. Where they
     have not, and where pixels are needed and ``own`` is not given, there is nothing to compare:
     nothing is refused, and for a data set of the same name there is a warning.

@@ -142,10 +142,8 @@ class Training:
     @property
     def data_name(self) -> str:
         """The data set in names and titles: ``folder:photos`` for ``folder:/home/me/photos``."""
-        source, colon, path = self.dataset.partition(":")
-        if source in _WITH_PATH and path:
-            return f"{source}{colon}{pathlib.Path(path).name}"
-        return self.dataset
+        source, path = split_place(self.dataset)
+        return self.dataset if path is None else f"{source}:{path.name}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -237,6 +235,14 @@ def refuse_unused(config: Any, fields: Iterable[str], why: str) -> None:
         raise ValueError(f"{options}: {why}. {advice}")
 
 
+def split_place(dataset: str) -> tuple[str, pathlib.Path | None]:
+    """A data set's source, and the place that its name holds: ``folder:photos``; None for none."""
+    source, _, path = dataset.partition(":")
+    if source in _WITH_PATH and path:
+        return source, pathlib.Path(path)
+    return source, None
+
+
 def with_absolute_paths(config: AnyConfig) -> AnyConfig:
     """The config with its files and folders as absolute paths: a resume may run elsewhere."""
     data_dir = pathlib.Path("." if config.data_dir is None else config.data_dir)
@@ -246,11 +252,10 @@ def with_absolute_paths(config: AnyConfig) -> AnyConfig:
             return tuple(absolute(each, is_path) for each in value)
         if is_path and value is not None:
             return pathlib.Path(value).expanduser().absolute()
-        source, _, path = value.partition(":") if isinstance(value, str) else ("", "", "")
-        if source in _WITH_PATH and path:
-            place = data_dir.expanduser() / pathlib.Path(path).expanduser()
-            return f"{source}:{place.absolute()}"
-        return value
+        source, path = split_place(value) if isinstance(value, str) else ("", None)
+        if path is None:
+            return value
+        return f"{source}:{(data_dir.expanduser() / path.expanduser()).absolute()}"
 
     kept = FREE_ON_RESUME - {"data_dir"}
     values = {
@@ -264,10 +269,10 @@ def with_absolute_paths(config: AnyConfig) -> AnyConfig:
 def other_data_name(dataset: str, data_dir: pathlib.Path | None) -> str:
     """A name for files on another data set than a run's own, of its kind, name and place."""
     place = pathlib.Path("." if data_dir is None else data_dir).expanduser()
-    source, _, path = dataset.partition(":")
+    source, path = split_place(dataset)
     if source not in _WITH_PATH:
         return dataset.replace("/", "-").replace(":", "-")
-    place = (place / pathlib.Path(path).expanduser()).absolute()
+    place = (place if path is None else place / path.expanduser()).absolute()
     digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:6]
     return f"{source}-{place.name}-{digest}"
 
@@ -276,10 +281,9 @@ def with_data_dir(config: AnyConfig, data_dir: pathlib.Path | None) -> AnyConfig
     """The config whose data are in another folder, or file, that replaces its own."""
     if data_dir is None:
         return config
-    source, _, path = config.dataset.partition(":")
-    if source in _WITH_PATH and path:
-        config = dataclasses.replace(config, dataset=source)
-    return dataclasses.replace(config, data_dir=data_dir)
+    source, path = split_place(config.dataset)
+    dataset = config.dataset if path is None else source
+    return dataclasses.replace(config, dataset=dataset, data_dir=data_dir)
 
 
 def drop_default_model_options(config: AnyConfig) -> AnyConfig:

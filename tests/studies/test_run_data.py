@@ -33,12 +33,9 @@ def add_images(root, start, count=20, mean=0):
             image.save(root / name / f"{i:03}.png")
 
 
-@pytest.fixture(scope="module")
-def folder_run(tmp_path_factory):
-    """A run on a folder of images to which others were added later, and its result."""
-    place = tmp_path_factory.mktemp("folder")
-    add_images(place / "photos", 0)
-    config = train.Config(
+def folder_config(place):
+    """A run in ``place`` on the images in it."""
+    return train.Config(
         dataset="folder",
         data_dir=place / "photos",
         model="mlp",
@@ -49,7 +46,14 @@ def folder_run(tmp_path_factory):
         run_dir=place / "run",
         quiet=True,
     )
-    result = train.run(config)
+
+
+@pytest.fixture(scope="module")
+def folder_run(tmp_path_factory):
+    """A run on a folder of images to which others were added later, and its result."""
+    place = tmp_path_factory.mktemp("folder")
+    add_images(place / "photos", 0)
+    result = train.run(folder_config(place))
     export.run(export.Config(place / "run", place / "before.safetensors"))
     add_images(place / "photos", 500, mean=100)
     return place, result
@@ -92,17 +96,7 @@ def test_a_run_goes_on_with_its_own_images(folder_run, tmp_path):
     place, result = folder_run
     add_images(tmp_path / "photos", 0)
     stored = json.loads((place / "run" / "config.json").read_text())
-    config = train.Config(
-        dataset="folder",
-        data_dir=tmp_path / "photos",
-        model="mlp",
-        model_options=("widths=(6,)",),
-        epochs=2,
-        batch_size=10,
-        keep_every=1,
-        run_dir=tmp_path / "run",
-        quiet=True,
-    )
+    config = folder_config(tmp_path)
     assert stored["epochs"] == config.epochs
     with pytest.MonkeyPatch.context() as patch:  # stopped after its first epoch
         patch.setattr("cnnlab.studies.study.Study.show", lambda *_: 1 / 0)
@@ -290,7 +284,7 @@ def test_the_record_of_another_run_is_refused(npz_run, other_run, tmp_path):
     shutil.copytree(place / "run", copy)
     shutil.copy(other_run / "data.npz", copy)
     for read in (trained.load, trained.load_run, trained.load_data):
-        with pytest.raises(ResumeError, match=r"data\.npz is damaged, or that of another run"):
+        with pytest.raises(ResumeError, match=r"data\.npz was changed .* or is that of another run"):
             read(copy)
 
 
