@@ -1,0 +1,1 @@
+"""Files that are made to harm who reads them: images, data sets, weights."""
