@@ -1,5 +1,6 @@
 """Reads NumPy's .npz archives; nothing is allocated before the headers and the file agree."""
 
+import io
 import math
 import zipfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab import limits
+from cnnlab.spelling import one_line
 
 _CHUNK = 2**20  # bytes
 
@@ -18,31 +20,34 @@ _HEADERS: dict[tuple[int, int], Callable[[Any], tuple[tuple[int, ...], bool, np.
 }
 
 
-def read(path: str | Path, kinds: str = "fiubUS") -> dict[str, np.ndarray]:
+def read(
+    path: str | Path, kinds: str = "fiubUS", *, content: bytes | None = None
+) -> dict[str, np.ndarray]:
     """The arrays in an archive as ``np.savez`` and ``np.savez_compressed`` write it.
 
     Args:
       path: the file.
       kinds: the kinds of dtypes that it may hold, as of ``np.dtype.kind``: by default real numbers
         of up to 64 bits and text. Objects would need unpickling and are always refused.
+      content: its bytes, where they are in memory; ``path`` then is what errors call it.
 
     Raises:
       FileNotFoundError: if there is no file.
       ValueError: if the file is damaged, of another kind, holds other arrays or asks for more than
         ``cnnlab.limits`` allows; it is named.
     """
-    path = Path(path)
+    path, own = Path(path), None if content is None else len(content)
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if content is None else io.BytesIO(content) as file:
             if file.read(6) == np.lib.format.MAGIC_PREFIX:
                 raise ValueError("it holds one array (.npy), not several by name")
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path if content is None else io.BytesIO(content)) as archive:
             members = archive.infolist()
             names = [member.filename for member in members]
             if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
                 raise ValueError(f"it must hold NAME.npy, each once, got {', '.join(names[:5])}")
             limits.check_arrays(path, len(members))
-            limits.check_unpacked(path, sum(member.file_size for member in members))
+            limits.check_unpacked(path, sum(member.file_size for member in members), own)
             return {
                 member.filename.removesuffix(".npy"): _member(archive, member, kinds)
                 for member in members
@@ -50,10 +55,9 @@ def read(path: str | Path, kinds: str = "fiubUS") -> dict[str, np.ndarray]:
     except (limits.LimitError, FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a damaged archive or header can fail in any of its parts
-        reason = str(error) or type(error).__name__
         what = "numbers and text" if "U" in kinds else "numbers"
         raise ValueError(
-            f"{path} is not an .npz file that can be read: {reason}. It must be one that np.savez "
+            f"{path} is not an .npz file that can be read: {one_line(error)}. It must be one that np.savez "
             f"wrote, of arrays of {what}."
         ) from error
 

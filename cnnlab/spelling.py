@@ -1,4 +1,4 @@
-"""Names in error messages: the known names nearest to an unknown one, the first few of many."""
+"""Text in error messages: the known names nearest to an unknown one, the first few of many, …"""
 
 import difflib
 import os
@@ -35,6 +35,12 @@ def check_several(what: str, names: Iterable[str]) -> None:
         raise ValueError(
             f"{what} must be a tuple of strings, got one string: write ({names!r},) for {names!r}."
         )
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The message of an error of a library, or its kind, as one line of up to ``limit`` letters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= limit else f"{text[:limit]} …"
 
 
 def printable(name: str | bytes | os.PathLike[str]) -> str:

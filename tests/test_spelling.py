@@ -32,3 +32,9 @@ def test_one_string_is_not_taken_for_its_letters():
 def test_a_printable_name_is_utf8(name, shown):
     assert spelling.printable(name) == shown
     shown.encode()
+
+
+def test_an_error_of_a_library_is_told_in_one_short_line():
+    assert spelling.one_line(ValueError("first\n  second\n")) == "first second"
+    assert spelling.one_line(MemoryError()) == "MemoryError"
+    assert spelling.one_line(ValueError("x" * 1000), 10) == "x" * 10 + " …"

@@ -6,6 +6,7 @@ import pickle
 import pathlib
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -38,6 +39,16 @@ class Case:
 def written(data: bytes | Callable[[], bytes]) -> Callable[[pathlib.Path], Any]:
     """A maker that writes these bytes."""
     return lambda path: path.write_bytes(data() if callable(data) else data)
+
+
+def zeros(size: int, *, raw: bool = False) -> bytes:
+    """``size`` zeros packed as zlib packs them, or as ``raw`` deflate, without packing them all."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(2**24)) + packer.flush(zlib.Z_FULL_FLUSH)
+    last = zlib.compressobj(9, zlib.DEFLATED, -15)
+    stream = block * (size // 2**24) + last.compress(bytes(size % 2**24)) + last.flush()
+    adler = (size % 65521 << 16 | 1).to_bytes(4, "big")
+    return stream if raw else b"\x78\x9c" + stream + adler
 
 
 class Call:

@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from benchmarks.hostile.cases import CANARY, Case, written
+from benchmarks.hostile.cases import CANARY, Case, written, zeros
 
 _EPS = (
     b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n%%EndComments\n"
@@ -26,11 +26,8 @@ def _png(
 ) -> bytes:
     """A PNG of zeros, packed about a thousand to one; ``rows`` are there, all by default."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
-    row = bytes(1 + width * channels * bits // 8)
-    packer, data = zlib.compressobj(1), b""
-    for _ in range(height if rows is None else rows):
-        data += packer.compress(row)
-    data += packer.flush()
+    size = (1 + width * channels * bits // 8) * (height if rows is None else rows)
+    data = zeros(size)
     header = struct.pack(">IIBBBBB", width, height, bits, kind, 0, 0, 0)
     parts = _chunk(b"IHDR", header) + chunks + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + parts
@@ -80,7 +77,7 @@ def _webp(width: int, height: int) -> bytes:
 
 
 def _text(kind: bytes, size: int) -> bytes:
-    packed = zlib.compress(bytes(size), 9)
+    packed = zeros(size)
     head = {b"zTXt": b"x\0\0", b"iCCP": b"x\0\0", b"iTXt": b"x\0\1\0\0\0"}[kind]
     return _chunk(kind, head + packed)
 
@@ -129,7 +126,7 @@ def cases() -> Iterator[Case]:
         "a palette without colours": lambda: _png(64, 64, 3),
     }  # fmt: skip
     for name, make in pngs.items():
-        harmless = name.startswith(("iCCP", "500", "zTXt", "iTXt"))
+        harmless = name.startswith(("iCCP", "a palette"))
         yield Case(f"PNG, {name}", "image", "hostile.png", written(make), harmless=harmless)
     opaque = _chunk(b"tRNS", bytes(6))
     for name, kind, chunks in (

@@ -19,7 +19,7 @@ import numpy as np
 from cnnlab import limits
 from cnnlab.data import pickles
 from cnnlab.data.dataset import Dataset, Parts
-from cnnlab.spelling import printable
+from cnnlab.spelling import one_line, printable
 
 _PIXELS = 3 * 32 * 32
 Batch = tuple[np.ndarray, np.ndarray]  # uint8 [N, 32, 32, 3], int32 [N]
@@ -180,7 +180,7 @@ def _members(
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(
-            f"{path} is truncated, damaged or no tar archive: {error}. "
+            f"{path} is truncated, damaged or no tar archive: {one_line(error)}. "
             "Fetch it again from its publisher."
         ) from error
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnnlab.spelling import printable
+from cnnlab.spelling import one_line, printable
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -122,7 +122,7 @@ def open_image(file: str | Path | io.BytesIO, name: str | Path | None = None) ->
         reason = f"it is in none of the formats {', '.join(FORMATS)}"
         raise ValueError(_unreadable(what, reason)) from error
     except Exception as error:  # a damaged header can raise anything
-        raise ValueError(_unreadable(what, str(error))) from error
+        raise ValueError(_unreadable(what, one_line(error))) from error
     try:
         _check_pixels(image.width, image.height, what)
     except ValueError:
@@ -135,7 +135,7 @@ def _load(image: PIL.Image.Image, name: str | Path) -> None:
     try:
         image.load()
     except Exception as error:  # a decoder can raise anything on a damaged file
-        raise ValueError(_unreadable(name, str(error))) from error
+        raise ValueError(_unreadable(name, one_line(error))) from error
     if image.mode in _DEEP_MODES:
         raise ValueError(
             f"{printable(name)}: images must have 8 bits a channel, got mode {image.mode!r}. "

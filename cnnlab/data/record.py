@@ -15,12 +15,12 @@ import hashlib
 import io
 import json
 import pathlib
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
 
+from cnnlab import npz_files
 from cnnlab.data.dataset import (
     Dataset,
     Images,
@@ -31,6 +31,7 @@ from cnnlab.data.dataset import (
     materialise,
 )
 from cnnlab.data.splits import Splits
+from cnnlab.spelling import one_line
 
 _TITLES = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -197,8 +198,10 @@ class DataRecord:
           ValueError: if it is damaged; the message names it.
         """
         try:
-            with np.load(file, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
+            if isinstance(file, io.BytesIO):
+                arrays = npz_files.read(name, content=file.getvalue())
+            else:
+                arrays = npz_files.read(file)
             about = json.loads(arrays["about"].tobytes())
             return cls(
                 about["name"],
@@ -211,10 +214,10 @@ class DataRecord:
                     for name, by_file in about["by_file"].items()
                 },
             )
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # any part of a damaged file can be of another kind
             raise ValueError(
-                f"{name or file} is damaged ({type(error).__name__}: {error}): it says which "
-                "images the run has trained on. Bring it back from a copy."
+                f"{name or file} is damaged ({type(error).__name__}: {one_line(error)}): it says "
+                "which images the run has trained on. Bring it back from a copy."
             ) from error
 
 

@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab import npz_files
 from cnnlab.files import make_folder, read_json, to_plain, write_bytes, write_json
 from cnnlab.processes import first_process
+from cnnlab.spelling import one_line
 
 _CHECKSUM = "sha256"
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -34,8 +36,7 @@ def stored_arrays(
     """
     if file.is_file():
         try:
-            with np.load(file) as kept:
-                return {name: kept[name] for name in kept.files}
+            return npz_files.read(file)
         except _DAMAGED as error:
             say(_damaged(file, error))
     arrays = dict(compute())
@@ -80,4 +81,4 @@ def _digest(document: Any) -> str:
 
 
 def _damaged(file: pathlib.Path, error: Exception) -> str:
-    return f"{file} is damaged, and is computed again: {' '.join(str(error).split())[:200]}"
+    return f"{file} is damaged, and is computed again: {one_line(error)}"

@@ -18,6 +18,7 @@ from cnnlab.run_directory import (
     ResumeError,
     write_config,
 )
+from cnnlab.spelling import one_line
 from cnnlab.train.environment import differences
 
 
@@ -120,8 +121,9 @@ def read_keep_steps(directory: pathlib.Path, say: Callable[[str], Any]) -> set[i
     try:
         return {operator.index(step) for step in read_json(path)["steps"]}
     except (ValueError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())
-        say(f"{path} is damaged, and not used: {reason}. Checkpoints of its steps may be deleted.")
+        say(
+            f"{path} is damaged, and not used: {one_line(error)}. Checkpoints of its steps may be deleted."
+        )
         return set()
 
 
