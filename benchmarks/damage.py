@@ -8,8 +8,7 @@ A tiny training and a tiny study (distillation) are made once, finished and inte
 one file is changed: one bit flipped, cut to half, emptied, deleted. Then it is resumed or evaluated,
 and what came out (arrays of the last checkpoints, metrics, result) is compared with what comes of
 an undamaged copy. Broke is a case that ends in other numbers without a word ("silent"), in a trace,
-a crash or a hang. ``--moves`` adds checkpoints that were swapped, renamed or brought from another
-run.
+a crash or a hang. Then checkpoints are swapped, renamed and brought from another run.
 """
 
 import argparse
@@ -74,8 +73,11 @@ def flip(path: pathlib.Path) -> None:
         path.write_bytes(data)
 
 
-def numbers(directory: pathlib.Path) -> dict[str, Any]:
-    """All that a run says in numbers: arrays of the last checkpoints, metrics, results."""
+def numbers(directory: pathlib.Path, action: str) -> dict[str, Any]:
+    """What comes of an action: arrays of the last checkpoints, metrics and results, or scores."""
+    if action.startswith("evaluate"):
+        scores = sorted(directory.glob("evaluate-*.json"))
+        return {file.name: _lasting(json.loads(file.read_text())) for file in scores}
     import jax
     import numpy as np
     import orbax.checkpoint as ocp
@@ -90,10 +92,7 @@ def numbers(directory: pathlib.Path) -> dict[str, Any]:
         said[str(folder.relative_to(directory))] = [last, arrays.hexdigest()]
     for file in sorted(directory.rglob("metrics.jsonl")):
         said[str(file.relative_to(directory))] = file.read_text()
-    for file in sorted(directory.glob("*.json")):
-        if file.name == "result.json" or file.name.startswith("evaluate-"):
-            said[file.name] = _lasting(json.loads(file.read_text()))
-    return said
+    return {**said, "result.json": _lasting(json.loads((directory / "result.json").read_text()))}
 
 
 def _lasting(value: Any) -> Any:
@@ -116,11 +115,13 @@ def judge(outcome: Outcome, file: str, same: bool, expected_output: str) -> tupl
     if outcome.ending == "refused":
         message = outcome.message.strip()
         return "refused" if "\n" not in message and len(message) < 700 else "long message", message
+    if "Traceback" in outcome.output:
+        return "trace", outcome.output[outcome.output.index("Traceback") :]
     usual = set(expected_output.splitlines())
-    told = [line for line in outcome.output.splitlines() if line.strip() and line not in usual]
-    told = [line for line in told if "of training" not in line]  # which has the seconds
-    if told:
-        return "named", told[0]
+    words = (file.split("/")[-1], "checkpoint", "data")
+    for line in outcome.output.splitlines():
+        if line not in usual and any(word in line for word in words):
+            return "named", line
     return ("same" if same else "silent"), ""
 
 
@@ -160,7 +161,7 @@ class Bench:
         same = False
         if outcome.ending == "finished":
             with contextlib.suppress(Exception):
-                same = numbers(directory) == expected
+                same = numbers(directory, action) == expected
         verdict, message = judge(outcome, file, same, printed)
         shown = message.replace(f"{directory}", "RUN")
         self.rows.append(Row(run, action, file, change, verdict, shown))
@@ -175,7 +176,7 @@ class Bench:
             outcome = self._act(directory, action)
             if outcome.ending != "finished":
                 sys.exit(f"the undamaged {run} did not {action}: {outcome.message}")
-            self._expected[run, action] = (numbers(directory), outcome.output)
+            self._expected[run, action] = (numbers(directory, action), outcome.output)
         return self._expected[run, action]
 
     def _copy(self, run: str) -> pathlib.Path:
@@ -294,19 +295,25 @@ def main() -> None:
     parser.add_argument("--only", choices=("files", "moves"), help="one part of it")
     parser.add_argument("--write", type=pathlib.Path, help="the page that gets the table")
     arguments = parser.parse_args()
-    began = time.monotonic()
+    parts: dict[str, tuple[str, Callable[[Bench], None]]] = {
+        "files": ("Damaged files of a run", lambda bench: damage(bench, arguments.all)),
+        "moves": ("Checkpoints and files that were moved", moves),
+    }
+    broke = False
     with tempfile.TemporaryDirectory() as folder, Worker() as worker:
         bench = Bench(pathlib.Path(folder), worker)
         bench.make()
-        if arguments.only != "moves":
-            damage(bench, arguments.all)
-        if arguments.only != "files":
-            moves(bench)
-    lines = report(bench.rows, time.monotonic() - began)
-    print("\n".join(lines))
-    if arguments.write is not None:
-        write_section(arguments.write, "Damaged run directories", "damage", lines)
-    sys.exit(any(row.verdict in BROKE for row in bench.rows))
+        for part, (title, attack) in parts.items():
+            if arguments.only not in (None, part):
+                continue
+            began, bench.rows = time.monotonic(), []
+            attack(bench)
+            lines = report(bench.rows, time.monotonic() - began)
+            print("\n".join(lines), flush=True)
+            broke |= any(row.verdict in BROKE for row in bench.rows)
+            if arguments.write is not None:
+                write_section(arguments.write, title, f"damage --only {part}", lines)
+    sys.exit(broke)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@
 Images, data sets and weights that are made to run a program, to take all memory or time, or to be
 read as something else. Each is read through the public reader in a process that is forked for it.
 It held where nothing was started or unpickled (Python's audit events are watched, and a file that
-the exploits would write), memory stayed under 1 GB and time under 10 s, and the error is one line
-that names the file.
+the exploits would write), memory stayed under 1 GB and the processor's time under 10 s, and the error is one
+line that names the file.
 """
 
 import argparse
@@ -21,7 +21,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 import traceback
 from typing import Any
 
@@ -33,6 +32,7 @@ from benchmarks.robustness_page import write_section
 MEMORY = 1.0  # GB
 SECONDS = 10.0
 _HARD = 4 * 2**30  # address space beyond that at the start: past it, allocation fails
+_HANGS = 120  # seconds of the clock: something else, such as a pipe, is waited for
 _LONGEST = 600  # letters of a message
 _ALARMING = (
     *("os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect"),
@@ -99,9 +99,9 @@ def _child(case: Case, path: pathlib.Path, answer: int) -> None:
     os.chdir(path.parent)
     now = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + _HARD, now + _HARD))
-    signal.alarm(int(2 * SECONDS))
+    resource.setrlimit(resource.RLIMIT_CPU, (2 * int(SECONDS), 2 * int(SECONDS)))
+    signal.alarm(_HANGS)
     sys.addaudithook(lambda event, _: alarms.append(event) if event in _ALARMING else None)
-    began = time.monotonic()
     result: dict[str, Any] = {"error": None}
     try:
         read(case, path)
@@ -112,7 +112,7 @@ def _child(case: Case, path: pathlib.Path, answer: int) -> None:
             isinstance(error, ValueError | RuntimeError | TypeError) and raised.is_relative_to(here)
         )
         result = {"error": type(error).__name__, "message": str(error)[:2000], "own": own}
-    result |= {"seconds": time.monotonic() - began, "alarms": alarms}
+    result |= {"alarms": alarms}
     os.write(answer, json.dumps(result).encode())
     os._exit(0)
 
@@ -122,7 +122,6 @@ def attempt(case: Case, folder: pathlib.Path) -> Row:
     folder.mkdir()
     path = place(case, folder)
     reading, writing = os.pipe()
-    began = time.monotonic()
     pid = os.fork()
     if pid == 0:
         _child(case, path, writing)
@@ -130,12 +129,12 @@ def attempt(case: Case, folder: pathlib.Path) -> Row:
     with os.fdopen(reading, "rb") as pipe:
         answer = pipe.read()
     _, status, usage = os.wait4(pid, 0)
-    seconds, gigabytes = time.monotonic() - began, usage.ru_maxrss / 2**20
+    seconds, gigabytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 2**20
     result = json.loads(answer) if answer else {"error": f"status {status}", "alarms": []}
     broke = [f"{event} was called" for event in dict.fromkeys(result["alarms"])]
     if (path.parent / CANARY).exists() or (folder / CANARY).exists():
         broke.append("the exploit ran")
-    if result.get("seconds", seconds) > SECONDS:
+    if seconds > SECONDS:
         broke.append(f"took {seconds:.0f} s")
     if gigabytes > MEMORY:
         broke.append(f"took {gigabytes:.2f} GB")
@@ -173,7 +172,7 @@ def report(rows: list[Row]) -> list[str]:
     lines += [
         "",
         f"{len(rows) - len(broke)} of {len(rows)} held. Nothing may run; each may take "
-        f"{SECONDS:.0f} s and {MEMORY:.0f} GB.",
+        f"{SECONDS:.0f} s of one core and {MEMORY:.0f} GB.",
     ]
     lines += [f"* broke: {row.case.name}: {', '.join(row.broke)}" for row in broke]
     return lines

@@ -57,8 +57,8 @@ def read(
     except Exception as error:  # a damaged archive or header can fail in any of its parts
         what = "numbers and text" if "U" in kinds else "numbers"
         raise ValueError(
-            f"{path} is not an .npz file that can be read: {one_line(error)}. It must be one that np.savez "
-            f"wrote, of arrays of {what}."
+            f"{path} is not an .npz file that can be read: {one_line(error)}. It must be one that "
+            f"np.savez wrote, of arrays of {what}."
         ) from error
 
 
@@ -82,7 +82,10 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kinds: str) -> np
             raise ValueError(f"{name} of {shape} {dtype} has {wanted} bytes, but there are {there}")
         buffer = np.empty(wanted, np.uint8)
         for start in range(0, wanted, _CHUNK):
-            chunk = file.read(min(_CHUNK, wanted - start))  # at the end it checks the CRC
+            size = min(_CHUNK, wanted - start)
+            chunk = file.read(size)  # at the end it checks the CRC
+            if len(chunk) < size:
+                raise ValueError(f"{name} ends before the size that the archive gives it")
             buffer[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
     native = buffer.view(dtype).astype(dtype.newbyteorder("="), copy=False)
     return native.reshape(shape, order="F" if fortran else "C")

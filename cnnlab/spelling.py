@@ -1,4 +1,4 @@
-"""Text in error messages: the known names nearest to an unknown one, the first few of many, …"""
+"""Text in error messages: names near an unknown one, the first few of many, messages of others."""
 
 import difflib
 import os

@@ -2,8 +2,10 @@
 
 import codecs
 import io
+import pathlib
 import sys
 import unicodedata
+import warnings
 from typing import TextIO
 
 _SPELLED = {
@@ -23,6 +25,27 @@ _SPELLED = {
     "\N{MIDDLE DOT}": "*",
 }
 _ERRORS = "cnnlab.plain"
+
+
+def show_messages_only() -> None:
+    """Shows warnings of this project as their message, without the place in its code."""
+    warnings.formatwarning = _format_warning
+
+
+_PROJECT = str(pathlib.Path(__file__).parent)
+_formatwarning = warnings.formatwarning
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    if filename.startswith(_PROJECT):
+        return f"warning: {message}\n"
+    return _formatwarning(message, category, filename, lineno, line)
 
 
 def plain(text: str) -> str:

@@ -31,7 +31,7 @@ from cnnlab.spelling import unknown
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
-from cnnlab.terminal import make_forgiving
+from cnnlab.terminal import make_forgiving, show_messages_only
 from cnnlab.watch import Watch, exit_late_on_abort
 
 PACKAGE = __package__ or "experiments"
@@ -75,6 +75,7 @@ def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
     assert package is not None
     _opened.clear()
     make_forgiving()
+    show_messages_only()
     with ExitSignals(lambda number: _say_last(package, number)):
         prepare()
         with exit_with_message(package):

@@ -122,7 +122,8 @@ def read_keep_steps(directory: pathlib.Path, say: Callable[[str], Any]) -> set[i
         return {operator.index(step) for step in read_json(path)["steps"]}
     except (ValueError, TypeError, KeyError) as error:
         say(
-            f"{path} is damaged, and not used: {one_line(error)}. Checkpoints of its steps may be deleted."
+            f"{path} is damaged, and not used: {one_line(error)}. "
+            "Checkpoints of its steps may be deleted."
         )
         return set()
 

@@ -169,6 +169,7 @@ def load_exported(path: str | Path) -> Callable[[Any], Any]:
         exported = jax_export.deserialize(bytearray(path.read_bytes()))
     except Exception as error:  # whatever the flat buffer stumbles over
         raise ValueError(
-            f"{path} is truncated, damaged or no exported network: {one_line(error)}. Export it again."
+            f"{path} is truncated, damaged or no exported network: {one_line(error)}. "
+            "Export it again."
         ) from error
     return jax.jit(exported.call)
