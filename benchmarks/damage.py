@@ -1,20 +1,21 @@
-"""Damages the files of run directories, one at a time, and says what resuming and evaluating make of it.
+"""Damages files of run directories, one at a time, and says what resuming and evaluating do.
 
     python -m benchmarks.damage
     python -m benchmarks.damage --write docs/robustness.md
     python -m benchmarks.damage --all    # every file of every checkpoint, not a sample
 
 A tiny training and a tiny study (distillation) are made once, finished and interrupted. Of a copy
-one file is changed: one bit flipped, cut to half, emptied, deleted. Then it is resumed or evaluated,
-and what came out (arrays of the last checkpoints, metrics, result) is compared with what comes of
-an undamaged copy. Broke is a case that ends in other numbers without a word ("silent"), in a trace,
-a crash or a hang. Then checkpoints are swapped, renamed and brought from another run.
+one file is changed: one bit flipped, cut to half, emptied, deleted. Then it is resumed or
+evaluated, and what came out (arrays of the last checkpoints, metrics, result) is compared with what
+comes of an undamaged copy. Broke is a case that ends in other numbers without a word ("silent"), in
+a trace, a crash or a hang. Then checkpoints are swapped, renamed and brought from another run.
 """
 
 import argparse
 import collections
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import pathlib
@@ -101,11 +102,14 @@ def _lasting(value: Any) -> Any:
     return [_lasting(item) for item in value] if isinstance(value, list) else value
 
 
-def judge(outcome: Outcome, file: str, same: bool, expected_output: str) -> tuple[str, str]:
+def judge(
+    outcome: Outcome, where: str, file: str, same: bool, expected_output: str
+) -> tuple[str, str]:
     """The verdict on a case, and what was printed about it.
 
     Args:
       outcome: of the experiment.
+      where: the run directory, which a line on the damage names.
       file: that was changed, within the run directory.
       same: whether the numbers are those of an undamaged run.
       expected_output: what the undamaged run prints.
@@ -118,9 +122,8 @@ def judge(outcome: Outcome, file: str, same: bool, expected_output: str) -> tupl
     if "Traceback" in outcome.output:
         return "trace", outcome.output[outcome.output.index("Traceback") :]
     usual = set(expected_output.splitlines())
-    words = (file.split("/")[-1], "checkpoint", "data")
     for line in outcome.output.splitlines():
-        if line not in usual and any(word in line for word in words):
+        if line not in usual and (where in line or file.split("/")[-1] in line):
             return "named", line
     return ("same" if same else "silent"), ""
 
@@ -162,7 +165,7 @@ class Bench:
         if outcome.ending == "finished":
             with contextlib.suppress(Exception):
                 same = numbers(directory, action) == expected
-        verdict, message = judge(outcome, file, same, printed)
+        verdict, message = judge(outcome, str(directory), file, same, printed)
         shown = message.replace(f"{directory}", "RUN")
         self.rows.append(Row(run, action, file, change, verdict, shown))
         mark = "broke" if verdict in BROKE else "held"
@@ -225,7 +228,11 @@ def damage(bench: Bench, everything: bool) -> None:
             if action == "evaluate --best" and not file.endswith("record/metadata"):
                 continue
             for change, alter in CHANGES.items():
-                bench.try_one(run, action, file, change, lambda d, f=file, a=alter: a(d / f))
+                bench.try_one(run, action, file, change, functools.partial(_within, file, alter))
+
+
+def _within(file: str, alter: Callable[[pathlib.Path], object], directory: pathlib.Path) -> None:
+    alter(directory / file)
 
 
 def moves(bench: Bench) -> None:

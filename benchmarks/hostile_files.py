@@ -7,8 +7,8 @@
 Images, data sets and weights that are made to run a program, to take all memory or time, or to be
 read as something else. Each is read through the public reader in a process that is forked for it.
 It held where nothing was started or unpickled (Python's audit events are watched, and a file that
-the exploits would write), memory stayed under 1 GB and the processor's time under 10 s, and the error is one
-line that names the file.
+the exploits would write), memory stayed under 1 GB and the processor's time under 10 s, and the
+error is one line that names the file.
 """
 
 import argparse
@@ -25,8 +25,8 @@ import traceback
 from typing import Any
 
 from benchmarks.hostile import data, images, weights
-from benchmarks.hostile.data import idx
 from benchmarks.hostile.cases import CANARY, Case
+from benchmarks.hostile.data import idx
 from benchmarks.robustness_page import write_section
 
 MEMORY = 1.0  # GB
@@ -138,7 +138,7 @@ def attempt(case: Case, folder: pathlib.Path) -> Row:
         broke.append(f"took {seconds:.0f} s")
     if gigabytes > MEMORY:
         broke.append(f"took {gigabytes:.2f} GB")
-    message = result.get("message", "")
+    message = str(result.get("message", ""))
     if not answer:
         broke.append(f"ended by status {status}")
     elif result["error"] is None:

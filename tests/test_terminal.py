@@ -45,3 +45,13 @@ def test_a_reader_that_goes_does_not_end_the_program(tmp_path):
         assert process.stderr.read() == b""
         assert process.wait() == 0
     assert (tmp_path / "end").exists()
+
+
+def test_a_warning_of_this_project_is_its_message_alone():
+    here = "import warnings; from cnnlab.terminal import show_messages_only; show_messages_only(); "
+    ours = "import cnnlab.report as r; f = r.__file__; "
+    code = f"{here}{ours}warnings.warn_explicit('spoilt', UserWarning, %s, 3)"
+    for file, expected in (("f", "warning: spoilt\n"), ("'x.py'", "x.py:3: UserWarning: spoilt\n")):
+        command = [sys.executable, "-c", code % file]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == expected

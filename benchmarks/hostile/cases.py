@@ -2,8 +2,8 @@
 
 import dataclasses
 import os
-import pickle
 import pathlib
+import pickle
 import subprocess
 import sys
 import zlib

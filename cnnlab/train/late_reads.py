@@ -12,7 +12,7 @@ from typing import Any
 
 
 class _Loop(asyncio.SelectorEventLoop):
-    def call_soon_threadsafe(self, *args: Any, **options: Any) -> Any:
+    def call_soon_threadsafe(self, *args: Any, **options: Any) -> Any:  # type: ignore[override]
         try:
             return super().call_soon_threadsafe(*args, **options)
         except RuntimeError:
