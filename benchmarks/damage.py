@@ -120,7 +120,7 @@ def judge(
         message = outcome.message.strip()
         return "refused" if "\n" not in message and len(message) < 700 else "long message", message
     if "Traceback" in outcome.output:
-        return "trace", outcome.output[outcome.output.index("Traceback") :]
+        return "trace", outcome.output[outcome.output.index("Traceback") :].splitlines()[-1]
     usual = set(expected_output.splitlines())
     for line in outcome.output.splitlines():
         if line not in usual and (where in line or file.split("/")[-1] in line):

@@ -6,7 +6,7 @@ import pathlib
 import sys
 import unicodedata
 import warnings
-from typing import TextIO
+from typing import Any, TextIO
 
 _SPELLED = {
     "\N{PLUS-MINUS SIGN}": "+-",
@@ -28,8 +28,13 @@ _ERRORS = "cnnlab.plain"
 
 
 def show_messages_only() -> None:
-    """Shows warnings of this project as their message, without the place in its code."""
+    """Shows warnings of this project as their message, and drops what Orbax left undone.
+
+    Where one array of a checkpoint is damaged, Orbax raises that, and the coroutines of the others
+    are never asked for theirs: Python would print a trace of each as it is thrown away.
+    """
     warnings.formatwarning = _format_warning
+    sys.unraisablehook = _show_unraisable
 
 
 _PROJECT = str(pathlib.Path(__file__).parent)
@@ -46,6 +51,12 @@ def _format_warning(
     if filename.startswith(_PROJECT):
         return f"warning: {message}\n"
     return _formatwarning(message, category, filename, lineno, line)
+
+
+def _show_unraisable(unraisable: Any) -> None:
+    code = getattr(unraisable.object, "cr_code", None)
+    if code is None or "orbax" not in pathlib.Path(code.co_filename).parts:
+        sys.__unraisablehook__(unraisable)
 
 
 def plain(text: str) -> str:
