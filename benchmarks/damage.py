@@ -160,7 +160,11 @@ class Bench:
         expected, printed = self._undamaged(run, action)
         directory = self._copy(run)
         alter(directory)
-        outcome = self._act(directory, action)
+        try:
+            outcome = self._act(directory, action)
+        except InterruptedError:  # which says nothing about the case
+            self.try_one(run, action, file, change, alter)
+            return
         same = False
         if outcome.ending == "finished":
             with contextlib.suppress(Exception):
