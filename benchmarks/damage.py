@@ -302,7 +302,7 @@ def report(rows: list[Row], seconds: float) -> list[str]:
 _LEGEND = """\
 Same: the same bits as without damage. Named: a line names the damage, and what is whole is used.
 Refused: in one line. Silent: other numbers without a word. Of checkpoints the files are those of
-the newest, two with arrays in each folder (`--all`: every file of every checkpoint).""".splitlines()
+the newest, two with arrays in each folder (`--all`: all of them).""".splitlines()
 
 
 def main() -> None:
