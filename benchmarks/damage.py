@@ -160,7 +160,11 @@ class Bench:
         expected, printed = self._undamaged(run, action)
         directory = self._copy(run)
         alter(directory)
-        outcome = self._act(directory, action)
+        try:
+            outcome = self._act(directory, action)
+        except InterruptedError:  # which says nothing about the case
+            self.try_one(run, action, file, change, alter)
+            return
         same = False
         if outcome.ending == "finished":
             with contextlib.suppress(Exception):
@@ -292,7 +296,13 @@ def report(rows: list[Row], seconds: float) -> list[str]:
     for row in broke:
         what = f"{row.run}, {row.action}, {row.change} of {row.file}"
         lines.append(f"* broke: {what}: {row.verdict} {row.message[:200]}".rstrip())
-    return lines
+    return [*_LEGEND, "", *lines]
+
+
+_LEGEND = """\
+Same: the same bits as without damage. Named: a line names the damage, and what is whole is used.
+Refused: in one line. Silent: other numbers without a word. Of checkpoints the files are those of
+the newest, two with arrays in each folder (`--all`: all of them).""".splitlines()
 
 
 def main() -> None:

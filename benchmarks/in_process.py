@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -65,7 +66,11 @@ class Worker:
             self._process = None
 
     def run(self, experiment: str, arguments: Sequence[str]) -> Outcome:
-        """Runs ``python -m experiments.EXPERIMENT ARGUMENTS`` and waits for it."""
+        """Runs ``python -m experiments.EXPERIMENT ARGUMENTS`` and waits for it.
+
+        Raises:
+          InterruptedError: if somebody else ended the process by SIGTERM.
+        """
         began = time.monotonic()
         if self._process is None:
             command = [sys.executable, "-m", "benchmarks.in_process"]
@@ -85,6 +90,8 @@ class Worker:
                 self._process.kill()
                 status = self._process.wait()
                 self._process = None
+                if status in (-signal.SIGTERM, 128 + signal.SIGTERM):
+                    raise InterruptedError(f"somebody ended the process of {experiment}.")
                 text = f"exit status {status}" if ready else f"no end in {self._limit:g} s"
                 ending: Ending = "crash" if ready else "hang"
                 return Outcome(ending, text, "", time.monotonic() - began)

@@ -29,28 +29,38 @@ class LimitError(ValueError):
     """A file asks for more than is allowed."""
 
 
-def allowed_bytes(path: str | os.PathLike[str]) -> int:
-    """The bytes that the file at ``path`` may unpack to."""
-    return max(unpacked_bytes, _RATIO * pathlib.Path(path).stat().st_size)
+def allowed_bytes(path: str | os.PathLike[str], own: int | None = None) -> int:
+    """The bytes that the file at ``path`` may unpack to.
+
+    Args:
+      path: the file.
+      own: its bytes, where they are in memory and ``path`` is only a name.
+    """
+    return max(unpacked_bytes, _RATIO * _own_bytes(path, own))
 
 
-def check_unpacked(path: str | os.PathLike[str], size: int) -> None:
+def _own_bytes(path: str | os.PathLike[str], own: int | None) -> int:
+    return pathlib.Path(path).stat().st_size if own is None else own
+
+
+def check_unpacked(path: str | os.PathLike[str], size: int, own: int | None = None) -> None:
     """Checks what a file asks for before it is read.
 
     Args:
       path: the file.
       size: the bytes in memory that it asks for.
+      own: as of ``allowed_bytes``.
 
     Raises:
       LimitError: if that is more than ``allowed_bytes``.
     """
-    if size > allowed_bytes(path):
-        raise LimitError(too_large(path, size))
+    if size > allowed_bytes(path, own):
+        raise LimitError(too_large(path, size, own))
 
 
-def too_large(path: str | os.PathLike[str], size: int | None = None) -> str:
+def too_large(path: str | os.PathLike[str], size: int | None = None, own: int | None = None) -> str:
     """The message for a file that unpacks to ``size`` bytes, or to more than are allowed."""
-    allowed, own = allowed_bytes(path), pathlib.Path(path).stat().st_size
+    allowed, own = allowed_bytes(path, own), _own_bytes(path, own)
     asked = f"would unpack to {size} bytes" if size else "unpacks to too many bytes"
     return (
         f"{path} {asked}; {allowed} are allowed (it has {own}). If you trust it, raise "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnnlab import limits
+from cnnlab.spelling import one_line
 
 _CHUNK = 2**20  # bytes
 
@@ -35,7 +36,7 @@ def read(
       ValueError: if the file is damaged, of another kind, holds other arrays or asks for more than
         ``cnnlab.limits`` allows; it is named.
     """
-    path = Path(path)
+    path, own = Path(path), None if data is None else len(data)
     try:
         with path.open("rb") if data is None else io.BytesIO(data) as file:
             if file.read(6) == np.lib.format.MAGIC_PREFIX:
@@ -46,7 +47,7 @@ def read(
             if len(set(names)) < len(names) or not all(name.endswith(".npy") for name in names):
                 raise ValueError(f"it must hold NAME.npy, each once, got {', '.join(names[:5])}")
             limits.check_arrays(path, len(members))
-            limits.check_unpacked(path, sum(member.file_size for member in members))
+            limits.check_unpacked(path, sum(member.file_size for member in members), own)
             return {
                 member.filename.removesuffix(".npy"): _member(archive, member, kinds)
                 for member in members
@@ -54,11 +55,10 @@ def read(
     except (limits.LimitError, FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a damaged archive or header can fail in any of its parts
-        reason = str(error) or type(error).__name__
         what = "numbers and text" if "U" in kinds else "numbers"
         raise ValueError(
-            f"{path} is not an .npz file that can be read: {reason}. It must be one that np.savez "
-            f"wrote, of arrays of {what}."
+            f"{path} is not an .npz file that can be read: {one_line(error, 300)}. It must be one "
+            f"that np.savez wrote, of arrays of {what}."
         ) from error
 
 
@@ -82,7 +82,10 @@ def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, kinds: str) -> np
             raise ValueError(f"{name} of {shape} {dtype} has {wanted} bytes, but there are {there}")
         buffer = np.empty(wanted, np.uint8)
         for start in range(0, wanted, _CHUNK):
-            chunk = file.read(min(_CHUNK, wanted - start))  # at the end it checks the CRC
+            size = min(_CHUNK, wanted - start)
+            chunk = file.read(size)  # at the end it checks the CRC
+            if len(chunk) < size:
+                raise ValueError(f"{name} ends before the size that the archive gives it")
             buffer[start : start + len(chunk)] = np.frombuffer(chunk, np.uint8)
     native = buffer.view(dtype).astype(dtype.newbyteorder("="), copy=False)
     return native.reshape(shape, order="F" if fortran else "C")

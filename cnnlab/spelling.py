@@ -1,4 +1,4 @@
-"""Names in error messages: the known names nearest to an unknown one, the first few of many."""
+"""Text in error messages: names near an unknown one, the first few of many, messages of others."""
 
 import difflib
 import os
@@ -28,9 +28,16 @@ def some(names: Iterable[str], limit: int = 6) -> str:
     return ", ".join(names[:limit]) + more
 
 
-def one_line(text: str, limit: int = 1000) -> str:
-    """A message as one line; of one that is too long, its start and its end with the advice."""
-    text = " ".join(part for line in text.splitlines() if (part := line.strip()))
+def one_line(message: str | BaseException, limit: int = 1000) -> str:
+    """A message as one line; of one that is too long, its start and its end with the advice.
+
+    Args:
+      message: the text, or the error that has it; one without a text gives its kind.
+      limit: of the letters.
+    """
+    text = " ".join(str(message).split())
+    if isinstance(message, BaseException):
+        text = text or type(message).__name__
     if len(text) <= limit:
         return text
     end = limit // 3

@@ -2,9 +2,11 @@
 
 import codecs
 import io
+import pathlib
 import sys
 import unicodedata
-from typing import TextIO
+import warnings
+from typing import Any, TextIO
 
 _SPELLED = {
     "\N{PLUS-MINUS SIGN}": "+-",
@@ -23,6 +25,38 @@ _SPELLED = {
     "\N{MIDDLE DOT}": "*",
 }
 _ERRORS = "cnnlab.plain"
+
+
+def show_messages_only() -> None:
+    """Shows warnings of this project as their message, and drops what Orbax left undone.
+
+    Where one array of a checkpoint is damaged, Orbax raises that, and the coroutines of the others
+    are never asked for theirs: Python would print a trace of each as it is thrown away.
+    """
+    warnings.formatwarning = _format_warning
+    sys.unraisablehook = _show_unraisable
+
+
+_PROJECT = str(pathlib.Path(__file__).parent)
+_formatwarning = warnings.formatwarning
+
+
+def _format_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    if filename.startswith(_PROJECT):
+        return f"warning: {message}\n"
+    return _formatwarning(message, category, filename, lineno, line)
+
+
+def _show_unraisable(unraisable: Any) -> None:
+    code = getattr(unraisable.object, "cr_code", None)
+    if code is None or "orbax" not in pathlib.Path(code.co_filename).parts:
+        sys.__unraisablehook__(unraisable)
 
 
 def plain(text: str) -> str:

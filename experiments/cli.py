@@ -32,7 +32,7 @@ from cnnlab.spelling import one_line, unknown
 from cnnlab.studies.host import Host
 from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
-from cnnlab.terminal import make_forgiving
+from cnnlab.terminal import make_forgiving, show_messages_only
 from cnnlab.watch import Watch
 
 PACKAGE = __package__ or "experiments"
@@ -76,6 +76,7 @@ def main(package: str | None, arguments: Sequence[str] | None = None) -> None:
     assert package is not None
     _opened.clear()
     make_forgiving()
+    show_messages_only()
     with ExitSignals(lambda number: _say_last(package, number)):
         prepare()
         with exit_with_message(package):

@@ -35,9 +35,14 @@ def test_a_printable_name_is_utf8(name, shown):
 
 
 def test_a_message_is_one_line_with_its_start_and_its_end():
-    assert spelling.one_line("a  b:\n  c\n\n d.\n") == "a  b: c d."
+    assert spelling.one_line("a  b:\n  c\n\n d.\n") == "a b: c d."
     long = spelling.one_line("start " + "x" * 5000 + "\nBring it back.")
     assert len(long) <= 1000 and long.startswith("start") and long.endswith("Bring it back.")
+
+
+def test_an_error_of_a_library_is_told_in_one_line():
+    assert spelling.one_line(ValueError("first\n  second\n")) == "first second"
+    assert spelling.one_line(MemoryError()) == "MemoryError"
 
 
 def test_of_a_thousand_known_names_not_all_are_listed():

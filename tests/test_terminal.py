@@ -45,3 +45,32 @@ def test_a_reader_that_goes_does_not_end_the_program(tmp_path):
         assert process.stderr.read() == b""
         assert process.wait() == 0
     assert (tmp_path / "end").exists()
+
+
+def test_a_warning_of_this_project_is_its_message_alone():
+    here = "import warnings; from cnnlab.terminal import show_messages_only; show_messages_only(); "
+    ours = "import cnnlab.report as r; f = r.__file__; "
+    code = f"{here}{ours}warnings.warn_explicit('spoilt', UserWarning, %s, 3)"
+    for file, expected in (("f", "warning: spoilt\n"), ("'x.py'", "x.py:3: UserWarning: spoilt\n")):
+        command = [sys.executable, "-c", code % file]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stderr == expected
+
+
+def test_what_orbax_left_undone_is_no_trace(tmp_path):
+    """A coroutine that raises as it is thrown away, in a file of Orbax and in another one."""
+    source = (
+        "async def read():\n    try:\n        await stay()\n    finally:\n        raise OSError\n"
+        "class stay:\n    def __await__(self):\n        yield\n"
+        "c = read(); c.send(None); del c\n"
+    )
+    for folder, silent in (("orbax", True), ("other", False)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "run.py").write_text(source)
+        path = str(tmp_path / folder / "run.py")
+        code = (
+            "from cnnlab.terminal import show_messages_only; show_messages_only(); import runpy; "
+        )
+        command = [sys.executable, "-c", f"{code}runpy.run_path({path!r})"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert (done.stderr == "") == silent

@@ -19,7 +19,8 @@ import numpy as np
 from cnnlab import limits
 from cnnlab.data import pickles
 from cnnlab.data.dataset import Dataset, Parts
-from cnnlab.spelling import printable
+from cnnlab.data.packed import open_decompressed
+from cnnlab.spelling import one_line, printable
 
 _PIXELS = 3 * 32 * 32
 Batch = tuple[np.ndarray, np.ndarray]  # uint8 [N, 32, 32, 3], int32 [N]
@@ -162,7 +163,7 @@ def _members(
     # One pass over the stream; nothing is written to disk. It is read to its end, where gzip has
     # its checksum, and through gzip, because tarfile does not verify the checksum.
     try:
-        with _open_decompressed(path) as file:
+        with open_decompressed(path) as file:
             stream: Any = _Bounded(path, file)
             size = 0
             with tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -180,7 +181,7 @@ def _members(
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise ValueError(
-            f"{path} is truncated, damaged or no tar archive: {error}. "
+            f"{path} is truncated, damaged or no tar archive: {one_line(error, 300)}. "
             "Fetch it again from its publisher."
         ) from error
 
@@ -199,12 +200,6 @@ class _Bounded:
         if self._left < 0:
             raise limits.LimitError(limits.too_large(self._path))
         return data
-
-
-def _open_decompressed(path: Path) -> gzip.GzipFile | BinaryIO:
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if compressed else path.open("rb")
 
 
 def _class_names(layout: _Layout, data: bytes, shown: str) -> tuple[str, ...]:

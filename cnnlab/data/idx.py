@@ -17,6 +17,7 @@ import numpy as np
 
 from cnnlab import limits
 from cnnlab.data.dataset import Dataset, Parts
+from cnnlab.data.packed import open_decompressed
 
 CLASS_NAMES = {
     "mnist": tuple(str(i) for i in range(10)),
@@ -63,18 +64,12 @@ def read_idx(path: Path, ndim: int) -> np.ndarray:
         more than ``cnnlab.limits`` allows.
     """
     try:
-        with _open_decompressed(path) as file:
+        with open_decompressed(path) as file:
             return _read_stream(path, file, ndim)
     except EOFError as error:
         raise ValueError(f"{path} is truncated: its gzip stream has no end.") from error
     except (gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}. Fetch the file again.") from error
-
-
-def _open_decompressed(path: Path) -> gzip.GzipFile | BinaryIO:
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if compressed else path.open("rb")
 
 
 def _read_stream(path: Path, file: gzip.GzipFile | BinaryIO, ndim: int) -> np.ndarray:

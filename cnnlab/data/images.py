@@ -10,11 +10,11 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from cnnlab.spelling import printable
+from cnnlab.spelling import one_line, printable
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -28,6 +28,9 @@ EXTENSIONS = (
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
 """The names of image files end so, in either case."""
+
+_STRIP = 256
+"""Rows that are put on white at a time."""
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")
 _TRANSPARENT_MODES = ("RGBA", "LA", "PA", "RGBa")
@@ -132,7 +135,7 @@ def open_image(file: str | Path | io.BytesIO, name: str | Path | None = None) ->
         reason = f"it is in none of the formats {', '.join(FORMATS)}"
         raise ValueError(_unreadable(what, reason)) from error
     except Exception as error:  # a damaged header can raise anything
-        raise ValueError(_unreadable(what, str(error))) from error
+        raise ValueError(_unreadable(what, one_line(error, 300))) from error
     try:
         _check_pixels(image.width, image.height, what)
     except ValueError:
@@ -156,7 +159,7 @@ def _load(image: PIL.Image.Image, name: str | Path) -> None:
     try:
         image.load()
     except Exception as error:  # a decoder can raise anything on a damaged file
-        raise ValueError(_unreadable(name, str(error))) from error
+        raise ValueError(_unreadable(name, one_line(error, 300))) from error
     if deep or image.mode in _DEEP_MODES:
         got = f"16 bits of mode {image.mode!r}" if deep else f"mode {image.mode!r}"
         raise ValueError(
@@ -189,11 +192,15 @@ def _to_rgb(image: PIL.Image.Image) -> tuple[PIL.Image.Image, bool]:
     import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
     if "transparency" in image.info or image.mode in _TRANSPARENT_MODES:
-        image = image.convert("RGBA")
-        if np.asarray(image.getchannel("A")).min() < 255:
-            white = PIL.Image.new("RGBA", image.size, "white")
-            return PIL.Image.alpha_composite(white, image).convert("RGB"), True
-    if image.mode == "RGB":  # a copy of a large one takes time and memory
+        if image.mode != "RGBA":  # a copy of a large one takes time and memory
+            image = image.convert("RGBA")
+        if cast(tuple[int, int], image.getchannel("A").getextrema())[0] < 255:
+            for top in range(0, image.height, _STRIP):
+                strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+                white = PIL.Image.new("RGBA", strip.size, "white")
+                image.paste(PIL.Image.alpha_composite(white, strip), (0, top))
+            return image.convert("RGB"), True
+    if image.mode == "RGB":
         return image, False
     return image.convert("RGB"), False
 

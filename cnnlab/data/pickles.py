@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from cnnlab.spelling import one_line
 from cnnlab.unpickling import CheckedUnpickler, RefusedError, StandIn, check_opcodes
 
 
@@ -37,7 +38,7 @@ def load(data: bytes, file: str) -> Any:
         raise ValueError(f"{file}: {error}") from None
     except Exception as error:  # a damaged pickle can fail in any of its operations
         raise ValueError(
-            f"{file} is truncated, damaged or no pickle of a CIFAR batch: {error}. "
+            f"{file} is truncated, damaged or no pickle of a CIFAR batch: {one_line(error, 300)}. "
             "Fetch the file again from its publisher."
         ) from error
 

@@ -32,6 +32,7 @@ from cnnlab.data.dataset import (
     materialise,
 )
 from cnnlab.data.splits import Splits
+from cnnlab.spelling import one_line
 
 _TITLES = {"train": "training", "validation": "validation", "test": "test"}
 
@@ -222,11 +223,10 @@ class DataRecord:
             )
             for part in record.parts.values():
                 _check_part(part, len(record.class_names))
-        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
+        except Exception as error:  # any part of a damaged file can be of another kind
             raise ValueError(
-                f"{path} is damaged ({type(error).__name__}: {reason}): it says which "
-                "images the run has trained on. Bring it back from a copy."
+                f"{path} is damaged ({type(error).__name__}: {one_line(error, 300)}): it says "
+                "which images the run has trained on. Bring it back from a copy."
             ) from error
         return record
 

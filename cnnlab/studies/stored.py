@@ -15,6 +15,7 @@ from cnnlab import npz_files
 from cnnlab.files import make_folder, read_checked_json, write_bytes, write_checked_json
 from cnnlab.processes import first_process
 from cnnlab.run_directory import read_identity
+from cnnlab.spelling import one_line
 
 _OF = "__of__"  # the array or the field that says what the others are
 
@@ -93,4 +94,4 @@ def _check_of(found: Any, of: str) -> None:
 
 
 def _damaged(file: pathlib.Path, error: Exception) -> str:
-    return f"{file} is damaged, and is computed again: {' '.join(str(error).split())[:200]}"
+    return f"{file} is damaged, and is computed again: {one_line(error, 300)}"

@@ -25,6 +25,7 @@ from cnnlab.files import make_folder
 from cnnlab.processes import first_process, wait_for_all
 from cnnlab.spelling import some
 from cnnlab.train.checksums import checksums, not_finite
+from cnnlab.train.late_reads import without_late_traces
 
 # In messages of Orbax's storage.
 _OF_THE_DISK = ("PERMISSION_DENIED", "NOT_FOUND", "Permission denied", "Read-only file system")
@@ -209,9 +210,10 @@ class Checkpoints:
         import orbax.checkpoint as ocp  # noqa: PLC0415 Orbax is slow to import
 
         record = self._record(step)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(like))
-        )  # type: ignore[call-arg]
+        with without_late_traces():
+            restored = self._manager.restore(
+                step, args=ocp.args.Composite(tree=ocp.args.StandardRestore(like))
+            )  # type: ignore[call-arg]
         actual = checksums(restored["tree"])
         expected = record["checksums"]
         damaged = [name for name in actual if actual[name] != expected.get(name)]

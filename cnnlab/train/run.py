@@ -12,6 +12,7 @@ and, once the run is finished, result.json. Directories of earlier versions, wit
 config.json and in their checkpoints, are read and resumed.
 """
 
+import contextlib
 import pathlib
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -291,6 +292,8 @@ class Run:
                 "part: ask for the latest."
             )
         restored, tree, _ = self.checkpoints.restore(like, step=wanted)
+        if wanted is None and restored == self.checkpoints.steps()[-1]:
+            self._check_newest(restored)
         return restored, tree["states"]
 
     def finish(self, result: Mapping[str, Any]) -> None:
@@ -331,6 +334,16 @@ class Run:
             self._check_metrics(step, meta["metrics"])
         self.checkpoints.set_aside_after(step)
         return (tree["states"], tree["sums"]), meta
+
+    def _check_newest(self, step: int) -> None:
+        """Says so where epochs were recorded after the newest checkpoint."""
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            recorded = read_metrics(self.directory / METRICS)[-1]["step"]
+            if recorded > step:
+                self._say(
+                    f"{self.directory} has records up to step {recorded}, but no checkpoint after "
+                    f"step {step}: that one is used."
+                )
 
     def _check_metrics(self, step: int, expected: str | None) -> None:
         """Says so where the records up to a checkpoint are not those that were there then."""

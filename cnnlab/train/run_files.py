@@ -23,6 +23,7 @@ from cnnlab.run_directory import (
     read_first_keep_steps,
     write_config,
 )
+from cnnlab.spelling import one_line
 from cnnlab.train.environment import differences
 
 
@@ -128,10 +129,9 @@ def read_keep_steps(directory: pathlib.Path, say: Callable[[str], Any]) -> set[i
     try:
         return first | {operator.index(step) for step in read_checked_json(path)["steps"]}
     except (ValueError, TypeError, KeyError) as error:
-        reason = " ".join(str(error).split())
         say(
-            f"{path} is damaged, and not used: {reason}. Checkpoints of steps that a resume has "
-            "added may be deleted."
+            f"{path} is damaged, and not used: {one_line(error, 300)}. Checkpoints of steps that a "
+            "resume has added may be deleted."
         )
         return first
 

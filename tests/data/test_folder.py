@@ -8,6 +8,7 @@ from PIL import Image
 
 from cnnlab.data import compute_statistics, fingerprint, load
 from cnnlab.data import folder as folders
+from cnnlab.data import images as image_files
 
 
 def picture(seed, height=6, width=8):
@@ -101,7 +102,8 @@ def test_grey_palette_and_transparent_images_become_rgb(tmp_path):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "RGB"])
-def test_what_is_transparent_is_shown_on_white_and_counted(tmp_path, mode):
+def test_what_is_transparent_is_shown_on_white_and_counted(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(image_files, "_STRIP", 4)
     classes(tmp_path, n=2)
     alpha = np.random.default_rng(0).integers(0, 256, (6, 8), np.uint8)
     if mode in ("P", "RGB"):  # transparent or not

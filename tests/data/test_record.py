@@ -1,12 +1,13 @@
 """The record of a run's data: the same images in the same parts, whatever was added since."""
 
 import dataclasses
+import zipfile
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from cnnlab import data
+from cnnlab import data, limits
 from cnnlab.data.dataset import Dataset, Parts
 from cnnlab.data.record import DataChangedError, DataRecord, fingerprints, pixel_fingerprints
 
@@ -179,3 +180,45 @@ def test_a_damaged_record_is_named(splits, tmp_path):
     path.write_bytes(flipped)
     with pytest.raises(ValueError, match="is damaged"):
         DataRecord.read(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (1152921504606846976,)}",
+        "(" * 20_000,  # NumPy says so in several lines
+        "{'descr': '|u1, ",
+    ],
+)
+def test_a_hostile_record_is_named_in_one_line(splits, tmp_path, header):
+    text = header.ljust(-(-(len(header) + 11) // 64) * 64 - 11).encode() + b"\n"
+    npy = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text
+    path = tmp_path / "data.npz"
+    path.write_bytes(DataRecord.of(splits).write())
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("extra.npy", npy)
+    for read in (DataRecord.read, lambda p: DataRecord.read(p, p.read_bytes())):
+        with pytest.raises(ValueError, match=r"data\.npz is damaged") as error:
+            read(path)
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 700
+
+
+def test_a_record_that_unpacks_to_too_much_is_refused(splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "unpacked_bytes", 10**6)
+    path = tmp_path / "data.npz"
+    path.write_bytes(DataRecord.of(splits).write())
+    DataRecord.read(path)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("extra.npy", bytes(10**7))
+    for read in (DataRecord.read, lambda p: DataRecord.read(p, p.read_bytes())):
+        with pytest.raises(ValueError, match=r"data\.npz would unpack to 1\d{7} bytes"):
+            read(path)
+
+
+def test_a_record_of_other_fields_is_named(splits, tmp_path):
+    path = tmp_path / "data.npz"
+    for about in (b"[]", b"null", b'{"name": 1}', b"\xff"):
+        np.savez(path, about=np.frombuffer(about, np.uint8))
+        with pytest.raises(ValueError, match=r"data\.npz is damaged"):
+            DataRecord.read(path)

@@ -72,6 +72,27 @@ def test_it_leaves_records_checkpoints_and_events(finished):
     assert list((directory / "tensorboard").glob("events*"))
 
 
+def test_a_newest_checkpoint_that_is_gone_is_noted_where_the_one_before_is_read(
+    tmp_path, recipe, splits, finished
+):
+    directory = tmp_path / "run"
+    shutil.copytree(finished[0], directory)
+    messages = []
+
+    def loaded_step():
+        with Run.read(directory, say=messages.append) as run:
+            return run.load(recipe, splits.train.image_shape)[0]
+
+    last = finished[1][-1].step
+    assert loaded_step() == last
+    assert not messages
+    shutil.rmtree(directory / "checkpoints" / str(last))
+    before = loaded_step()
+    assert before < last
+    (message,) = messages
+    assert f"records up to step {last}, but no checkpoint after step {before}" in message
+
+
 def interrupted_after(count, number, run, recipe, splits, **settings):
     """Sends itself a signal after so many epochs; returns the interruption."""
     with pytest.raises(Interrupted) as raised:

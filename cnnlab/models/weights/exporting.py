@@ -15,7 +15,7 @@ from flax.core import unfreeze
 from jax import numpy as jnp
 
 from cnnlab.files import write_bytes
-from cnnlab.spelling import unknown
+from cnnlab.spelling import one_line, unknown
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 """Where an exported program can run."""
@@ -169,6 +169,7 @@ def load_exported(path: str | Path) -> Callable[[Any], Any]:
         exported = jax_export.deserialize(bytearray(path.read_bytes()))
     except Exception as error:  # whatever the flat buffer stumbles over
         raise ValueError(
-            f"{path} is truncated, damaged or no exported network: {error!r}. Export it again."
+            f"{path} is truncated, damaged or no exported network: {one_line(error, 300)}. "
+            "Export it again."
         ) from error
     return jax.jit(exported.call)

@@ -11,7 +11,7 @@ import numpy as np
 from cnnlab import limits, npz_files
 from cnnlab.models.weights import torch_files
 from cnnlab.models.weights.torch_files import Contents
-from cnnlab.spelling import unknown
+from cnnlab.spelling import one_line, unknown
 
 _SAFETENSORS = {
     "F64": np.float64,
@@ -81,7 +81,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 def _damaged(path: Path, error: Exception) -> str:
     return (
-        f"{path} is truncated, damaged or no safetensors file: {error}. "
+        f"{path} is truncated, damaged or no safetensors file: {one_line(error, 300)}. "
         "Fetch the file again from its publisher."
     )
 

@@ -107,7 +107,7 @@ def load(
       ValueError: if the file cannot be read, the mapping is unknown, or the file is that of another
         network: leaves are missing from it, left over, or of another shape. They are listed. It is
         a ``HeadError`` where they are all of the head. Or if an array that is taken holds NaN or
-        infinity, in the dtype that it has here.
+        infinity, in the dtype that it has here, or one of running variances negative numbers.
 
     Example:
       >>> variables = jax.eval_shape(network.init, jax.random.key(0), images)
@@ -125,7 +125,7 @@ def load(
 
     values = {name: _value(path, name, leaf, tried, fresh) for name, leaf in ours.items()}
     needed = [name for name in ours if name not in fresh and not _matches(name, unused)]
-    _check_finite(path, {name: values[name] for name in needed}, tried)
+    _check_numbers(path, {name: values[name] for name in needed}, tried)
     head = "the head here is another one, and keeps its values"
     skipped = [*contents.dropped.items(), *problems.unneeded]
     skipped += [(tried.placed[name][0], head) for name in tried.placed if name in fresh]
@@ -306,8 +306,8 @@ def _matches(name: str, stages: Sequence[str]) -> bool:
     return any(path.split("/")[0] == each or re.fullmatch(each, path) for each in stages)
 
 
-def _check_finite(path: Any, values: Mapping[str, jax.Array], tried: Fit) -> None:
-    """Refuses values that no network can compute with.
+def _check_numbers(path: Any, values: Mapping[str, jax.Array], tried: Fit) -> None:
+    """Refuses values that no network can compute with: their outputs would not be numbers.
 
     Raises:
       ValueError: naming the arrays of the file that hold them.
@@ -319,11 +319,19 @@ def _check_finite(path: Any, values: Mapping[str, jax.Array], tried: Fit) -> Non
             f"{path} holds NaN or infinity in {len(infinite)} of {len(values)} arrays that are "
             f"needed: {there}. The training diverged or the file is damaged: take an earlier one."
         )
+    variances = [name for name in values if re.fullmatch(r"batch_stats/.*/var", name)]
+    negative = [name for name in variances if np.any(np.asarray(values[name]) < 0)]
+    if negative:
+        there = some([tried.placed[name][0] for name in negative], 5)
+        raise ValueError(
+            f"{path} holds negative variances in {len(negative)} of {len(variances)} arrays of "
+            f"running variances: {there}. The file is damaged: take another one."
+        )
 
 
 def _value(path: Any, name: str, leaf: Any, tried: Fit, fresh: set[str]) -> jax.Array:
     if name not in fresh:
-        with np.errstate(over="ignore"):  # _check_finite names what is too large
+        with np.errstate(over="ignore"):  # _check_numbers names what is too large
             return jnp.array(tried.placed[name][1], leaf.dtype)
     if isinstance(leaf, jax.ShapeDtypeStruct):
         raise ValueError(

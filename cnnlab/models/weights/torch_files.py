@@ -16,6 +16,7 @@ import numpy as np
 
 from cnnlab.models.weights import unpickler
 from cnnlab.models.weights.unpickler import Storage, Tensor
+from cnnlab.spelling import one_line
 from cnnlab.unpickling import RefusedError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -62,7 +63,7 @@ def read(path: Path) -> Contents:
         raise ValueError(f"{path}: {error}") from None
     except Exception as error:  # a damaged pickle can fail in any of the operations it is made of
         raise ValueError(
-            f"{path} is truncated, damaged or no PyTorch checkpoint: {error}. "
+            f"{path} is truncated, damaged or no PyTorch checkpoint: {one_line(error, 300)}. "
             "Fetch the file again from its publisher."
         ) from error
 

@@ -89,6 +89,7 @@ REFUSED = {
     "dtype": (npy(ROW, descr="<q9"), "not an .npz file"),
     "version": (npy(ROW).replace(b"NUMPY\x01", b"NUMPY\x03"), "is of version"),
     "empty": (b"", "not an .npz file"),
+    "lines": (b"\x93NUMPY\1\0\xff\xf0" + b"(" * 0xF0FF, "Header info length"),
 }
 
 
@@ -98,6 +99,18 @@ def test_an_npz_holds_numbers_and_as_many_as_it_says(name, npz):
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
         weights.read(npz([("good.npy", npy(ROW)), ("w.npy", content)]))
     assert "weights.npz" in str(caught.value)
+    assert "\n" not in str(caught.value)  # though NumPy says some of it in several
+
+
+def test_a_member_that_is_shorter_than_the_archive_says_is_refused(npz):
+    """Or the numbers would be whatever was in the memory."""
+    path = npz([("w.npy", npy(ROW, shape=(10**6,)))])
+    data = bytearray(path.read_bytes())
+    at = data.rindex(b"PK\1\2") + 24  # its size, in the directory at the end
+    data[at : at + 4] = (len(npy(ROW)) - ROW.nbytes + 4 * 10**6).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"weights\.npz is not .*w\.npy ends before the size"):
+        weights.read(path)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -25,6 +25,7 @@ def state_dict(classes=4, blocks=1, prefix=""):
         "fc.bias": (classes,),
     }
     made = {prefix + k: RNG.standard_normal(s).astype(np.float32) for k, s in shapes.items()}
+    made[f"{prefix}bn1.running_var"] **= 2
     return made | {f"{prefix}bn1.num_batches_tracked": np.array(9)}
 
 
@@ -349,6 +350,13 @@ def test_values_that_are_not_finite_are_refused_by_name(bad, save):
     theirs = {k: v.astype(np.float64) for k, v in state_dict().items()}
     theirs["layer1.0.conv1.weight"][0, 0, 0, 0] = bad
     with pytest.raises(ValueError, match=r"NaN or infinity in 1 of 8 .*: layer1.0.conv1.weight\."):
+        weights.load(save(theirs), network_variables())
+
+
+def test_negative_variances_are_refused_by_name(save):
+    theirs = state_dict()
+    theirs["bn1.running_var"][0] = -1
+    with pytest.raises(ValueError, match=r"negative variances in 1 of 1 .*: bn1.running_var\."):
         weights.load(save(theirs), network_variables())
 
 
