@@ -13,6 +13,7 @@ from scipy import stats
 from sklearn.decomposition import PCA
 
 from cnnlab.ensemble import concatenate_members
+from cnnlab.files import read_checked_json
 from cnnlab.losses.reconstruction import reconstruction
 from cnnlab.models.autoencoder import dense_autoencoder
 from cnnlab.studies import claims as claim_rows
@@ -41,7 +42,7 @@ TINY = autoencoder.Config(
 
 
 def result_of(directory):
-    return json.loads((directory / "result.json").read_text())
+    return read_checked_json(directory / "result.json")
 
 
 # The linear autoencoder
