@@ -192,15 +192,17 @@ def _to_rgb(image: PIL.Image.Image) -> tuple[PIL.Image.Image, bool]:
     import PIL.Image  # noqa: PLC0415 Pillow is needed for image files only
 
     if "transparency" in image.info or image.mode in _TRANSPARENT_MODES:
-        if image.mode != "RGBA":  # a copy of a large one takes time and memory
-            image = image.convert("RGBA")
-        if cast(tuple[int, int], image.getchannel("A").getextrema())[0] < 255:
-            for top in range(0, image.height, _STRIP):
-                strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+        rgb, transparent = PIL.Image.new("RGB", image.size), False
+        for top in range(0, image.height, _STRIP):  # a copy of the whole would take much memory
+            box = (0, top, image.width, min(top + _STRIP, image.height))
+            strip = image.crop(box).convert("RGBA")
+            if cast(tuple[int, int], strip.getchannel("A").getextrema())[0] < 255:
+                transparent = True
                 white = PIL.Image.new("RGBA", strip.size, "white")
-                image.paste(PIL.Image.alpha_composite(white, strip), (0, top))
-            return image.convert("RGB"), True
-    if image.mode == "RGB":
+                strip = PIL.Image.alpha_composite(white, strip)
+            rgb.paste(strip.convert("RGB"), box)
+        return rgb, transparent
+    if image.mode == "RGB":  # a copy would take time and memory
         return image, False
     return image.convert("RGB"), False
 
