@@ -49,7 +49,8 @@ CHANGES: dict[str, Callable[[pathlib.Path], object]] = {
 }
 HELD = ("same", "named", "refused")
 BROKE = ("silent", "trace", "long message", "crash", "hang")
-_PASSING = ("seconds", "environment", "run_dir", "figures")  # in result.json, of each sitting
+# In result.json, of each sitting; its checksum is of these, too.
+_PASSING = ("seconds", "environment", "run_dir", "figures", "sha256")
 _ARRAYS = re.compile(r"/tree/(ocdbt\.process_0/)?d/")
 
 
