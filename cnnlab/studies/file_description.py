@@ -12,6 +12,7 @@ import numpy as np
 from cnnlab.data.record import DataRecord
 from cnnlab.models import weights
 from cnnlab.models.weights.loading import PREPARATION
+from cnnlab.source_file import sources_digest, split_file
 from cnnlab.studies.preparation import (
     Preparation,
     from_metadata,
@@ -20,7 +21,7 @@ from cnnlab.studies.preparation import (
 )
 from cnnlab.studies.settings import Training, split_place
 
-_MEAN_IMAGE, _RECORD = "mean_image", "data_record"
+_MEAN_IMAGE, _RECORD, _SOURCES = "mean_image", "data_record", "network_sources"
 
 _LARGEST = 8192
 """Sides of images, in pixels, that metadata may ask for."""
@@ -80,10 +81,11 @@ def describe(path: pathlib.Path) -> Description | None:
 
     Raises:
       FileNotFoundError: if there is no file.
-      ValueError: if it cannot be read.
+      ValueError: if it cannot be read, or the Python file that makes its network has changed.
     """
     metadata = weights.read_metadata(path)
     if metadata.get("format") == "cnnlab" and "normalization" in metadata:
+        _check_sources(path, metadata)
         try:
             return _own(path, metadata)
         except (KeyError, TypeError, ValueError) as error:
@@ -141,6 +143,7 @@ def save_weights(
         data["classes"] = record.class_names
     text = {
         "model": config.model,
+        **_sources(config),
         "options": json.dumps(config.model_options),
         "precision": config.precision,
         "image_shape": json.dumps(record.image_shape),
@@ -156,6 +159,23 @@ def save_weights(
     if mean_image is not None:
         further[_MEAN_IMAGE] = np.asarray(mean_image)
     weights.save_safetensors({**variables, PREPARATION.strip("/"): further}, path, text)
+
+
+def _sources(config: Training) -> dict[str, str]:
+    """The SHA-256 sum of the Python files that make the network, if some do."""
+    file = split_file(config.model)
+    return {} if file is None else {_SOURCES: sources_digest(file[0])}
+
+
+def _check_sources(path: pathlib.Path, metadata: dict[str, str]) -> None:
+    """Raises ValueError where the Python files that make the network have changed."""
+    file = split_file(metadata.get("model", ""))
+    if file is not None and metadata.get(_SOURCES) != sources_digest(file[0]):
+        raise ValueError(
+            f"the network of {path.name} is made by {file[0]}, which (or what it imports from its "
+            "folder) has changed since: its weights are those of another network. Bring the file "
+            "back, or export the run again."
+        )
 
 
 def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:

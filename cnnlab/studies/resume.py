@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 
 from cnnlab.run_directory import CONFIG, ResumeError, read_config
+from cnnlab.studies.network_sources import check_sources
 from cnnlab.studies.settings import (
     FREE_ON_RESUME,
     AnyConfig,
@@ -35,7 +36,8 @@ def stored_config(kind: type[AnyConfig], directory: pathlib.Path) -> AnyConfig:
     """The config of the run in ``directory``, one of the experiment of the class ``kind``.
 
     Raises:
-      ResumeError: if there is no run, it is a part of a study or one of another experiment.
+      ResumeError: if there is no run, it is a part of a study or one of another experiment, or the
+        files that make its network have changed.
     """
     fields = read_config(directory)
     if "part_of" in fields:
@@ -60,6 +62,7 @@ def stored_config(kind: type[AnyConfig], directory: pathlib.Path) -> AnyConfig:
             f"{pathlib.Path(directory) / CONFIG} cannot be gone on with: {error}. Correct it, or "
             "resume the run with the version that wrote it."
         ) from error
+    check_sources(directory, config)
     return config
 
 
