@@ -8,7 +8,7 @@ front once and train only the tail. Parameters carry the same names:
 import functools
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
@@ -19,6 +19,8 @@ from cnnlab.models.convolution import TooSmallError
 from cnnlab.models.part import Part, names_within
 from cnnlab.models.stage_calls import mode_arguments
 from cnnlab.spelling import one_line, unknown
+
+Module = TypeVar("Module", bound=nn.Module)
 
 WHOLE = "network"
 """The one stage of a network that ``as_network`` makes of another module."""
@@ -189,7 +191,7 @@ def as_network(module: object) -> Network:
         as arrays.
     """
     if isinstance(module, Network):
-        return module
+        return _hashable(module)
     if not isinstance(module, nn.Module):
         what = module.__name__ if isinstance(module, type) else repr(module)
         kind = f"the class {what}: make one, {what}()" if isinstance(module, type) else what
@@ -218,21 +220,21 @@ def one_stage_advice(names: Sequence[str]) -> str:
     )
 
 
-def _hashable(module: nn.Module) -> nn.Module:
+def _hashable(module: Module) -> Module:
     """The module with tuples and FrozenDicts in the place of lists and dictionaries."""
     try:
         hash(module)
         return module
     except TypeError:
-        module = _frozen(module)
+        frozen: Module = _frozen(module)
     try:
-        hash(module)
+        hash(frozen)
     except TypeError as error:
         raise ValueError(
             f"the fields of {type(module).__name__} must have a hash, by which compiled programs "
             "are found again: put tuples and functions there, and arrays where they are used."
         ) from error
-    return module
+    return frozen
 
 
 def _frozen(value: Any) -> Any:

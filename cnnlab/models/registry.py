@@ -126,6 +126,8 @@ def _maker(name: str) -> Callable[..., nn.Module]:
         maker = load_maker(*file)
         _check_maker(maker, name)
         return maker
+    if name.endswith(".py"):
+        raise ValueError(f"which function of {name} makes the network: name it, {name}:FUNCTION.")
     if name not in _MAKERS:
         raise ValueError(unknown("model", name, _MAKERS))
     return _MAKERS[name]

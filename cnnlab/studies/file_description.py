@@ -45,6 +45,7 @@ class Description:
       usual: the normalization that is likely then, for the message; None for none.
       class_names: of its classes; empty where they are not known.
       precision: of its computation.
+      sources: the SHA-256 sum of the Python files that make the network; "" for one of the zoo.
       data: the settings of ``Training`` that chose its images; empty where they are not known.
       records: which images were in which part, then of the trainings before; empty where they are
         not known.
@@ -59,6 +60,7 @@ class Description:
     usual: str | None = None
     class_names: tuple[str, ...] = ()
     precision: str = "float32"
+    sources: str = ""
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
     records: tuple[DataRecord, ...] = ()
 
@@ -81,11 +83,10 @@ def describe(path: pathlib.Path) -> Description | None:
 
     Raises:
       FileNotFoundError: if there is no file.
-      ValueError: if it cannot be read, or the Python file that makes its network has changed.
+      ValueError: if it cannot be read.
     """
     metadata = weights.read_metadata(path)
     if metadata.get("format") == "cnnlab" and "normalization" in metadata:
-        _check_sources(path, metadata)
         try:
             return _own(path, metadata)
         except (KeyError, TypeError, ValueError) as error:
@@ -108,6 +109,37 @@ def describe(path: pathlib.Path) -> Description | None:
         found.usual,
         found.class_names,
     )
+
+
+def with_model_file(path: pathlib.Path, known: Description, model: str | None) -> Description:
+    """What is known of a file, where its network is one of the zoo or made by ``model``.
+
+    A file of weights is data: what it names is run only where the user names it as well.
+
+    Args:
+      path: of the weights.
+      known: what is known of it.
+      model: that the user named, such as "net.py:make".
+
+    Raises:
+      FileNotFoundError: if there is no such Python file.
+      ValueError: if none is named, or one of other code than the network was made by.
+    """
+    if split_file(known.model) is None:
+        return known
+    file = None if model is None else split_file(model)
+    if model is None or file is None or file[1] != known.model.rpartition(":")[2]:
+        raise ValueError(
+            f"the network of {path.name} is made by {known.model}, a Python file that is run: name "
+            f"the one that you have, --model PATH/{known.model}."
+        )
+    if sources_digest(file[0]) != known.sources:
+        raise ValueError(
+            f"the network of {path.name} was made by other code than is in {file[0]} (or in what "
+            "it imports from its folder) now: its weights are those of another network. Bring the "
+            "file back, or export the run again."
+        )
+    return dataclasses.replace(known, model=model)
 
 
 def save_weights(
@@ -141,9 +173,10 @@ def save_weights(
         data["dataset"] = source
     if config.classes is not None:  # by name: numbers are those of one data set
         data["classes"] = record.class_names
+    file = split_file(config.model)
     text = {
-        "model": config.model,
-        **_sources(config),
+        "model": config.model_name,
+        **({} if file is None else {_SOURCES: sources_digest(file[0])}),
         "options": json.dumps(config.model_options),
         "precision": config.precision,
         "image_shape": json.dumps(record.image_shape),
@@ -159,23 +192,6 @@ def save_weights(
     if mean_image is not None:
         further[_MEAN_IMAGE] = np.asarray(mean_image)
     weights.save_safetensors({**variables, PREPARATION.strip("/"): further}, path, text)
-
-
-def _sources(config: Training) -> dict[str, str]:
-    """The SHA-256 sum of the Python files that make the network, if some do."""
-    file = split_file(config.model)
-    return {} if file is None else {_SOURCES: sources_digest(file[0])}
-
-
-def _check_sources(path: pathlib.Path, metadata: dict[str, str]) -> None:
-    """Raises ValueError where the Python files that make the network have changed."""
-    file = split_file(metadata.get("model", ""))
-    if file is not None and metadata.get(_SOURCES) != sources_digest(file[0]):
-        raise ValueError(
-            f"the network of {path.name} is made by {file[0]}, which (or what it imports from its "
-            "folder) has changed since: its weights are those of another network. Bring the file "
-            "back, or export the run again."
-        )
 
 
 def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
@@ -206,6 +222,7 @@ def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
         from_metadata(metadata["normalization"], mean_image),
         class_names=classes,
         precision=metadata.get("precision", "float32"),
+        sources=metadata.get(_SOURCES, ""),
         data=data,
         records=tuple(DataRecord.read(path, each.tobytes()) for each in records),
     )

@@ -1,8 +1,10 @@
 """The Python files of a network of one's own, kept in the run that trained it.
 
 A run whose model is ``/path/net.py:make`` keeps the file, and what it imports from its folder, in
-``network_source/``. Whatever reads the run compares them with the files of today: other code under
-old weights would be another network, and nothing would say so. Importing this module imports no jax.
+``network_source/``. Whatever reads the run compares them with the files of today: other code
+under old weights would be another network, and nothing would say so.
+
+Importing this module imports no jax.
 """
 
 import pathlib
@@ -43,12 +45,13 @@ def check_sources(directory: pathlib.Path, config: Training) -> None:
     try:
         now = source_files(config)
     except (OSError, ValueError) as error:
-        raise ResumeError(f"the network of the run in {directory}: {error} {advice}.") from error
+        reason = f"the network of the run in {directory}: {error}"
+        raise ResumeError(f"{reason} {advice}.") from error
     changed = sorted(name for name in kept.keys() | now if kept.get(name) != now.get(name))
     if changed:
         places = [str(file[0].parent / name.removeprefix(f"{FOLDER}/")) for name in changed]
         raise ResumeError(
-            f"the network of the run in {directory} is made by {file[0]}, and of what makes it "
-            f"{some(places)} changed since the run began: its weights are those of another "
-            f"network. {advice}, or start a new run."
+            f"the network of the run in {directory} is made by {file[0]}, of which "
+            f"{some(places)} is not what it was when the run began: its weights are those of "
+            f"another network. {advice}, or start a new run."
         )

@@ -14,6 +14,7 @@ from cnnlab.studies.settings import (
     changed_fields,
     experiment_name,
     from_json,
+    with_absolute_paths,
 )
 from cnnlab.studies.stored_fields import check_no_others
 
@@ -72,6 +73,7 @@ def check_agreement(config: AnyConfig, stored: AnyConfig) -> AnyConfig:
     Raises:
       ResumeError: if something does; it says which fields.
     """
+    config = with_absolute_paths(config)
     lines = [
         f"{field.name} was {getattr(stored, field.name)!r}, "
         f"and is now {getattr(config, field.name)!r}"
