@@ -37,9 +37,9 @@ def check_sources(directory: pathlib.Path, config: Training) -> None:
       ResumeError: then.
     """
     file = split_file(config.model)
-    names = [name for name in kept_files(directory) if name.startswith(f"{FOLDER}/")]
-    if file is None or not names:
+    if file is None:
         return
+    names = [name for name in kept_files(directory) if name.startswith(f"{FOLDER}/")]
     kept = {name: read_file(directory, name) for name in names}
     advice = f"Bring back the files that the run keeps in {pathlib.Path(directory) / FOLDER}"
     try:
