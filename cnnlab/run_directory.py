@@ -78,6 +78,15 @@ def read_file(directory: pathlib.Path, name: str) -> bytes | None:
     return data
 
 
+def kept_files(directory: pathlib.Path) -> tuple[str, ...]:
+    """The names of the files that were written with the config of a run, for ``read_file``.
+
+    Raises:
+      ResumeError: if there is no run, or its config was changed or is damaged.
+    """
+    return tuple(_read(directory)[1].get("files", {}))
+
+
 def read_config(directory: pathlib.Path) -> dict[str, Any]:
     """The config of the run in ``directory``, without its identity.
 

@@ -22,7 +22,7 @@ LAYERS = (
 
 BASE = {
     *("boxes", "keys", "mesh", "files", "run_directory", "processes", "spelling", "unpickling"),
-    *("limits", "npz_files", "lock", "signals", "terminal", "watch", "varying"),
+    *("limits", "npz_files", "lock", "signals", "terminal", "watch", "varying", "source_file"),
 }
 """Helpers that anyone may import."""
 

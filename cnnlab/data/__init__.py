@@ -10,7 +10,7 @@ from cnnlab.data.dataset import (
 )
 from cnnlab.data.features import Features
 from cnnlab.data.images import read_image
-from cnnlab.data.sources import load, names, read_parts
+from cnnlab.data.sources import from_arrays, load, names, read_parts
 from cnnlab.data.splits import Splits, folds, split, subset
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "compute_statistics",
     "fingerprint",
     "folds",
+    "from_arrays",
     "load",
     "names",
     "read_image",

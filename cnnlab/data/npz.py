@@ -9,6 +9,7 @@ optional, and may be called ``classes`` or ``label_names``. Other arrays are nam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,20 +33,34 @@ def read(path: Path) -> Parts:
     """
     if not path.is_file():
         raise FileNotFoundError(_no_file(path))
-    arrays = npz_files.read(path)
+    return parts_of(npz_files.read(path), str(path), path.stem, path.name)
+
+
+def parts_of(arrays: Mapping[str, np.ndarray], where: str, name: str, source: str) -> Parts:
+    """The parts in arrays that are called as in a file.
+
+    Args:
+      arrays: by name.
+      where: they are, for messages, such as the path of the file.
+      name: of the data set.
+      source: of the arrays, for the notes.
+
+    Raises:
+      ValueError: for other arrays; they are named.
+    """
     try:
         keys = find_keys(arrays)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{where}: {error}") from error
     pairs = {
-        part: (_images(path, images, arrays[images]), _labels(path, labels, arrays[labels]))
+        part: (_images(where, images, arrays[images]), _labels(where, labels, arrays[labels]))
         for part, (images, labels) in keys.parts.items()
     }
-    names = _class_names(path, arrays, keys.class_names, [labels for _, labels in pairs.values()])
-    parts = {part: _dataset(path, part, pair, names) for part, pair in pairs.items()}
-    notes = [f"the test part of {path.name}"] if "test" in parts else []
+    names = _class_names(where, arrays, keys.class_names, [labels for _, labels in pairs.values()])
+    parts = {part: _dataset(where, name, part, pair, names) for part, pair in pairs.items()}
+    notes = [f"the test part of {source}"] if "test" in parts else []
     if keys.ignored:
-        notes.append(f"arrays of {path.name} passed over: {some(map(printable, keys.ignored))}")
+        notes.append(f"arrays of {source} passed over: {some(map(printable, keys.ignored))}")
     return Parts(parts["train"], parts.get("test"), parts.get("validation"), tuple(notes))
 
 
@@ -61,7 +76,7 @@ def _no_file(path: Path) -> str:
     return f"npz: {path} must be a .npz file, but it is a folder. {advice}."
 
 
-def _images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
+def _images(where: str, key: str, images: np.ndarray) -> np.ndarray:
     advice = ""
     if images.dtype != np.uint8:
         advice = "Scale them to 0..255, round, and save them as uint8."
@@ -71,46 +86,50 @@ def _images(path: Path, key: str, images: np.ndarray) -> np.ndarray:
         advice = "Save them with these axes."
     if advice:
         raise ValueError(
-            f"{path}: {key} must be [N, H, W, C] or [N, H, W] uint8, got {images.dtype} of shape "
+            f"{where}: {key} must be [N, H, W, C] or [N, H, W] uint8, got {images.dtype} of shape "
             f"{images.shape}. {advice}"
         )
     return images[..., None] if images.ndim == 3 else images
 
 
-def _labels(path: Path, key: str, labels: np.ndarray) -> np.ndarray:
+def _labels(where: str, key: str, labels: np.ndarray) -> np.ndarray:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"{path}: {key} must be whole numbers [N] or [N, 1], got {labels.dtype} of shape "
+            f"{where}: {key} must be whole numbers [N] or [N, 1], got {labels.dtype} of shape "
             f"{labels.shape}."
         )
     if len(labels) and (labels.min() < 0 or labels.max() >= 2**31):
-        raise ValueError(f"{path}: {key} must be 0 or more, got {labels.min()}..{labels.max()}.")
+        raise ValueError(f"{where}: {key} must be 0 or more, got {labels.min()}..{labels.max()}.")
     return labels.astype(np.int32)
 
 
 def _class_names(
-    path: Path, arrays: dict[str, np.ndarray], key: str | None, labels: list[np.ndarray]
+    where: str, arrays: Mapping[str, np.ndarray], key: str | None, labels: list[np.ndarray]
 ) -> tuple[str, ...]:
     if key is None:
         highest = max((int(x.max()) for x in labels if len(x)), default=0)
         if highest >= 10**6:
-            raise ValueError(f"{path}: a label of {highest} is no class index.")
+            raise ValueError(f"{where}: a label of {highest} is no class index.")
         return tuple(str(i) for i in range(highest + 1))
     listed = arrays[key]
     if listed.ndim != 1 or listed.dtype.kind not in "US":
         raise ValueError(
-            f"{path}: {key} must be text [K], the names of the classes, got {listed.dtype} of "
+            f"{where}: {key} must be text [K], the names of the classes, got {listed.dtype} of "
             f"shape {listed.shape}. Rename it if it is something else."
         )
     return tuple(printable(name) for name in listed.tolist())
 
 
 def _dataset(
-    path: Path, part: str, pair: tuple[np.ndarray, np.ndarray], names: tuple[str, ...]
+    where: str,
+    name: str,
+    part: str,
+    pair: tuple[np.ndarray, np.ndarray],
+    names: tuple[str, ...],
 ) -> Dataset:
     try:
-        return Dataset(*pair, names, path.stem)
+        return Dataset(*pair, names, name)
     except ValueError as error:
-        raise ValueError(f"{path}, {part} part: {error}") from error
+        raise ValueError(f"{where}, {part} part: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,8 +85,6 @@ def load(
         one, training images that are all the same, or values of only 0 and 1.
       FileNotFoundError: if files are missing; the message lists the names that were tried.
     """
-    if split_seed < 0:
-        raise ValueError(f"split_seed must be at least 0, got {split_seed}.")
     parts = read_parts(
         name,
         data_dir,
@@ -93,6 +92,61 @@ def load(
         on_unreadable=on_unreadable,
         memory_limit=memory_limit,
     )
+    return _split(parts, validation, test, split_seed, per_class, fraction, classes)
+
+
+def from_arrays(
+    images: Any,
+    labels: Any,
+    class_names: Sequence[str] | None = None,
+    *,
+    validation: float | int | tuple[Any, Any] | None = 0.1,
+    test: float | int | tuple[Any, Any] = 0.2,
+    split_seed: int = 0,
+    name: str = "arrays",
+) -> Splits:
+    """Images and labels in memory, split as ``load`` splits a data set that it reads.
+
+    Args:
+      images: uint8 [N, H, W, C] or [N, H, W], 0 to 255; NumPy's, or what it makes an array of.
+      labels: integers [N] or [N, 1], in [0, K).
+      class_names: of the K classes; "0", "1" and so on where None.
+      validation: the size of the part to split off the others, as of ``load``; or ``(images,
+        labels)`` of its own, or None for none.
+      test: likewise, but never None.
+      split_seed: of the split, >= 0.
+      name: of the data set.
+
+    Raises:
+      ValueError: for arrays of another shape or dtype, and as ``load`` does.
+
+    Example:
+      >>> splits = from_arrays(images, labels, ("cat", "dog"), test=(test_images, test_labels))
+    """
+    arrays = {"train_images": images, "train_labels": labels}
+    for part, given in (("test", test), ("val", validation)):
+        if isinstance(given, tuple):
+            arrays |= dict(zip((f"{part}_images", f"{part}_labels"), given, strict=True))
+    if class_names is not None:
+        arrays["class_names"] = list(class_names)
+    parts = npz.parts_of({key: np.asarray(x) for key, x in arrays.items()}, name, name, name)
+    # The parts that were given are there, and no size of theirs counts.
+    size = 0.1 if isinstance(validation, tuple) else validation
+    return _split(parts, size, 0.2 if isinstance(test, tuple) else test, split_seed)
+
+
+def _split(
+    parts: Parts,
+    validation: float | int | None,
+    test: float | int,
+    split_seed: int,
+    per_class: int | None = None,
+    fraction: float | None = None,
+    classes: Sequence[str | int] | None = None,
+) -> Splits:
+    """The training, validation and test part of what was published, as ``load`` makes them."""
+    if split_seed < 0:
+        raise ValueError(f"split_seed must be at least 0, got {split_seed}.")
     notes = list(parts.notes)
     published: list[Title] = ["test"] if parts.test is not None else []
     _check_classes(parts.train, "the training part" if parts.test else "the data set")

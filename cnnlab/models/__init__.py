@@ -12,7 +12,7 @@ from cnnlab.models.alexnet import alexnet, alexnet_small
 from cnnlab.models.autoencoder import conv_autoencoder, dense_autoencoder
 from cnnlab.models.convolution import TooSmallError
 from cnnlab.models.lenet import lenet5, lenet5_1998
-from cnnlab.models.network import Network
+from cnnlab.models.network import Network, as_network
 from cnnlab.models.norms import Norm
 from cnnlab.models.part import Part
 from cnnlab.models.perceptron import linear, mlp
@@ -33,6 +33,7 @@ __all__ = [
     "airbench",
     "alexnet",
     "alexnet_small",
+    "as_network",
     "conv_autoencoder",
     "create",
     "dense_autoencoder",

@@ -35,7 +35,7 @@ import jax
 
 from cnnlab.models import init_data, init_kernels
 from cnnlab.models.init_kernels import Draw, Variables
-from cnnlab.models.network import Network
+from cnnlab.models.network import Network, as_network
 from cnnlab.spelling import unknown
 
 _MAKERS: dict[str, Callable[..., Draw]] = {
@@ -82,7 +82,7 @@ class Init:
         """Fresh variables for ``network``; pure, to be jitted or mapped over keys.
 
         Args:
-          network: the row of stages.
+          network: the row of stages, or any other Linen module.
           key: every layer draws from its own key, the ``fold_in`` of its path, so that its draw
             depends on no other layer.
           images: float ``[N, H, W, C]``, prepared as the network is to see them; N at least
@@ -94,7 +94,11 @@ class Init:
         Raises:
           ValueError: if the network is not one that it can start.
         """
-        return _MAKERS[self.name](**dict(self.options))(network, key, images)
+        row = as_network(network)
+        variables = _MAKERS[self.name](**dict(self.options))(row, key, images)
+        if row is network:
+            return variables
+        return {kind: tree[row.names[0]] for kind, tree in variables.items()}
 
     def __str__(self) -> str:
         return f"{self.name}({', '.join(f'{name}={value!r}' for name, value in self.options)})"

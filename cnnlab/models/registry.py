@@ -1,4 +1,4 @@
-"""The zoo: a name and overrides make a network."""
+"""The zoo: a name, or a Python file's function, and overrides make a network."""
 
 import dataclasses
 import functools
@@ -7,11 +7,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import flax.linen as nn
+
 from cnnlab.models.airbench import airbench
 from cnnlab.models.alexnet import alexnet, alexnet_small
 from cnnlab.models.autoencoder import conv_autoencoder, dense_autoencoder
 from cnnlab.models.lenet import lenet5, lenet5_1998
-from cnnlab.models.network import Network
+from cnnlab.models.network import Network, as_network
 from cnnlab.models.norms import Norm
 from cnnlab.models.perceptron import linear, mlp
 from cnnlab.models.resnet import resnet
@@ -19,6 +21,7 @@ from cnnlab.models.resnet_cifar import resnet_cifar
 from cnnlab.models.squeezenet import squeezenet
 from cnnlab.models.unet import unet
 from cnnlab.models.vgg import vgg, vgg_small
+from cnnlab.source_file import load_maker, split_file
 from cnnlab.spelling import unknown
 
 
@@ -31,7 +34,7 @@ def _depths(
 _CIFAR = (8, 20, 32, 44, 56, 110)
 _VGG = (11, 13, 16, 19)
 
-_MAKERS: dict[str, Callable[..., Network]] = {
+_MAKERS: dict[str, Callable[..., nn.Module]] = {
     "linear": linear,
     "mlp": mlp,
     "lenet5": lenet5,
@@ -60,14 +63,16 @@ def names() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
-def register(name: str, maker: Callable[..., Network]) -> None:
+def register(name: str, maker: Callable[..., nn.Module]) -> None:
     """Puts a family of your own into the zoo, so that ``create`` and every experiment know it.
 
     Args:
       name: letters, digits, "_", "-" and "."; none that the zoo has.
-      maker: ``maker(num_classes, **options) -> Network``. Its options with their defaults are what
-        ``options(name)`` lists; one called ``norm`` or ``axis_name`` is what ``axis_name`` of
-        ``create`` sets. An autoencoder has ``channels`` in the place of ``num_classes``.
+      maker: ``maker(num_classes, **options)`` gives a ``Network`` or any other Linen module; or
+        the class of a Linen module with a first field ``num_classes``. Its options with their
+        defaults are what ``options(name)`` lists; one called ``norm`` or ``axis_name`` is what
+        ``axis_name`` of ``create`` sets. An autoencoder has ``channels`` in the place of
+        ``num_classes``.
 
     Raises:
       ValueError: for a name that is taken or cannot be one, or a maker without ``num_classes`` or
@@ -81,20 +86,51 @@ def register(name: str, maker: Callable[..., Network]) -> None:
         raise ValueError(f'a name must be of letters, digits, "_", "-" and ".", got {name!r}.')
     if name in _MAKERS and _MAKERS[name] is not maker:
         raise ValueError(f"the zoo has a model {name!r} already. Choose another name.")
-    parameters = tuple(inspect.signature(maker).parameters.values())
+    _check_maker(maker, "a maker")
+    _MAKERS[name] = maker
+
+
+def _check_maker(maker: Callable[..., Any], which: str) -> None:
+    """Refuses what cannot be called as ``create`` does it."""
+    parameters = _parameters(maker)
     first = parameters[0].name if parameters else "nothing"
     if first not in ("num_classes", "channels"):
         raise ValueError(
-            "a maker must be called as maker(num_classes, **options), or with channels if it makes "
-            f"an autoencoder; the first argument of this one is {first}."
+            f"{which} must be called as maker(num_classes, **options), or with channels if it "
+            f"makes an autoencoder; the first argument of this one is {first}."
         )
     unnamed = [str(p) for p in parameters if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if unnamed:
         raise ValueError(
-            f"the options of a maker must have names and defaults, so that wrong ones are refused; "
+            f"the options of {which} must have names and defaults, so that wrong ones are refused; "
             f"got {', '.join(unnamed)}."
         )
-    _MAKERS[name] = maker
+
+
+def _parameters(maker: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    """The arguments of a maker; of a module's class without those that every one has."""
+    parameters = inspect.signature(maker).parameters.values()
+    of_flax = ("parent", "name") if inspect.isclass(maker) else ()
+    return tuple(each for each in parameters if each.name not in of_flax)
+
+
+def _maker(name: str) -> Callable[..., nn.Module]:
+    """The maker of a name of the zoo, or in a file.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: for an unknown name, or a function that is no maker.
+    """
+    file = split_file(name)
+    if file is not None:
+        maker = load_maker(*file)
+        _check_maker(maker, name)
+        return maker
+    if name.endswith(".py"):
+        raise ValueError(f"which function of {name} makes the network: name it, {name}:FUNCTION.")
+    if name not in _MAKERS:
+        raise ValueError(unknown("model", name, _MAKERS))
+    return _MAKERS[name]
 
 
 def create(
@@ -103,15 +139,18 @@ def create(
     """Makes the network called ``name``.
 
     Args:
-      name: one of ``names()``.
+      name: one of ``names()``, or a Python file and a function in it that is a maker as
+        ``register`` takes it, such as "net.py:make". The file is run.
       num_classes: the width of the last layer, >= 1; the family's own (10, of a U-Net 2) where
         None. Autoencoders have none, but ``channels=``, those of the images.
       axis_name: the mapped axis over whose devices batch normalisation takes its statistics, for
         training under ``pmap`` or ``shard_map``; other kinds need none. See ``norms.Norm``.
-      **overrides: further arguments of the family, such as ``width=32``, ``norm="group"``,
-        ``norm=Norm("batch", epsilon=1e-3)`` or ``dtype=jnp.bfloat16``.
+      **overrides: further arguments of the family, all of which ``options(name)`` lists with
+        their defaults, such as ``width=32``, ``norm="group"``, ``norm=Norm("batch", epsilon=1e-3)``
+        or ``dtype=jnp.bfloat16``.
 
     Raises:
+      FileNotFoundError: if there is no such file.
       ValueError: for an unknown name or override; the nearest known ones are named. For an
         ``axis_name`` where the family has no choice of normalisation.
 
@@ -127,7 +166,7 @@ def create(
     if axis_name is not None:
         overrides |= _over_devices(name, known, overrides, axis_name)
     if num_classes is None:
-        return _MAKERS[name](**overrides)
+        return as_network(_maker(name)(**overrides))
     if "channels" in known:
         raise ValueError(
             f"{name} gives images and no classes: leave num_classes={num_classes} out, and say how "
@@ -135,7 +174,7 @@ def create(
         )
     if num_classes < 1:
         raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
-    return _MAKERS[name](num_classes, **overrides)
+    return as_network(_maker(name)(num_classes, **overrides))
 
 
 def _over_devices(
@@ -160,11 +199,9 @@ def options(name: str) -> dict[str, Any]:
     """The overrides that the network called ``name`` takes, and their defaults.
 
     Raises:
+      FileNotFoundError: if the name is that of a file that is not there.
       ValueError: for an unknown name.
     """
-    if name not in _MAKERS:
-        raise ValueError(unknown("model", name, _MAKERS))
-    maker = _MAKERS[name]
+    maker = _maker(name)
     fixed = {"num_classes", *(maker.keywords if isinstance(maker, functools.partial) else ())}
-    parameters = inspect.signature(maker).parameters.values()
-    return {p.name: p.default for p in parameters if p.name not in fixed}
+    return {p.name: p.default for p in _parameters(maker) if p.name not in fixed}

@@ -9,7 +9,7 @@ from jax import numpy as jnp
 from jax.extend import core
 
 from cnnlab.models import receptive_field
-from cnnlab.models.network import Network, activations
+from cnnlab.models.network import Network, activations, as_network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +81,13 @@ def summary(network: Network, image_shape: tuple[int, int, int]) -> Summary:
     and instance normalisation average over the whole image, so it is the field of all that follows.
 
     Args:
-      network: the row of stages.
+      network: the row of stages; of any other Linen module as ``as_network`` makes it.
       image_shape: ``(H, W, C)``.
 
     Raises:
       TooSmallError: if a stage shrinks the images to nothing.
     """
+    network = as_network(network)
     x: Any = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     variables = jax.eval_shape(network.init, jax.random.key(0), x)
     labels: list[Any] = [[each] for each in receptive_field.pixel_labels(image_shape)]

@@ -41,6 +41,11 @@ def make_network(config: Training, num_classes: int) -> Network:
     """The network that the config names."""
     overrides = parse_options(config.model_options)
     if config.precision == "bfloat16":
+        if "dtype" not in models.options(config.model):
+            raise ValueError(
+                f"--precision bfloat16 needs a model with an option dtype, and {config.model} has "
+                "none: leave it out."
+            )
         overrides["dtype"] = jnp.bfloat16
     return models.create(config.model, num_classes, **overrides)
 

@@ -12,6 +12,7 @@ import numpy as np
 from cnnlab.data.record import DataRecord
 from cnnlab.models import weights
 from cnnlab.models.weights.loading import PREPARATION
+from cnnlab.source_file import sources_digest, split_file
 from cnnlab.studies.preparation import (
     Preparation,
     from_metadata,
@@ -20,7 +21,7 @@ from cnnlab.studies.preparation import (
 )
 from cnnlab.studies.settings import Training, split_place
 
-_MEAN_IMAGE, _RECORD = "mean_image", "data_record"
+_MEAN_IMAGE, _RECORD, _SOURCES = "mean_image", "data_record", "network_sources"
 
 _LARGEST = 8192
 """Sides of images, in pixels, that metadata may ask for."""
@@ -44,6 +45,7 @@ class Description:
       usual: the normalization that is likely then, for the message; None for none.
       class_names: of its classes; empty where they are not known.
       precision: of its computation.
+      sources: the SHA-256 sum of the Python files that make the network; "" for one of the zoo.
       data: the settings of ``Training`` that chose its images; empty where they are not known.
       records: which images were in which part, then of the trainings before; empty where they are
         not known.
@@ -58,6 +60,7 @@ class Description:
     usual: str | None = None
     class_names: tuple[str, ...] = ()
     precision: str = "float32"
+    sources: str = ""
     data: dict[str, Any] = dataclasses.field(default_factory=dict)
     records: tuple[DataRecord, ...] = ()
 
@@ -108,6 +111,37 @@ def describe(path: pathlib.Path) -> Description | None:
     )
 
 
+def with_model_file(path: pathlib.Path, known: Description, model: str | None) -> Description:
+    """What is known of a file, where its network is one of the zoo or made by ``model``.
+
+    A file of weights is data: what it names is run only where the user names it as well.
+
+    Args:
+      path: of the weights.
+      known: what is known of it.
+      model: that the user named, such as "net.py:make".
+
+    Raises:
+      FileNotFoundError: if there is no such Python file.
+      ValueError: if none is named, or one of other code than the network was made by.
+    """
+    if split_file(known.model) is None:
+        return known
+    file = None if model is None else split_file(model)
+    if model is None or file is None or file[1] != known.model.rpartition(":")[2]:
+        raise ValueError(
+            f"the network of {path.name} is made by {known.model}, a Python file that is run: name "
+            f"the one that you have, --model PATH/{known.model}."
+        )
+    if sources_digest(file[0]) != known.sources:
+        raise ValueError(
+            f"the network of {path.name} was made by other code than is in {file[0]} (or in what "
+            "it imports from its folder) now: its weights are those of another network. Bring the "
+            "file back, or export the run again."
+        )
+    return dataclasses.replace(known, model=model)
+
+
 def save_weights(
     path: str | pathlib.Path,
     variables: dict[str, Any],
@@ -139,8 +173,10 @@ def save_weights(
         data["dataset"] = source
     if config.classes is not None:  # by name: numbers are those of one data set
         data["classes"] = record.class_names
+    file = split_file(config.model)
     text = {
-        "model": config.model,
+        "model": config.model_name,
+        **({} if file is None else {_SOURCES: sources_digest(file[0])}),
         "options": json.dumps(config.model_options),
         "precision": config.precision,
         "image_shape": json.dumps(record.image_shape),
@@ -186,6 +222,7 @@ def _own(path: pathlib.Path, metadata: dict[str, str]) -> Description:
         from_metadata(metadata["normalization"], mean_image),
         class_names=classes,
         precision=metadata.get("precision", "float32"),
+        sources=metadata.get(_SOURCES, ""),
         data=data,
         records=tuple(DataRecord.read(path, each.tobytes()) for each in records),
     )

@@ -7,12 +7,14 @@ import dataclasses
 import pathlib
 
 from cnnlab.run_directory import CONFIG, ResumeError, read_config
+from cnnlab.studies.network_sources import check_sources
 from cnnlab.studies.settings import (
     FREE_ON_RESUME,
     AnyConfig,
     changed_fields,
     experiment_name,
     from_json,
+    with_absolute_paths,
 )
 from cnnlab.studies.stored_fields import check_no_others
 
@@ -35,7 +37,8 @@ def stored_config(kind: type[AnyConfig], directory: pathlib.Path) -> AnyConfig:
     """The config of the run in ``directory``, one of the experiment of the class ``kind``.
 
     Raises:
-      ResumeError: if there is no run, it is a part of a study or one of another experiment.
+      ResumeError: if there is no run, it is a part of a study or one of another experiment, or the
+        files that make its network have changed.
     """
     fields = read_config(directory)
     if "part_of" in fields:
@@ -60,6 +63,7 @@ def stored_config(kind: type[AnyConfig], directory: pathlib.Path) -> AnyConfig:
             f"{pathlib.Path(directory) / CONFIG} cannot be gone on with: {error}. Correct it, or "
             "resume the run with the version that wrote it."
         ) from error
+    check_sources(directory, config)
     return config
 
 
@@ -69,6 +73,7 @@ def check_agreement(config: AnyConfig, stored: AnyConfig) -> AnyConfig:
     Raises:
       ResumeError: if something does; it says which fields.
     """
+    config = with_absolute_paths(config)
     lines = [
         f"{field.name} was {getattr(stored, field.name)!r}, "
         f"and is now {getattr(config, field.name)!r}"

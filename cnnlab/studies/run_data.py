@@ -21,6 +21,7 @@ from cnnlab.data.record import (
 )
 from cnnlab.run_directory import DATA, ResumeError, read_config, read_file
 from cnnlab.studies.build import load_data
+from cnnlab.studies.network_sources import source_files
 from cnnlab.studies.settings import Training
 
 HISTORY = "learned_from"
@@ -76,9 +77,13 @@ class RunData:
         return None if isinstance(train, Features) else record.trained_on(train)
 
     def files(self, config: Training, train: Dataset | None = None) -> dict[str, bytes]:
-        """What a run directory keeps of these data: the record, if there is one, as a file."""
+        """What a run directory keeps: the record of these data, if there is one, and its sources.
+
+        These are the Python files of a network of one's own.
+        """
         record = self.record(config, train)
-        return {} if record is None else {DATA: record.write()}
+        sources = source_files(config)
+        return sources if record is None else {DATA: record.write(), **sources}
 
 
 def read_record(directory: pathlib.Path, name: str = DATA) -> DataRecord:

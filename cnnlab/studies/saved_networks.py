@@ -17,6 +17,7 @@ from cnnlab.mesh import fetch, make_mesh
 from cnnlab.processes import any_process, first_process
 from cnnlab.run_directory import CONFIG, DATA, RESULT
 from cnnlab.studies.build import make_recipe
+from cnnlab.studies.network_sources import source_files
 from cnnlab.studies.provenance import PastTraining
 from cnnlab.studies.run_data import HISTORY, history_file
 from cnnlab.studies.settings import Training, experiment_name, to_json
@@ -67,7 +68,7 @@ def save_networks(
         record = DataRecord.of(splits)
         record = dataclasses.replace(record, statistics=normalized.statistics)
         files = {history_file(i): past.record.write() for i, past in enumerate(history)}
-        files[DATA] = record.write()
+        files |= {DATA: record.write(), **source_files(own)}
         opening = Run.create(directory, fields, environment, files=files)
     with opening as run:
         step = _save(run, states, own, splits, normalized)

@@ -12,6 +12,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeVar
 
+from cnnlab.source_file import split_file
 from cnnlab.studies.stored_fields import check_names, check_types
 
 FREE_ON_RESUME = frozenset(
@@ -49,7 +50,8 @@ class Training:
     """What to do about an image file that cannot be read."""
 
     model: str = "resnet8"
-    """Such as mlp, lenet5, vgg11_small, resnet20, plain20, resnet18, airbench94."""
+    """Such as mlp, lenet5, vgg11_small, resnet20, plain20, resnet18, airbench94; or one of
+    your own, FILE.py:FUNCTION."""
     model_options: tuple[str, ...] = ()
     """Further settings of the model, such as shortcut=B width=32 norm=group."""
     init: str = "default"
@@ -144,6 +146,17 @@ class Training:
         """The data set in names and titles: ``folder:photos`` for ``folder:/home/me/photos``."""
         source, path = split_place(self.dataset)
         return self.dataset if path is None else f"{source}:{path.name}"
+
+    @property
+    def model_name(self) -> str:
+        """The model in names and titles: ``net.py:make`` for ``/home/me/net.py:make``."""
+        return short_model(self.model)
+
+
+def short_model(model: str) -> str:
+    """A model's name without the folder of its file, if it has one."""
+    file = split_file(model)
+    return model if file is None else f"{file[0].name}:{file[1]}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -252,6 +265,9 @@ def with_absolute_paths(config: AnyConfig) -> AnyConfig:
             return tuple(absolute(each, is_path) for each in value)
         if is_path and value is not None:
             return pathlib.Path(value).expanduser().absolute()
+        file = split_file(value) if isinstance(value, str) else None
+        if file is not None:
+            return f"{file[0].expanduser().absolute()}:{file[1]}"
         source, path = split_place(value) if isinstance(value, str) else ("", None)
         if path is None:
             return value

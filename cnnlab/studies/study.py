@@ -35,6 +35,7 @@ from cnnlab.studies.checks import check_settings
 from cnnlab.studies.claims import Claim
 from cnnlab.studies.host import Host
 from cnnlab.studies.kept_states import load_states
+from cnnlab.studies.network_sources import check_sources
 from cnnlab.studies.resume import resumed_config
 from cnnlab.studies.run_data import RunData, data_settings
 from cnnlab.studies.settings import (
@@ -373,6 +374,7 @@ class Study(Generic[AnyConfig]):
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": self.host.say}
         # The first process decides: the others may look when it has begun to write.
         if any_process(first_process() and (directory / CONFIG).is_file()):
+            check_sources(directory, config)
             return Run.resume(directory, **settings)
         seeds = options.seeds
         own = dataclasses.replace(config, seed=seeds[0], seeds=len(seeds), resume=None)

@@ -123,4 +123,4 @@ def network_accuracies(teacher: Teacher, dataset: Dataset) -> dict[str, Any]:
 
 
 def _name(config: Training) -> str:
-    return f"{config.seeds} x {config.model}" if config.seeds > 1 else config.model
+    return f"{config.seeds} x {config.model_name}" if config.seeds > 1 else config.model_name

@@ -25,6 +25,7 @@ from cnnlab.models import Network
 from cnnlab.run_directory import CHECKPOINTS, CONFIG, RESULT, ResumeError, read_config
 from cnnlab.studies import build
 from cnnlab.studies.build import make_recipe
+from cnnlab.studies.network_sources import check_sources
 from cnnlab.studies.prediction import ImagesOrPaths, probabilities
 from cnnlab.studies.run_data import check_unseen, load_recorded, read_earlier_records, read_record
 from cnnlab.studies.settings import Training, from_json, with_data_dir
@@ -190,7 +191,7 @@ def load_run(
         step, states = run.load(recipe, shape, members=len(seeds), best=best)
     study = read_config(directory).get("part_of")
     place = directory.name if study is None else f"{study}, {directory.name}"
-    networks = from_training(config, recipe, states, f"{config.model} of {place}", splits)
+    networks = from_training(config, recipe, states, f"{config.model_name} of {place}", splits)
     records = (record, *read_earlier_records(directory))
     return dataclasses.replace(networks, directory=directory, step=step, records=records)
 
@@ -315,7 +316,8 @@ def run_config(directory: pathlib.Path, data_dir: pathlib.Path | None = None) ->
     """How the networks of a run were trained; their data in another folder where one is given.
 
     Raises:
-      ResumeError: if there is no run, or one that holds no networks itself.
+      ResumeError: if there is no run, or one that holds no networks itself, or if the files that
+        make its network have changed.
     """
     fields, directory = read_config(directory), pathlib.Path(directory)
     if fields.get("experiment", "train") != "train" and not (directory / CHECKPOINTS).is_dir():
@@ -330,6 +332,7 @@ def run_config(directory: pathlib.Path, data_dir: pathlib.Path | None = None) ->
         config = from_json(Training, fields)
     except ValueError as error:
         raise ResumeError(f"{directory / CONFIG} cannot be used: {error}.") from error
+    check_sources(directory, config)
     return with_data_dir(config, data_dir)
 
 

@@ -28,7 +28,7 @@ from cnnlab.models.weights import HeadError
 from cnnlab.spelling import some
 from cnnlab.studies.build import load_data
 from cnnlab.studies.class_names import in_order_of
-from cnnlab.studies.file_description import Description, describe
+from cnnlab.studies.file_description import Description, describe, with_model_file
 from cnnlab.studies.preparation import NORMALIZATIONS, Preparation, parse_normalization
 from cnnlab.studies.provenance import PastTraining
 from cnnlab.studies.run_data import check_unseen, load_recorded
@@ -226,6 +226,7 @@ def check_same_network(path: pathlib.Path, networks: TrainedNetworks, test: Data
     if known.own:
         config = networks.config
         assert config is not None
+        known = with_model_file(path, known, config.model)
         theirs = (known.model, parse_options(known.model_options), known.precision)
         ours = (config.model, parse_options(config.model_options), config.precision)
         if theirs != ours:
@@ -277,6 +278,7 @@ def _network(
             needed = options.classes or "--model-options num_classes="
             raise ValueError(f"{path.name} does not say how many classes it has: give {needed}N.")
         return model, texts, count
+    known = with_model_file(path, known, file.model or default_model)
     for option, count in (
         ("--model-options num_classes=", given.pop("num_classes", None)),
         (f"{options.classes} ", num_classes),

@@ -29,7 +29,7 @@ from cnnlab.train.program import (
     teacher_cost,
     train_program,
 )
-from cnnlab.train.start import check_annotations, check_loss, place_initial_states
+from cnnlab.train.start import check_annotations, check_loss, check_outputs, place_initial_states
 from cnnlab.train.state import Recipe, TrainState
 
 IN_FLIGHT = 2  # calls that may be under way while the host goes on
@@ -175,6 +175,7 @@ def steps(
     start = options.initial is None and resume_from is None
     check_members(options, len(train), distinct=start and not options.hyperparameters)
     check_loss(recipe, train)
+    check_outputs(recipe, train)
     check_annotations(recipe, train)
     seeds, members = tuple(options.seeds), options.members
     subsets = None if options.subsets is None else np.asarray(options.subsets)

@@ -47,6 +47,9 @@ def recalibrate(
     Returns:
       The states, nothing else changed. A network without such statistics comes back as it is, and
       what the recipe's rates freeze keeps its own.
+
+    Raises:
+      ValueError: for a normalisation that is not ``models.norms``', such as Flax's own.
     """
     members = states.step.shape[0]
     network = states.evaluated
@@ -109,10 +112,10 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
                 rngs={"dropout": stream_key(jax.random.key(0), "dropout", number)},
                 frozen=frozen_modules(recipe, network.params),
             )
-            moments = traverse_util.flatten_dict(changed[MOMENTS])
+            moments = traverse_util.flatten_dict(changed.get(MOMENTS, {}))
             sums = {}
             for path, total in totals.items():
-                value = moments[path]
+                value = _moment(moments, path)
                 if path[-1] == "var":
                     value = value + jnp.square(moments[(*path[:-1], "mean")])
                 sums[path] = total + value
@@ -124,6 +127,17 @@ def moments_program(recipe: Recipe, batch_at: BatchAt, mesh: Mesh) -> Any:
         return over_members(one, mesh)((networks, totals, own), shared, *range_and_shift)
 
     return jax.jit(call, out_shardings=sharding(mesh, MEMBER))
+
+
+def _moment(moments: Mapping[tuple[str, ...], Any], path: tuple[str, ...]) -> Any:
+    """What a layer says of its batch, which Flax's own BatchNorm does not."""
+    if path not in moments:
+        raise ValueError(
+            f"the statistics {'/'.join(path)} cannot be taken anew: their layer does not say what "
+            "its batch was, as the normalisation of cnnlab does. Take cnnlab.models.norms.norm("
+            '"batch")(x, train) in the place of nn.BatchNorm.'
+        )
+    return moments[path]
 
 
 def _is_within(path: tuple[str, ...], modules: Sequence[str]) -> bool:

@@ -86,7 +86,7 @@ class Run:
           directory: is made, with those above it.
           config: JSON-ready; what a resume compares with.
           environment: ``train.environment.environment()``.
-          files: by name, what it keeps unchanged, such as the record of its data;
+          files: by name, perhaps "folder/name", what it keeps unchanged, such as its data's record;
             ``run_directory.read_file`` reads them as they were.
           keep: how many of the latest checkpoints are kept, besides the best.
           keep_steps: the steps whose checkpoints are kept, too, such as the ends of cycles.

@@ -53,6 +53,7 @@ def create(
         (directory / KEEP_STEPS).unlink(missing_ok=True)
         write_keep_steps(directory, keep_steps)
         for name, content in files.items():
+            (directory / name).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(directory / name, content)
         write_config(directory, config, files, keep_steps)
     return held
@@ -60,7 +61,7 @@ def create(
 
 def _check_empty(directory: pathlib.Path, files: Collection[str]) -> None:
     # A run that was killed before it had a config has left nothing else.
-    before = (LOCK, ENVIRONMENT, KEEP_STEPS, *files)
+    before = (LOCK, ENVIRONMENT, KEEP_STEPS, *(name.partition("/")[0] for name in files))
     leavings = (*before, *(f"{name}.tmp" for name in (*before, CONFIG)))
     if any(path.name not in leavings for path in directory.iterdir()):
         raise FileExistsError(

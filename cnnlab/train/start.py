@@ -1,5 +1,6 @@
 """Checks of a training before it begins: its initial states, its loss, its data."""
 
+import functools
 import inspect
 
 import jax
@@ -9,8 +10,10 @@ from jax.sharding import Mesh
 from cnnlab.augment import Spatial
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, sharding
+from cnnlab.models.network import WHOLE
 from cnnlab.train.metrics import accuracy
 from cnnlab.train.state import Average, Recipe, TrainState, state_shapes
+from cnnlab.train.step import predict_step
 
 
 def place_initial_states(
@@ -71,6 +74,25 @@ def check_annotations(recipe: Recipe, dataset: Dataset) -> None:
             "the recipe's augment moves pixels (a crop, a flip), and annotations, such as masks "
             "and boxes, would not move along: leave it out, dataclasses.replace(recipe, "
             "augment=augment.compose())."
+        )
+
+
+def check_outputs(recipe: Recipe, train: Dataset) -> None:
+    """Refuses a module of one's own with too few outputs for the classes, before it trains to NaN.
+
+    Raises:
+      ValueError: then.
+    """
+    if recipe.network.names != (WHOLE,) or recipe.score is not accuracy:
+        return
+    images = jax.ShapeDtypeStruct((2, *train.image_shape), train.images.dtype)
+    state = state_shapes(recipe, train.image_shape)
+    shape = jax.eval_shape(functools.partial(predict_step, recipe), state, images).shape
+    if len(shape) != 2 or shape[1] < train.num_classes:
+        kind = type(recipe.network.stages[0][1]).__name__
+        raise ValueError(
+            f"{kind} must give logits [N, {train.num_classes}] for the classes of {train.name}, "
+            f"got shape {shape} for two images."
         )
 
 

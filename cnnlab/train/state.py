@@ -12,7 +12,7 @@ from jax import numpy as jnp
 from cnnlab.augment import Transform, identity
 from cnnlab.keys import run_key, stream_key
 from cnnlab.losses import softmax_cross_entropy
-from cnnlab.models import Network
+from cnnlab.models import Network, as_network
 from cnnlab.models.init import Init
 from cnnlab.models.init import create as create_init
 from cnnlab.rates import Rates
@@ -57,7 +57,8 @@ class Recipe:
     """How to train: everything but the data, the seed and the length.
 
     Attributes:
-      network: the row of stages.
+      network: the row of stages; any other Linen module becomes one of a single stage,
+        ``models.as_network``.
       optimizer: an optax chain, its schedule inside.
       prepare: from uint8 images to what the network sees, in training and in evaluation; its key is
         not random.
@@ -82,7 +83,7 @@ class Recipe:
       init: how the weights start, ``models.init.create(name)``.
 
     Raises:
-      ValueError: for numbers out of range.
+      ValueError: for numbers out of range, or a network that is no Linen module of one argument.
     """
 
     network: Network
@@ -101,6 +102,7 @@ class Recipe:
     init: Init = dataclasses.field(default=create_init("default"), compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "network", as_network(self.network))
         if self.accumulate < 1:
             raise ValueError(f"accumulate must be at least 1 part, got {self.accumulate}.")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:

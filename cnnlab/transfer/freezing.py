@@ -14,7 +14,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cnnlab.models import Network
+from cnnlab.models import Network, as_network
+from cnnlab.models.network import one_stage_advice
 from cnnlab.rates import Rates
 from cnnlab.spelling import check_several, unknown
 
@@ -47,15 +48,15 @@ def freeze(
     if patterns:
         anything = "|".join(f"(?:{pattern})" for pattern in patterns)
         return Rates((*((pattern, 0.0) for pattern in patterns), (f"(?!(?:{anything})$).*", 1.0)))
-    names = network.names
+    names = as_network(network).names
     if up_to is not None:
-        _check_stages(network, [up_to])
+        _check_stages(names, [up_to])
         depth = names.index(up_to) + 1
     assert depth is not None
     if not 1 <= depth < len(names):
         raise ValueError(
             f"between 1 and {len(names) - 1} of the stages {', '.join(names)} can be frozen, so "
-            f"that at least the last one learns, got {depth}."
+            f"that at least the last one learns, got {depth}.{one_stage_advice(names)}"
         )
     return Rates(((_stages(names[:depth]), 0.0), (_stages(names[depth:]), 1.0)))
 
@@ -77,9 +78,10 @@ def rates_by_stage(network: Network, factors: Mapping[str, float], *, rest: floa
             f'factors must be a mapping from stage to factor, such as {{"head": 1.0}}, got '
             f"{factors!r}."
         )
-    _check_stages(network, factors)
+    stages = as_network(network).names
+    _check_stages(stages, factors)
     groups: dict[float, list[str]] = {}
-    for name in network.names:
+    for name in stages:
         groups.setdefault(float(factors.get(name, rest)), []).append(name)
     rules = {_stages(names): factor for factor, names in groups.items()}
     unnamed = [_stages(names) for names in groups.values() if not set(names) <= set(factors)]
@@ -95,7 +97,8 @@ def lecture_rates(network: Network, params: Any = None) -> Rates:
       network: the row of stages.
       params: its parameters or their shapes, to skip stages without any; None skips none.
     """
-    names = [name for name in network.names if params is None or params.get(name)]
+    stages = as_network(network).names
+    names = [name for name in stages if params is None or params.get(name)]
     factors = dict.fromkeys(names[-2:-1], 0.1) | {names[-1]: 1.0}
     return _optional(rates_by_stage(network, factors, rest=0.01))
 
@@ -112,8 +115,8 @@ def layer_decay(network: Network, decay: float = 0.5) -> Rates:
     """
     if not 0 < decay <= 1:
         raise ValueError(f"the decay must be in (0, 1], got {decay}.")
-    last = len(network.names) - 1
-    factors = {name: decay ** (last - i) for i, name in enumerate(network.names)}
+    names = as_network(network).names
+    factors = {name: decay ** (len(names) - 1 - i) for i, name in enumerate(names)}
     return _optional(rates_by_stage(network, factors))
 
 
@@ -124,7 +127,7 @@ def gradual_unfreezing(network: Network) -> tuple[Rates, ...]:
     next rates returns the initial states of the next phase. The phase that unfreezes a stage
     without parameters equals the one before it.
     """
-    names = network.names
+    names = as_network(network).names
     return tuple(
         _optional(rates_by_stage(network, dict.fromkeys(names[:frozen], 0.0)))
         for frozen in range(len(names) - 1, -1, -1)
@@ -142,7 +145,7 @@ def _stages(names: Iterable[str]) -> str:
     return f"{each[0]}/.*" if len(each) == 1 else f"({'|'.join(each)})/.*"
 
 
-def _check_stages(network: Network, names: Iterable[str]) -> None:
+def _check_stages(stages: Sequence[str], names: Iterable[str]) -> None:
     for name in names:
-        if name not in network.names:
-            raise ValueError(unknown("stage", name, network.names))
+        if name not in stages:
+            raise ValueError(unknown("stage", name, stages) + one_stage_advice(stages))

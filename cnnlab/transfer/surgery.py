@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 from cnnlab.data.dataset import Dataset
 from cnnlab.mesh import MEMBER, fetch, make_mesh, place, sharding
 from cnnlab.models import Network
+from cnnlab.models.network import one_stage_advice
 from cnnlab.spelling import check_several, some, unknown
 from cnnlab.train.program import initialise
 from cnnlab.train.state import Recipe, TrainState, restarted
@@ -282,7 +283,10 @@ def _matching(patterns: Sequence[str], paths: Iterable[Path]) -> set[Path]:
         if not own:
             stages = dict.fromkeys(path[1] for path in paths)
             known = unknown("stage or pattern to reinitialise", pattern, stages)
-            raise SurgeryError(f"{known} A pattern must match a whole path, such as stage1/.*")
+            advice = one_stage_advice(tuple(stages))
+            raise SurgeryError(
+                f"{known} A pattern must match a whole path, such as stage1/.*{advice}"
+            )
         matched |= own
     return matched
 

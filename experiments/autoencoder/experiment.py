@@ -68,7 +68,11 @@ def run(config: Config) -> dict[str, Any]:
         summaries = {
             name: {**summarize(each), "setting": settings[name]} for name, each in scores.items()
         }
-        about: dict[str, Any] = {"task": config.task, "model": config.model, "methods": summaries}
+        about: dict[str, Any] = {
+            "task": config.task,
+            "model": config.model_name,
+            "methods": summaries,
+        }
         if code is not None:
             about["code"] = {"numbers": code, "of": test.clean[0].size}
             if config.loss == "squared":
@@ -134,7 +138,7 @@ def _draw(
 ) -> None:
     """Draws some test images as the best methods reconstruct them, and all scores."""
     config = s.config
-    title = f"{config.task}, {config.model} on {config.data_name}"
+    title = f"{config.task}, {config.model_name} on {config.data_name}"
     chosen = np.linspace(0, len(test.clean) - 1, min(SHOWN, len(test.clean))).astype(int)
     rows = {"original": figures.Row(test.clean[chosen])}
     for name in _choose_methods(config, summaries):

@@ -48,7 +48,9 @@ def check_networks(config: Config, train: Dataset) -> None:
     for method in (each for each in config.methods if each in GROWN):
         deep = evaluated_variables(shapes[method])
         if not deepening.new_layers(shallow, deep):
-            raise ValueError(f"{config.deep} must have more layers than {config.model}: none new.")
+            raise ValueError(
+                f"{config.deep} must have more layers than {config.model_name}: none new."
+            )
         if method == "unchanged":
             network = phases[method].network
             image = jax.ShapeDtypeStruct((1, *train.image_shape), "float32")

@@ -32,7 +32,9 @@ def train_or_read(s: Study[Config], config: Config, name: str, splits: Splits) -
         try:
             return train(s, config, name, splits)
         except DivergedError as error:
-            s.host.say(f"{config.model}, seeds {', '.join(map(str, config.all_seeds))}: {error}")
+            s.host.say(
+                f"{config.model_name}, seeds {', '.join(map(str, config.all_seeds))}: {error}"
+            )
         if config.seeds == 1:
             return guessing_errors(config, splits.train.num_classes)
         alone = [dataclasses.replace(config, seed=seed, seeds=1) for seed in config.all_seeds]

@@ -49,7 +49,7 @@ def run(config: Config) -> dict[str, Any]:
         points = [point for each in trained.values() for point in each.points]
         _save_figures(s, scenes.data, trained)
         about = {
-            "model": config.model,
+            "model": config.model_name,
             "class_names": scenes.data.train.class_names,
             "windows": {
                 "number": len(scenes.windows),
@@ -66,7 +66,7 @@ def run(config: Config) -> dict[str, Any]:
 def _save_figures(s: study.Study[Config], data: SceneData, trained: Mapping[str, Trained]) -> None:
     """Test scenes, precision over recall, and average precision compared."""
     config = s.config
-    title = f"{config.model} on scenes of {config.data_name}"
+    title = f"{config.model_name} on scenes of {config.data_name}"
     overlap = config.overlaps[0]
     s.save_figure("scenes", lambda: _draw_scenes(data, trained, overlap, title))
     curves_title = f"{title}, all classes and seeds, IoU {overlap:g}"

@@ -53,7 +53,7 @@ def run(config: Config) -> dict[str, Any]:
             if biases is not None:
                 corrected[kind.name] = biases
         about = {
-            "model": config.model,
+            "model": config.model_name,
             "examples": len(splits.test),
             "teacher": score_teacher(s, teacher, splits),
             "students": students,
@@ -115,7 +115,7 @@ def _check_trainings(config: Config, splits: Splits, kinds: Sequence[Kind]) -> T
 
 
 def _draw(s: Study[Config], about: Mapping[str, Any], class_names: Sequence[str]) -> None:
-    teacher, title = about["teacher"], f"{s.config.model} on {s.config.data_name}"
+    teacher, title = about["teacher"], f"{s.config.model_name} on {s.config.data_name}"
     rows = {f"teacher: {teacher['name']}": teacher["errors"]["values"]}
     rows |= {name: each["errors"]["values"] for name, each in about["students"].items()}
     rows |= {

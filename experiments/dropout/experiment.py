@@ -35,7 +35,7 @@ def run(config: Config) -> dict[str, Any]:
             for r, a in others
         ]
         means = {rate: over_seeds(values) for rate, values in accuracy.items()}
-        return s.finish({"model": s.config.model, "accuracy by rate": means}, claims)
+        return s.finish({"model": s.config.model_name, "accuracy by rate": means}, claims)
 
 
 def draw(accuracy: dict[str, Any]) -> Any:

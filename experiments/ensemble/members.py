@@ -122,8 +122,9 @@ def _train_architectures(
     names: list[str] = []
     seconds = 0.0
     for own, (config, recipe) in zip(seeds, recipes, strict=True):
-        s.say(f"\n{config.model}:")
-        name = config.model if config.model not in names else f"{config.model} {len(names)}"
+        s.say(f"\n{config.model_name}:")
+        name = config.model_name
+        name = name if name not in names else f"{name} {len(names)}"
         options = dataclasses.replace(build.fit_options(config), seeds=own)
         trained = s.train(
             f"member-{name}",

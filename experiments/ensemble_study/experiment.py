@@ -66,7 +66,7 @@ def run(config: Config) -> dict[str, Any]:
         )
         about: dict[str, Any] = {
             "examples": len(splits.train),
-            "model": config.model,
+            "model": config.model_name,
             "seconds": round(seconds, 1),
             "methods": scores,
             "by_count": {name: accuracy_by_count(each, labels) for name, each in logits.items()},
@@ -86,7 +86,7 @@ def run(config: Config) -> dict[str, Any]:
                 "single, cosine",
                 f"ensemble of {config.members}, {config.members} budgets",
             ),
-            title=f"{config.model} on {config.data_name}, {images}, {config.epochs} epochs",
+            title=f"{config.model_name} on {config.data_name}, {images}, {config.epochs} epochs",
         )
         comparisons = study_comparisons(config.members, config.dataset)
         return s.finish(about, compare_methods(scores, comparisons), summary_lines)

@@ -104,10 +104,10 @@ def train_source(s: Study[Config], config: Config) -> tuple[TrainedNetworks, flo
     source = source_config(config)
     data = s.load_data(source)
     classes = ", ".join(data.train.class_names)
-    s.say(f"\nfirst {config.model} on the classes {classes}:")
+    s.say(f"\nfirst {config.model_name} on the classes {classes}:")
     recipe = make_recipe(source, data.train)
     done = s.train("source", recipe, data.train, data.validation, config=source)
-    name = f"{config.model} trained on {config.data_name}, {classes}"
+    name = f"{config.model_name} trained on {config.data_name}, {classes}"
     return trained.from_training(source, recipe, done.states, name, data), done.seconds
 
 

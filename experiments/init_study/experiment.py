@@ -35,9 +35,9 @@ def run(config: Config) -> dict[str, Any]:
         inits = {text: parse_init(text) for text in config.inits}
         splits = s.load_data(config.training)
         recipe = build.make_recipe(config.training, splits.train)
-        title = f"{config.model} on {config.data_name}"
+        title = f"{config.model_name} on {config.data_name}"
         own = model_setting(title, recipe, inits, splits.train, config.examples)
-        s.begin(f"init_study-{config.data_name}-{config.model}", splits.notes)
+        s.begin(f"init_study-{config.data_name}-{config.model_name}", splits.notes)
         layers = {}
         for setting in [*(lecture_settings() if config.lecture else []), own]:
             path = f"layers/{setting.name.replace('/', '-')}.json"
@@ -55,7 +55,7 @@ def run(config: Config) -> dict[str, Any]:
             panels = curve_panels(learning)
             s.save_figure("learning", lambda: figures.learning(panels, notes=notes, title=title))
         about = {
-            "model": config.model,
+            "model": config.model_name,
             "layers": layers,
             "learning": learning,
             "seconds": round(s.host.clock() - began, 1),

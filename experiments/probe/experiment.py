@@ -64,7 +64,7 @@ def run(config: Config) -> dict[str, Any]:
         s.save_figure("accuracy_by_stage", lambda: _draw_accuracies(s, source, points, accuracy))
         s.save_figure("neighbours", lambda: _draw_neighbours(source, images, stages, measured))
         about = {
-            "model": config.model,
+            "model": config.model_name,
             "network": source.name,
             "examples": len(train),
             "accuracy": accuracy,

@@ -93,7 +93,7 @@ def load_source(
     if config.weights is None:
         splits = load_data(config)
         recipe = build.make_recipe(config, splits.train)
-        return Source(splits, recipe, None, f"{config.model}, {config.seeds} seeds")
+        return Source(splits, recipe, None, f"{config.model_name}, {config.seeds} seeds")
     splits = weights_files.load_data_for(config.weights, config)
     file = WeightsFile(
         weights=config.weights,

@@ -43,7 +43,7 @@ def run(config: Config) -> dict[str, Any]:
         points = compare_with_dense(trained)
         s.save_figure("redundancy", lambda: _draw(config, points))
         about = {
-            "model": config.model,
+            "model": config.model_name,
             "points": points,
             "kept": smallest_kept(points, config.margin),
             "seconds": round(sum(each["seconds"] for each in points), 1),
@@ -72,5 +72,5 @@ def _draw(config: Config, points: Sequence[Mapping[str, Any]]) -> Any:
         {label: each for label, each in methods.items() if each["parameters"]},
         networks("dense"),
         margin=config.margin,
-        title=f"{config.model} on {config.data_name}",
+        title=f"{config.model_name} on {config.data_name}",
     )

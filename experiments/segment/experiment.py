@@ -59,7 +59,7 @@ def run(config: Config) -> dict[str, Any]:
         _save_figures(s, setup, trained)
         spent = [each["seconds"] for each in (*points, *([classifier] if classifier else []))]
         about = {
-            "model": config.model,
+            "model": config.model_name,
             "class_names": scenes.data.train.class_names,
             "pixels": scenes.pixels,
             "points": points,

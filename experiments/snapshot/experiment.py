@@ -82,7 +82,7 @@ def run(config: Config) -> dict[str, Any]:
             methods, labels, baseline=baseline, examples_per_epoch=len(splits.train)
         )
         about: dict[str, Any] = {
-            "model": config.model,
+            "model": config.model_name,
             "ends": ends,
             "taken": taken,
             "note": note,
@@ -97,7 +97,8 @@ def run(config: Config) -> dict[str, Any]:
             labels,
             {"the last m snapshots": about["by_count"]},
             calibrated=(baseline, together.name),
-            title=f"{config.model} on {config.data_name}, {config.epochs} epochs, {config.kind}",
+            title=f"{config.model_name} on {config.data_name}, {config.epochs} epochs, "
+            f"{config.kind}",
         )
         comparisons = []
         if config.single or config.kind == "none":

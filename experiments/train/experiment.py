@@ -35,7 +35,7 @@ def run(config: Config) -> dict[str, Any]:
         if config.resume is None:
             check_fits(recipe, splits.train)
         keep_steps = build.kept_steps(config, splits.train)
-        s.begin(f"{config.data_name}-{config.model}", splits.notes, keep_steps=keep_steps)
+        s.begin(f"{config.data_name}-{config.model_name}", splits.notes, keep_steps=keep_steps)
         try:
             for epoch in s.fit(recipe, splits.train, splits.validation):
                 s.show(epoch)
@@ -47,7 +47,7 @@ def run(config: Config) -> dict[str, Any]:
         step, states = s.load(recipe, splits.train)
         test = evaluate(recipe, states, splits.test, mesh=s.mesh())
         about: Mapping[str, Any] = {
-            "model": config.model,
+            "model": config.model_name,
             "test": {name: over_seeds(values) for name, values in test.items()},
             "step": step,
             "best_step": s.run.checkpoints.best_step(),
@@ -60,5 +60,5 @@ def _draw(s: study.Study[Config]) -> None:
     """Draws the curves of all epochs so far."""
     metrics = s.directory / METRICS
     if metrics.exists() and (records := read_metrics(metrics)):
-        title = f"{s.config.model} on {s.config.data_name}"
+        title = f"{s.config.model_name} on {s.config.data_name}"
         s.save_figure("curves", lambda: figures.curves(records, title=title))

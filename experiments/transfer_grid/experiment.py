@@ -57,7 +57,7 @@ def run(config: Config) -> dict[str, Any]:
         seconds = about_source["seconds"] + sum(cell["seconds"] for cell in cells)
         about = {
             "other": config.other,
-            "model": config.model,
+            "model": config.model_name,
             "source": about_source,
             "cells": cells,
             "seconds": round(seconds, 1),
@@ -74,5 +74,7 @@ def _draw(config: Config, cells: Sequence[dict[str, Any]]) -> Any:
         )
         for cell in cells
     }
-    title = f"{config.model}: half of {config.data_name}, transferred; different: {config.other}"
+    title = (
+        f"{config.model_name}: half of {config.data_name}, transferred; different: {config.other}"
+    )
     return figures.transfer_grid(panels, LABELS["scratch"], title=title)

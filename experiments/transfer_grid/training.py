@@ -158,7 +158,7 @@ def check_trainings(
         check_fits(own, train)
         if EARLY in config.recipes:
             if len(stages) < 3:
-                raise ValueError(f"{config.model} has no earlier stage: leave out early.")
+                raise ValueError(f"{config.model_name} has no earlier stage: leave out early.")
             for each in candidates(config, EARLY, stages):
                 network = with_head_after(own.network, str(each.stage))
                 check_fits(dataclasses.replace(own, network=network), train)

@@ -84,11 +84,11 @@ def run(config: Config) -> dict[str, Any]:
             cut: {name: by_repetition(members, cut, each) for name, each in accuracies.items()}
             for cut in cut_names(members)
         }
-        title = f"{config.model} on halves of {config.data_name}"
+        title = f"{config.model_name} on halves of {config.data_name}"
         draw = functools.partial(figures.transferability, cuts, depths, title=title)
         s.save_figure("transferability", draw)
         about = {
-            "model": config.model,
+            "model": config.model_name,
             "images": subsets.shape[1],
             "stages": list(depths.values()),
             "cuts": {cut: _summarize(setup, cut, each, depths) for cut, each in cuts.items()},
@@ -111,13 +111,13 @@ def _check_depths(config: Config, setup: Setup) -> tuple[dict[int, str], int]:
     stages = [name for name in recipe.network.names if params.get(name)][:-1]
     if not stages:
         raise ValueError(
-            f"{config.model} has no stage with parameters before its last one, so that there is "
-            "nothing to keep. Choose a deeper network."
+            f"{config.model_name} has no stage with parameters before its last one, so that there "
+            "is nothing to keep. Choose a deeper network."
         )
     depths = sorted(set(config.depths or range(1, len(stages) + 1)))
     if depths[0] < 1 or depths[-1] > len(stages):
         raise ValueError(
-            f"depths must be in 1 to {len(stages)}, the stages of {config.model} that have "
+            f"depths must be in 1 to {len(stages)}, the stages of {config.model_name} that have "
             f"parameters without the last one: {', '.join(stages)}; got {config.depths}."
         )
     return {depth: stages[depth - 1] for depth in depths}, len(stages)

@@ -15,6 +15,7 @@ from flax.core import unfreeze
 from jax import numpy as jnp
 
 from cnnlab.files import write_bytes
+from cnnlab.models.stage_calls import mode_arguments
 from cnnlab.spelling import one_line, unknown
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
@@ -83,7 +84,7 @@ def export(
     """The network with its variables as one program, which needs neither this package nor Flax.
 
     Args:
-      network: called as ``network.apply(variables, images, train=False)``.
+      network: any Linen module, which is told that it does not train.
       variables: of the network; they become part of the program.
       image_shape: height, width and channels.
       platforms: where the program shall run, of ``PLATFORMS``.
@@ -98,7 +99,7 @@ def export(
     """
 
     def forward(images: jax.Array) -> Any:
-        return network.apply(variables, images, train=False)
+        return network.apply(variables, images, **mode_arguments(network, False))
 
     return export_function(
         forward, image_shape, dtype=jnp.float32, platforms=platforms, batch=batch
