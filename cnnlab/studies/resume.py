@@ -5,7 +5,9 @@ Importing this module imports no jax.
 
 import dataclasses
 import pathlib
+from typing import Any
 
+from cnnlab.files import read_json
 from cnnlab.run_directory import CONFIG, ResumeError, read_config
 from cnnlab.studies.settings import (
     FREE_ON_RESUME,
@@ -13,8 +15,14 @@ from cnnlab.studies.settings import (
     changed_fields,
     experiment_name,
     from_json,
+    with_current_names,
 )
 from cnnlab.studies.stored_fields import check_no_others
+
+_NOT_TAKEN = frozenset(
+    {"identity", "run_dir", "runs", "resume", "coordinator", "processes", "process_id"}
+)
+"""Fields of a config.json that a new run with its settings does not take over."""
 
 
 def resumed_config(config: AnyConfig) -> AnyConfig:
@@ -52,14 +60,56 @@ def stored_config(kind: type[AnyConfig], directory: pathlib.Path) -> AnyConfig:
             f"experiments.{ours}: python -m experiments.{theirs} --resume {directory}."
         )
     try:
-        known = [field.name for field in dataclasses.fields(kind)]
-        config = from_json(kind, fields)
-        check_no_others(fields, [*known, "experiment"])
+        return _complete_config(kind, fields)
     except ValueError as error:
         raise ResumeError(
             f"{pathlib.Path(directory) / CONFIG} cannot be gone on with: {error}. Correct it, or "
             "resume the run with the version that wrote it."
         ) from error
+
+
+def config_from_file(kind: type[AnyConfig], path: pathlib.Path) -> AnyConfig:
+    """The settings of another run, for a new one: all but its place and its processes.
+
+    Args:
+      kind: of the config.
+      path: of its config.json, which may be a copy that was edited, of the run directory, or of a
+        result.json, whose field ``config`` they are.
+
+    Raises:
+      FileNotFoundError: if it is not there.
+      ValueError: if it does not hold the settings of the experiment of the class ``kind``.
+    """
+    path = pathlib.Path(path).expanduser()
+    path = path / CONFIG if path.is_dir() else path
+    fields = read_json(path)
+    if not isinstance(fields, dict):
+        raise ValueError(f"{path} must hold the settings of a run, such as its {CONFIG}.")
+    if isinstance(fields.get("config"), dict):
+        fields = {"experiment": fields.get("experiment"), **fields["config"]}
+    ours, theirs = experiment_name(kind), fields.get("experiment", "none")
+    if theirs != ours:
+        other = "a part of a study" if "part_of" in fields else f"of experiments.{theirs}"
+        other = "of no experiment" if theirs == "none" and "part_of" not in fields else other
+        raise ValueError(
+            f"--config must be the {CONFIG} of a run of experiments.{ours}, got {path}, {other}."
+        )
+    fields = {name: value for name, value in fields.items() if name not in _NOT_TAKEN}
+    try:
+        return _complete_config(kind, fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}. Correct it in a copy of the file.") from error
+
+
+def _complete_config(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
+    """The config of ``fields``, all of which it has.
+
+    Raises:
+      ValueError: for a field that it does not have.
+    """
+    fields = with_current_names(kind, fields)
+    config = from_json(kind, fields)
+    check_no_others(fields, [*(field.name for field in dataclasses.fields(kind)), "experiment"])
     return config
 
 

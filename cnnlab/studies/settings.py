@@ -9,8 +9,8 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
 
 from cnnlab.studies.stored_fields import check_names, check_types
 
@@ -27,6 +27,9 @@ _WITH_PATH = ("folder", "npz")  # data sets whose path may follow the name: fold
 @dataclasses.dataclass(frozen=True)
 class Training:
     """Data, network, training, and where all is written down."""
+
+    earlier_names: ClassVar[Mapping[str, str]] = {}
+    """Names that fields had in earlier versions, whose stored configs are read -> names today."""
 
     dataset: str = "digits"
     """digits, mnist, fashion_mnist, cifar10, cifar100[:coarse], folder, npz, tfds:NAME, synthetic;
@@ -312,6 +315,11 @@ def to_json(config: Training) -> dict[str, Any]:
     return {name: plain(value) for name, value in fields.items()}
 
 
+def with_current_names(kind: type[Training], fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a stored config by the names of this version: ``kind.earlier_names``."""
+    return {kind.earlier_names.get(name, name): value for name, value in fields.items()}
+
+
 def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
     """The config of class ``kind`` whose ``to_json`` is ``fields``.
 
@@ -321,6 +329,7 @@ def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
       ValueError: for a field that has another type, or a misspelt name.
     """
     known = {field.name: field for field in dataclasses.fields(kind)}
+    fields = with_current_names(kind, fields)
     check_names(fields, known)
     values = {}
     for name, value in fields.items():

@@ -1,4 +1,4 @@
-"""A classifier becomes a detector: regions of scenes classified and boxed (Girshick, ICCV 2015).
+r"""A classifier becomes a detector: regions of scenes classified and boxed (Girshick, ICCV 2015).
 
 Claims: a detector that begins with a classifier's convolutions and trains them on is better than
 one that keeps them as they were, and than one from scratch; correcting the boxes of the regions

@@ -1,4 +1,4 @@
-"""Write the features of a trained network's stages on a data set to an .npz file.
+r"""Write the features of a trained network's stages on a data set to an .npz file.
 
     python -m experiments.features runs/digits-resnet8-1
     python -m experiments.features RUN --stages stage2 stage3 --part train --pool none --to f.npz

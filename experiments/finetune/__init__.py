@@ -1,4 +1,4 @@
-"""Fine-tune a trained classifier to other classes with few images: the lectures' recipes compared.
+r"""Fine-tune a trained classifier to other classes with few images: the lectures' recipes compared.
 
 Claims: with few images, a linear classifier on a trained network's features beats a network that is
 trained from scratch; so does fine-tuning.

@@ -1,4 +1,4 @@
-"""A class for every pixel: U-Net on digits in scenes, its losses and its start (segmentation).
+r"""A class for every pixel: U-Net on digits in scenes, its losses and its start (segmentation).
 
 Claims: where most pixels are background, a loss that counts overlap (Dice) overlaps more than one
 that counts pixels (cross-entropy), and so do both together; with few masks to learn from, an

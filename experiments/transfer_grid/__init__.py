@@ -1,4 +1,4 @@
-"""Little or a lot of data, similar or different: which recipe of transfer wins (CS231n's 2 x 2).
+r"""Little or a lot of data, similar or different: which recipe of transfer wins (CS231n's 2 x 2).
 
 Claim (Stanford's CS231n, lecture on transfer learning), for a network trained on a source:
 

@@ -86,7 +86,7 @@ def test_every_experiment_is_a_folder_with_config_run_and_help(name):
 
 def test_only_folders_and_the_command_line_stand_at_the_top():
     files = sorted(path.name for path in cli.FOLDER.glob("*.py"))
-    assert files == ["__init__.py", "cli.py"]
+    assert files == ["__init__.py", "cli.py", "options.py"]
     assert all((cli.FOLDER / name / "experiment.py").is_file() for name in NAMES)
 
 
