@@ -12,12 +12,17 @@ from cnnlab.run_directory import CONFIG, ResumeError, read_config
 from cnnlab.studies.settings import (
     FREE_ON_RESUME,
     AnyConfig,
+    Training,
     changed_fields,
     experiment_name,
     from_json,
+    warmup_epochs,
     with_current_names,
 )
 from cnnlab.studies.stored_fields import check_no_others
+
+ENDLESS_SCHEDULES = ("constant",)
+"""Schedules whose rate at a step does not depend on the number of epochs."""
 
 _NOT_TAKEN = frozenset(
     {"identity", "run_dir", "runs", "resume", "coordinator", "processes", "process_id"}
@@ -113,19 +118,47 @@ def _complete_config(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig
     return config
 
 
+def why_no_more_epochs(config: Training, stored: Training) -> str | None:
+    """Why a run cannot go on to other epochs, in brackets; None where it can.
+
+    It can where a run that had been given them from the start would have done the same so far: to
+    the bit, since nothing but the schedule and the warm-up looks at their number.
+
+    Args:
+      config: with the other epochs.
+      stored: of the run.
+    """
+    if experiment_name(type(stored)) != "train":
+        return " (only a run of experiments.train can be given more of them)"
+    if config.epochs < stored.epochs:
+        return " (there can only be more of them)"
+    if stored.schedule not in ENDLESS_SCHEDULES:
+        return (
+            f" (the schedule {stored.schedule} is over all epochs, so more of them have other "
+            f"rates from the start; it is possible with {' or '.join(ENDLESS_SCHEDULES)})"
+        )
+    before, now = warmup_epochs(stored), warmup_epochs(config)
+    if before != now:
+        return f" (the warm-up was {before:g} epochs, and of so many epochs it is {now:g})"
+    return None
+
+
 def check_agreement(config: AnyConfig, stored: AnyConfig) -> AnyConfig:
     """``config``, where nothing that the numbers depend on disagrees with the ``stored`` one.
+
+    More epochs do not disagree where the first of them are the same either way.
 
     Raises:
       ResumeError: if something does; it says which fields.
     """
-    lines = [
-        f"{field.name} was {getattr(stored, field.name)!r}, "
-        f"and is now {getattr(config, field.name)!r}"
-        for field in dataclasses.fields(config)
-        if field.name not in FREE_ON_RESUME
-        and getattr(config, field.name) != getattr(stored, field.name)
-    ]
+    lines = []
+    for name in (field.name for field in dataclasses.fields(config)):
+        before, now = getattr(stored, name), getattr(config, name)
+        if name in FREE_ON_RESUME or now == before:
+            continue
+        why_not = why_no_more_epochs(config, stored) if name == "epochs" else ""
+        if why_not is not None:
+            lines.append(f"{name} was {before!r}, and is now {now!r}{why_not}")
     if lines:
         raise ResumeError(
             f"the run in {config.resume} cannot go on with other settings: {'; '.join(lines)}. "

@@ -170,6 +170,26 @@ class WeightsFile:
 AnyConfig = TypeVar("AnyConfig", bound=Training)
 
 
+def warmup_epochs(config: Training) -> float:
+    """The warm-up; where it has its default and is no shorter than the training, half of that.
+
+    Raises:
+      ValueError: if another one is negative or no shorter than the training, or that has no epoch.
+    """
+    if config.epochs < 1:
+        raise ValueError(f"--epochs must be at least 1, got {config.epochs}.")
+    if not config.warmup_epochs >= 0:
+        raise ValueError(f"--warmup-epochs must be at least 0, got {config.warmup_epochs:g}.")
+    if config.warmup_epochs < config.epochs:
+        return config.warmup_epochs
+    if config.warmup_epochs == type(config).warmup_epochs:
+        return config.epochs / 2
+    raise ValueError(
+        f"--warmup-epochs {config.warmup_epochs:g} must be less than --epochs {config.epochs}, of "
+        "which it is a part: take more epochs or a shorter warm-up."
+    )
+
+
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     """Options by name, of texts such as "width=32" and "shortcut=B".
 

@@ -160,6 +160,7 @@ class Study(Generic[AnyConfig]):
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": host.say}
         if config.resume is not None:
             run = Run.resume(config.resume, **settings)
+            run_files.give_more_epochs(run.directory, config.epochs)
             self.environment = run_files.first_environment(
                 config.resume, self.environment, host.say
             )

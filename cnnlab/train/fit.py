@@ -191,6 +191,11 @@ def steps(
             f"initial must be at a step before the end of the training, {last_step}, got "
             f"{step}. Set it to zero: initial._replace(step=jnp.zeros_like(initial.step))."
         )
+    if resume_from is not None and step > last_step:
+        raise ValueError(
+            f"the training ends at step {last_step}, and the states to go on from are those of "
+            f"step {step}: take epochs={-(-step // per_epoch)} or more."
+        )
     placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
     source = as_source(train, mesh, options.stream)
     evaluated = _Validation(recipe, validation, mesh, options.stream)
