@@ -321,7 +321,7 @@ def _end_alone(coordinator: str, process_id: int | None, timeout: int) -> None:
 
 
 def door(arguments: Sequence[str] | None = None) -> None:
-    """The command ``cnnlab``: lists the experiments, runs one of them, or lists finished runs.
+    """The command ``cnnlab``: lists the experiments, runs one of them, or lists runs or networks.
 
     Args:
       arguments: of the command line; the process's own by default.
@@ -335,10 +335,21 @@ def door(arguments: Sequence[str] | None = None) -> None:
     elif name == "runs":
         with exit_with_message(PACKAGE):
             print("\n".join(run_table(pathlib.Path(others[0] if others else "runs"))))
+    elif name == "models":
+        with exit_with_message(PACKAGE):
+            print("\n".join(_models(others)))
     elif name in names:
         main(f"{PACKAGE}.{name}", others)
     else:
-        sys.exit(f"error: {unknown('experiment', name, (*names, 'runs'))}")
+        sys.exit(f"error: {unknown('experiment', name, (*names, 'runs', 'models'))}")
+
+
+def _models(names: Sequence[str]) -> list[str]:
+    """The zoo as lines of text, or the networks of these names."""
+    listing = importlib.import_module("cnnlab.models.listing")  # which needs jax
+    if not names:
+        return [*listing.zoo_lines(), "", "cnnlab models NAME … shows options and parameters."]
+    return [line for name in names for line in listing.model_lines(name)]
 
 
 def grouped_experiments() -> dict[str, tuple[str, ...]]:
@@ -352,7 +363,11 @@ def grouped_experiments() -> dict[str, tuple[str, ...]]:
 
 def list_experiments() -> str:
     """All experiments, grouped, a line each: the first line of their docstrings."""
-    lines = ["cnnlab NAME [options], or cnnlab NAME --help; cnnlab runs [DIR] lists runs.", ""]
+    lines = [
+        "cnnlab NAME [options], or cnnlab NAME --help; cnnlab runs [DIR] lists runs,",
+        "cnnlab models [NAME …] the networks of the zoo.",
+        "",
+    ]
     for group, names in grouped_experiments().items():
         lines.append(group)
         for name in names:

@@ -156,15 +156,24 @@ def _over_devices(
     return {"norm": kind}
 
 
-def options(name: str) -> dict[str, Any]:
-    """The overrides that the network called ``name`` takes, and their defaults.
+def maker(name: str) -> Callable[..., Network]:
+    """The function that makes the network called ``name``, of its number of classes and options.
 
     Raises:
       ValueError: for an unknown name.
     """
     if name not in _MAKERS:
         raise ValueError(unknown("model", name, _MAKERS))
-    maker = _MAKERS[name]
-    fixed = {"num_classes", *(maker.keywords if isinstance(maker, functools.partial) else ())}
-    parameters = inspect.signature(maker).parameters.values()
+    return _MAKERS[name]
+
+
+def options(name: str) -> dict[str, Any]:
+    """The overrides that the network called ``name`` takes, and their defaults.
+
+    Raises:
+      ValueError: for an unknown name.
+    """
+    made = maker(name)
+    fixed = {"num_classes", *(made.keywords if isinstance(made, functools.partial) else ())}
+    parameters = inspect.signature(made).parameters.values()
     return {p.name: p.default for p in parameters if p.name not in fixed}
