@@ -162,7 +162,7 @@ class WeightsFile:
     """Further settings of the model, such as norm=batch head_padding=1."""
     mapping: str | None = None
     """Whose names the file has: resnet, vgg, squeezenet_caffe …; found out if left out."""
-    normalization: str | None = None
+    weights_normalization: str | None = None
     """What the weights were trained on: torchvision (ImageNet's mean and deviation), caffe (mean
     123 117 104 in pixels, RGB), unit (just 0 to 1), or MEAN/STD such as 0.1307/0.3081."""
 
@@ -335,9 +335,10 @@ def to_json(config: Training) -> dict[str, Any]:
     return {name: plain(value) for name, value in fields.items()}
 
 
-def with_current_names(kind: type[Training], fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a stored config by the names of this version: ``kind.earlier_names``."""
-    return {kind.earlier_names.get(name, name): value for name, value in fields.items()}
+def with_current_names(kind: type, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stored config by the names of this version, of ``kind.earlier_names``."""
+    earlier = getattr(kind, "earlier_names", {})
+    return {earlier.get(name, name): value for name, value in fields.items()}
 
 
 def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:

@@ -1,6 +1,7 @@
 """Settings of a training: options as text, JSON, options that would not be used."""
 
 import dataclasses
+import importlib
 import json
 import pathlib
 import subprocess
@@ -9,8 +10,9 @@ import typing
 
 import pytest
 
-from cnnlab import schedules
+from cnnlab import run_directory, schedules
 from cnnlab.studies import settings
+from cnnlab.studies.resume import stored_config
 from cnnlab.studies.settings import Training
 
 
@@ -85,3 +87,26 @@ def test_settings_resume_and_host_import_no_jax():
 def test_schedules_that_are_offered_exist():
     offered = typing.get_args(typing.get_type_hints(Training)["schedule"])
     assert offered == schedules.NAMES
+
+
+@pytest.mark.parametrize(
+    ("experiment", "stored", "now"),
+    [
+        ("segment", {"size": 48}, {"scene_size": 48}),
+        ("detect", {"size": 48}, {"scene_size": 48}),
+        ("transfer_grid", {"rates": [0.1, 0.2]}, {"learning_rates": (0.1, 0.2)}),
+        ("probe", {"foreign_normalization": "unit"}, {"weights_normalization": "unit"}),
+        (
+            "finetune",
+            {"recipe": ["rules"], "rates": ["a=1"], "top": 3},
+            {"recipes": ("rules",), "rules": ("a=1",), "top_stages": 3},
+        ),
+    ],
+)
+def test_a_stored_config_with_earlier_names_is_read_and_resumed(tmp_path, experiment, stored, now):
+    kind = importlib.import_module(f"experiments.{experiment}").Config
+    fields = {k: v for k, v in settings.to_json(kind()).items() if k not in now}
+    config = settings.from_json(kind, {**fields, **stored})
+    assert config == dataclasses.replace(settings.from_json(kind, fields), **now)
+    run_directory.write_config(tmp_path, {"experiment": experiment, **fields, **stored})
+    assert stored_config(kind, tmp_path) == config
