@@ -187,7 +187,7 @@ def cifar_names(blocks=1, prefix="module."):
 def test_names_alone_give_the_network_and_ask_for_the_normalization(tmp_path):
     np.savez(tmp_path / "w.npz", **cifar_names())
     file = WeightsFile(weights=tmp_path / "w.npz")
-    message = "ResNet-8 for CIFAR-10 of akamaster.*whose normalization is torchvision. Give --weights-norm"
+    message = "ResNet-8 for CIFAR-10 of akamaster.*is torchvision. Give --weights-normalization"
     with pytest.raises(ValueError, match=message):
         weights_files.load_weights(file)
     file = dataclasses.replace(
