@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from cnnlab.arguments import check_like, check_whole
 from cnnlab.models.airbench import airbench
 from cnnlab.models.alexnet import alexnet, alexnet_small
 from cnnlab.models.autoencoder import conv_autoencoder, dense_autoencoder
@@ -124,6 +125,7 @@ def create(
     for override in overrides:
         if override not in known:
             raise ValueError(unknown(f"option of model {name!r}:", override, known))
+        check_like(f"{override} of model {name!r}", overrides[override], known[override])
     if axis_name is not None:
         overrides |= _over_devices(name, known, overrides, axis_name)
     if num_classes is None:
@@ -133,8 +135,7 @@ def create(
             f"{name} gives images and no classes: leave num_classes={num_classes} out, and say how "
             "many channels the images have, channels=."
         )
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
+    check_whole("num_classes", num_classes, least=1)
     return _MAKERS[name](num_classes, **overrides)
 
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
-from cnnlab.studies.stored_fields import check_names, check_types
+from cnnlab.studies.stored_fields import check_fields, check_names, check_types
 
 FREE_ON_RESUME = frozenset(
     {"resume", "data_dir", "quiet", "coordinator", "processes", "process_id", "run_dir", "runs"}
@@ -135,6 +135,10 @@ class Training:
     join_timeout: int = 120
     """Seconds that a process waits for the others at the start."""
 
+    def __post_init__(self) -> None:
+        """Refuses values of other types than the fields'."""
+        check_fields(self)
+
     @property
     def all_seeds(self) -> tuple[int, ...]:
         """One for each network."""
@@ -165,6 +169,10 @@ class WeightsFile:
     weights_normalization: str | None = None
     """What the weights were trained on: torchvision (ImageNet's mean and deviation), caffe (mean
     123 117 104 in pixels, RGB), unit (just 0 to 1), or MEAN/STD such as 0.1307/0.3081."""
+
+    def __post_init__(self) -> None:
+        """Refuses values of other types than the fields'."""
+        check_fields(self)
 
 
 AnyConfig = TypeVar("AnyConfig", bound=Training)
@@ -363,4 +371,6 @@ def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
             value = pathlib.Path(value)
         values[name] = value
     check_types(kind, values)
+    if "milestones" in values:  # earlier versions took later ones, which a training never reaches
+        values["milestones"] = tuple(min(each, 1.0) for each in values["milestones"])
     return kind(**values)

@@ -129,3 +129,14 @@ def test_all_channels_of_the_square_take_the_fill(quick_jit):
 def test_cutout_refuses_a_square_without_pixels(size):
     with pytest.raises(ValueError, match=r"size must be >= 1 pixel"):
         augment.cutout(size)
+
+
+@pytest.mark.parametrize("make", [augment.crop, augment.cutout])
+def test_nothing_is_larger_than_the_images(make):
+    images = jnp.zeros((2, 6, 8, 1))
+    make(6)(jax.random.key(0), images)
+    with pytest.raises(ValueError, match="no larger than the images, 6 x 8 pixels, got 7"):
+        make(7)(jax.random.key(0), images)
+    for wrong in ("4", 1.5):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            make(wrong)

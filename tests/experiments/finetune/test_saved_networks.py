@@ -282,14 +282,14 @@ def test_fresh_parameters_are_reported_and_differ_from_seed_to_seed(
     [
         ({"recipes": ("rules",)}, "needs a rate for every parameter, --rules PATTERN=FACTOR"),
         ({"rules": ("head/.*=1",)}, "--rules are for the recipe rules"),
-        ({"recipes": ("rules",), "rates": ("head/.*",)}, "PATTERN=FACTOR.*got 'head/.*'"),
-        ({"recipes": ("rules",), "rates": ("head/.*=one",)}, "a number >= 0"),
-        ({"recipes": ("rules",), "rates": ("=1",)}, "PATTERN=FACTOR"),
-        ({"recipes": ("rules",), "rates": (".*=-1",)}, "factor must be >= 0"),
-        ({"recipes": ("rules",), "rates": ("head/.*=1",)}, "none matches.*stage1"),
-        ({"recipes": ("rules",), "rates": (".*=1", "head/.*=1")}, "several match.*head"),
+        ({"recipes": ("rules",), "rules": ("head/.*",)}, "PATTERN=FACTOR.*got 'head/.*'"),
+        ({"recipes": ("rules",), "rules": ("head/.*=one",)}, "a number >= 0"),
+        ({"recipes": ("rules",), "rules": ("=1",)}, "PATTERN=FACTOR"),
+        ({"recipes": ("rules",), "rules": (".*=-1",)}, "factor must be >= 0"),
+        ({"recipes": ("rules",), "rules": ("head/.*=1",)}, "none matches.*stage1"),
+        ({"recipes": ("rules",), "rules": (".*=1", "head/.*=1")}, "several match.*head"),
         (
-            {"recipes": ("rules",), "rates": ("stage.*=1", "head/.*=0")},
+            {"recipes": ("rules",), "rules": ("stage.*=1", "head/.*=0")},
             "must learn, but rules freezes head/dense/bias, head/dense/kernel",
         ),
         (
