@@ -15,19 +15,19 @@ def check_rate(learning_rate: Any) -> None:
       ValueError: then, also for several numbers, with how members have their own.
     """
     try:
-        positive = 0 < float(learning_rate) < float("inf") and not isinstance(learning_rate, str)
+        number = None if isinstance(learning_rate, str) else float(learning_rate)
     except (TypeError, ValueError):
-        positive = False
-    if positive:
+        number = None
+    if number is not None and 0 < number < float("inf"):
         return
+    kind = "one number" if number is None else "finite" if number > 0 else "positive"
     several = isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str)
     advice = (
         ' For one rate a member: optim.create(..., varied=True) and fit(..., hyperparameters={"'
         'learning_rate_factor": [...]}).'
     )
     raise ValueError(
-        f"the learning rate must be positive, one finite number, got {learning_rate!r:.60}."
-        + advice * several
+        f"the learning rate must be {kind}, got {learning_rate!r:.60}.{advice * several}"
     )
 
 
@@ -41,8 +41,10 @@ def check_whole(name: str, value: Any, least: int) -> None:
         whole = operator.index(value)
     except TypeError:
         whole = None
-    if whole is None or isinstance(value, bool) or whole < least:
+    if whole is None or isinstance(value, bool):
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r:.60}.")
+    if whole < least:
+        raise ValueError(f"{name} must be at least {least}, got {whole}.")
 
 
 def check_like(name: str, value: Any, default: Any) -> None:

@@ -21,6 +21,7 @@ LAYERS = (
 """From below; a module imports what stands in its own layer or in one below."""
 
 BASE = {
+    "arguments",
     *("boxes", "keys", "mesh", "files", "run_directory", "processes", "spelling", "unpickling"),
     *("limits", "npz_files", "lock", "signals", "terminal", "watch", "varying"),
 }

@@ -33,7 +33,6 @@ from typing import Any
 
 import jax
 
-from cnnlab.arguments import check_like
 from cnnlab.models import init_data, init_kernels
 from cnnlab.models.init_kernels import Draw, Variables
 from cnnlab.models.network import Network
@@ -136,7 +135,6 @@ def create(name: str, **options: Any) -> Init:
     for option in options:
         if option not in known:
             raise ValueError(unknown(f"option of initialisation {name!r}:", option, known))
-        check_like(f"{option} of initialisation {name!r}", options[option], known[option])
     chosen = {**known, **options}
     _MAKERS[name](**chosen)  # checks the values
     return Init(name, tuple(chosen.items()))

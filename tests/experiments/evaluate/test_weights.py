@@ -157,7 +157,7 @@ def test_classes_are_matched_by_name(exported, tmp_path):
     ("change", "message"),
     [
         (
-            {"weights_normalization": "unit"},
+            {"normalization": "unit"},
             "normalization 0.*, mlp of run with unit: evaluate the file",
         ),
         ({"class_names": ("a", "b", "c")}, "class0, class1, class2, mlp of run a, b, c: evaluate"),

@@ -48,7 +48,7 @@ def test_a_finished_run_that_is_resumed_has_the_same_result(finished):
         ({"model_options": ("width",)}, "NAME=VALUE"),
         ({"model_options": ("width=3",)}, "Known: widths"),
         ({"model_options": ("widths=banana",)}, "widths of model 'mlp' must be widths >= 1"),
-        ({"init": "gaussian", "init_options": ("std=x",)}, "std of .* must be a number, such as"),
+        ({"init": "gaussian", "init_options": ("std=x",)}, "std must be a finite number"),
         ({"classes": ("0",)}, "there must be at least 2 classes, got only 'class0'"),
         ({"schedule": "step", "milestones": (1.0, 2.0)}, "fractions of the training .*, got 1 2"),
         ({"crop": 7}, "padding of crop must be no larger than the images, 6 x 6 pixels, got 7"),
