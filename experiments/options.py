@@ -188,6 +188,8 @@ def _check_names(kind: type[Any], arguments: Sequence[str], program: str) -> Non
         given = argument.partition("=")[0].replace("_", "-")
         if given in hidden:
             _refuse(f"{given} is not an option here: this experiment sets it itself.", program)
+        if given.startswith("--tyro-"):  # completion of a shell
+            continue
         if given.startswith("--") and given not in options:
             near = nearest(given[2:], (option[2:] for option in sorted(options)))
             near = near.replace(" '", " '--")
