@@ -11,6 +11,7 @@ import jax
 import optax
 from jax import numpy as jnp
 
+from cnnlab.arguments import check_rate
 from cnnlab.schedules import Schedule
 from cnnlab.spelling import some, unknown
 
@@ -262,8 +263,8 @@ def _clipping(clip: float | None) -> tuple[optax.GradientTransformation, ...]:
 
 
 def _check(learning_rate: float | Schedule, weight_decay: Any, clip: float | None) -> None:
-    if not callable(learning_rate) and not learning_rate > 0:
-        raise ValueError(f"the learning rate must be positive, got {learning_rate}.")
+    if not callable(learning_rate):
+        check_rate(learning_rate)
     # A member's own weight decay is traced; set_hyperparameters has checked it.
     if not isinstance(weight_decay, jax.core.Tracer) and not weight_decay >= 0:
         raise ValueError(f"weight_decay must be >= 0, got {weight_decay}.")

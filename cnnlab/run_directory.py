@@ -13,7 +13,14 @@ import secrets
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from cnnlab.files import json_digest, read_json, to_plain, write_json
+from cnnlab.files import (
+    json_digest,
+    read_checked_json,
+    read_json,
+    to_plain,
+    write_checked_json,
+    write_json,
+)
 
 CONFIG, ENVIRONMENT, RESULT = "config.json", "environment.json", "result.json"
 METRICS = "metrics.jsonl"
@@ -22,6 +29,8 @@ DATA = "data.npz"
 CHECKPOINTS, FIGURES = "checkpoints", "figures"
 KEEP_STEPS = "keep_steps.json"
 """The steps whose checkpoints a run never deletes, those that a resume added among them."""
+EPOCHS = "epochs.json"
+"""How many epochs a run trains that was given more of them than its config has."""
 LOCK = "lock"
 """Held while a process writes to the run, see ``cnnlab.lock``."""
 
@@ -90,10 +99,35 @@ def kept_files(directory: pathlib.Path) -> tuple[str, ...]:
 def read_config(directory: pathlib.Path) -> dict[str, Any]:
     """The config of the run in ``directory``, without its identity.
 
+    Its epochs are those of ``write_epochs``, where it was given more of them.
+
     Raises:
       ResumeError: if there is no run, or its config was changed or is damaged.
     """
-    return _read(directory)[0]
+    fields, identity = _read(directory)
+    path = pathlib.Path(directory) / EPOCHS
+    if not path.is_file():
+        return fields
+    try:
+        longer = read_checked_json(path)
+        if longer["run"] != identity.get("run") or not isinstance(longer["epochs"], int):
+            raise ValueError("it is that of another run")
+    except (ValueError, TypeError, KeyError) as error:
+        raise ResumeError(
+            f"{path}, how many epochs the run trains, is damaged: {error}. {_BRING_BACK}"
+        ) from error
+    return {**fields, "epochs": longer["epochs"]}
+
+
+def write_epochs(directory: pathlib.Path, epochs: int) -> None:
+    """Gives a run more epochs than its config has.
+
+    Args:
+      directory: of the run.
+      epochs: all of them, those that it has trained among them.
+    """
+    run = _read(directory)[1].get("run")
+    write_checked_json(pathlib.Path(directory) / EPOCHS, {"run": run, "epochs": epochs})
 
 
 def read_identity(directory: pathlib.Path) -> dict[str, Any]:

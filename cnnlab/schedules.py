@@ -11,6 +11,7 @@ import numpy as np
 import optax
 from jax import numpy as jnp
 
+from cnnlab.arguments import check_rate
 from cnnlab.spelling import unknown
 
 Schedule = Callable[[Any], Any]
@@ -19,7 +20,7 @@ Schedule = Callable[[Any], Any]
 
 def constant(learning_rate: float) -> Schedule:
     """The same rate at every step."""
-    _check_rate(learning_rate)
+    check_rate(learning_rate)
     return optax.constant_schedule(learning_rate)
 
 
@@ -35,7 +36,7 @@ def step(learning_rate: float, boundaries: Sequence[int], factor: float = 0.1) -
     Raises:
       ValueError: if the boundaries fall or a number is not positive.
     """
-    _check_rate(learning_rate)
+    check_rate(learning_rate)
     if list(boundaries) != sorted(boundaries) or any(b < 0 for b in boundaries):
         raise ValueError(f"boundaries must be rising steps >= 0, got {list(boundaries)}.")
     if not factor > 0:
@@ -49,7 +50,7 @@ def cosine(learning_rate: float, steps: int, final: float = 0.0) -> Schedule:
 
     Source: Loshchilov & Hutter, SGDR, ICLR 2017, equation 5, without restarts.
     """
-    _check_rate(learning_rate)
+    check_rate(learning_rate)
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}.")
     return optax.cosine_decay_schedule(learning_rate, steps, alpha=final / learning_rate)
@@ -161,7 +162,7 @@ def cosine_cycles(learning_rate: float, lengths: Sequence[int], final: float = 0
 
     Source: Loshchilov & Hutter, SGDR, ICLR 2017; Huang et al., Snapshot Ensembles, ICLR 2017.
     """
-    _check_rate(learning_rate)
+    check_rate(learning_rate)
     if not lengths or min(lengths) < 1:
         raise ValueError(f"lengths must be one or more steps a cycle, got {list(lengths)}.")
     if not 0 <= final <= learning_rate:
@@ -271,6 +272,7 @@ def create(
     if name == "constant":
         schedule = constant(learning_rate)
     elif name == "step":
+        _check_milestones(milestones)
         schedule = step(learning_rate, [round(m * total_steps) for m in milestones], factor)
     elif name == "cosine":
         schedule = cosine(learning_rate, total_steps)
@@ -282,9 +284,13 @@ def create(
     return warmup(schedule, warmup_steps)
 
 
-def _check_rate(learning_rate: float) -> None:
-    if not learning_rate > 0:
-        raise ValueError(f"the learning rate must be positive, got {learning_rate}.")
+def _check_milestones(milestones: Sequence[float]) -> None:
+    fractions = list(milestones)
+    if fractions != sorted(fractions) or not all(0 <= each <= 1 for each in fractions):
+        raise ValueError(
+            "milestones must be rising fractions of the training in [0, 1], such as 0.5 0.75, got "
+            f"{' '.join(f'{each:g}' for each in fractions)}: epoch 80 of 160 is 0.5."
+        )
 
 
 def _check_rates(high_name: str, high: float, low_name: str, low: float) -> None:

@@ -8,9 +8,17 @@ _MOST = 50  # names of what is known
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``" Did you mean 'x' or 'y'?"`` with the names nearest to ``name``, or ``""``."""
+    """``" Did you mean 'x' or 'y'?"`` with the names nearest to ``name``, or ``""``.
+
+    Near is what is spelt alike, what has ``name`` as its initials (lr of learning_rate) and what
+    has it among its words.
+    """
     plain = {n.lower().replace("-", "_"): n for n in known}
-    near = difflib.get_close_matches(name.lower().replace("-", "_"), plain, n=3, cutoff=0.6)
+    name = name.lower().replace("-", "_")
+    alike = difflib.get_close_matches(name, plain, n=3, cutoff=0.6)
+    short = [n for n in plain if len(name) > 1 and name == "".join(w[:1] for w in n.split("_"))]
+    among = [n for n in plain if name in n.split("_")]
+    near = list(dict.fromkeys((*short, *alike, *among)))[:3]
     return f" Did you mean {' or '.join(repr(plain[n]) for n in near)}?" if near else ""
 
 

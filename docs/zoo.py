@@ -84,9 +84,9 @@ one that is not this network's. Names may begin with what a larger module adds (
 
 On the command line `--weights FILE` is enough for a file that `experiments.export` wrote, and for a
 published one that is recognised by its bytes or by names that only it has (marked *). Of any other
-file say `--normalization`, and `--model` and `--model-options` where its names and shapes do not
-show the network. Nothing is taken for granted: the same names are also those of networks that were
-trained on other pixels.
+file say `--weights-normalization`, and `--model` and `--model-options` where its names and shapes
+do not show the network. Nothing is taken for granted: the same names are also those of networks
+that were trained on other pixels.
 
 | file | network | normalisation |
 | --- | --- | --- |

@@ -7,7 +7,6 @@ options are known.
 
 import ast
 import contextlib
-import dataclasses
 import importlib
 import importlib.metadata
 import logging
@@ -24,16 +23,17 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import tyro
-
 from cnnlab.files import write_bytes
 from cnnlab.signals import ExitSignals, take_signals_back
 from cnnlab.spelling import one_line, unknown
 from cnnlab.studies.host import Host
-from cnnlab.studies.resume import check_agreement, stored_config
 from cnnlab.studies.run_table import run_table
 from cnnlab.terminal import make_forgiving, show_messages_only
 from cnnlab.watch import Watch
+
+from .options import option_value, parse
+
+__all__ = ["door", "host", "lazy_run", "main", "option_value", "parse", "prepare"]
 
 PACKAGE = __package__ or "experiments"
 """``experiments`` in a checkout; ``cnnlab.experiments`` where it is installed."""
@@ -125,44 +125,6 @@ def lazy_run(package: str) -> Callable[[Any], Any]:
         return importlib.import_module(f"{package}.experiment").run(config)
 
     return run
-
-
-def parse(kind: type[Any], arguments: Sequence[str], description: str | None, program: str) -> Any:
-    """The config that the command line says; with ``--resume``, that of the run which goes on.
-
-    Where configs have ``sizes``, ``--size`` sets the defaults of the other options.
-
-    Args:
-      kind: of the config.
-      arguments: of the command line.
-      description: above the options in the help.
-      program: in the usage line.
-
-    Raises:
-      ResumeError: if there is no run to resume, or an option disagrees with it.
-    """
-    settings: Any = {"args": arguments, "description": description, "prog": program}
-    resumable = any(field.name == "resume" for field in dataclasses.fields(kind))
-    directory = option_value(arguments, "--resume") if resumable else None
-    if directory is None:
-        size = option_value(arguments, "--size")
-        if size in getattr(kind, "sizes", ()):
-            settings["default"] = kind.for_size(size)
-        return tyro.cli(kind, **settings)
-    stored = stored_config(kind, pathlib.Path(directory))
-    # The processes are those of today, not those that the run began with.
-    stored = dataclasses.replace(stored, coordinator=None, processes=None, process_id=None)
-    return check_agreement(tyro.cli(kind, default=stored, **settings), stored)
-
-
-def option_value(arguments: Sequence[str], option: str) -> str | None:
-    """The value of ``option`` on a command line (``--option X``, ``--option=X``), or None."""
-    for index, argument in enumerate(arguments):
-        if argument == option and index + 1 < len(arguments):
-            return arguments[index + 1]
-        if argument.startswith(f"{option}="):
-            return argument.partition("=")[2]
-    return None
 
 
 @contextlib.contextmanager
@@ -359,7 +321,7 @@ def _end_alone(coordinator: str, process_id: int | None, timeout: int) -> None:
 
 
 def door(arguments: Sequence[str] | None = None) -> None:
-    """The command ``cnnlab``: lists the experiments, runs one of them, or lists finished runs.
+    """The command ``cnnlab``: lists the experiments, runs one of them, or lists runs or networks.
 
     Args:
       arguments: of the command line; the process's own by default.
@@ -373,10 +335,21 @@ def door(arguments: Sequence[str] | None = None) -> None:
     elif name == "runs":
         with exit_with_message(PACKAGE):
             print("\n".join(run_table(pathlib.Path(others[0] if others else "runs"))))
+    elif name == "models":
+        with exit_with_message(PACKAGE):
+            print("\n".join(_models(others)))
     elif name in names:
         main(f"{PACKAGE}.{name}", others)
     else:
-        sys.exit(f"error: {unknown('experiment', name, (*names, 'runs'))}")
+        sys.exit(f"error: {unknown('experiment', name, (*names, 'runs', 'models'))}")
+
+
+def _models(names: Sequence[str]) -> list[str]:
+    """The zoo as lines of text, or the networks of these names."""
+    listing = importlib.import_module("cnnlab.models.listing")  # which needs jax
+    if not names:
+        return [*listing.zoo_lines(), "", "cnnlab models NAME … shows options and parameters."]
+    return [line for name in names for line in listing.model_lines(name)]
 
 
 def grouped_experiments() -> dict[str, tuple[str, ...]]:
@@ -390,7 +363,11 @@ def grouped_experiments() -> dict[str, tuple[str, ...]]:
 
 def list_experiments() -> str:
     """All experiments, grouped, a line each: the first line of their docstrings."""
-    lines = ["cnnlab NAME [options], or cnnlab NAME --help; cnnlab runs [DIR] lists runs.", ""]
+    lines = [
+        "cnnlab NAME [options], or cnnlab NAME --help; cnnlab runs [DIR] lists runs,",
+        "cnnlab models [NAME …] the networks of the zoo.",
+        "",
+    ]
     for group, names in grouped_experiments().items():
         lines.append(group)
         for name in names:

@@ -250,3 +250,10 @@ def test_create_makes_what_the_functions_make(name):
 def test_invalid_schedules_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("milestones", [(2,), (80, 120), (-0.1,), (0.75, 0.5), (float("nan"),)])
+def test_milestones_are_rising_fractions_of_the_training(milestones):
+    with pytest.raises(ValueError, match="milestones must be rising fractions of the training"):
+        schedules.create("step", 0.1, 100, milestones=milestones)
+    assert schedules.create("step", 0.1, 100, milestones=(0.5, 1))(99) == pytest.approx(0.01)

@@ -6,6 +6,7 @@ All three keep shape and dtype, so they can be used before or after normalisatio
 import jax
 from jax import numpy as jnp
 
+from cnnlab.arguments import check_whole
 from cnnlab.augment.compose import Spatial, Transform, per_example
 
 
@@ -39,14 +40,14 @@ def crop(padding: int = 4, fill: float = 0.0) -> Transform:
       fill: the value of the padding, in the units of the images (0 is the mean once normalised).
 
     Raises:
-      ValueError: if ``padding`` is negative.
+      ValueError: if ``padding`` is negative or, by the transform, larger than the images.
 
     Source: He et al., CVPR 2016, section 4.2 (after Lee et al., 2015).
     """
-    if padding < 0:
-        raise ValueError(f"padding must be >= 0 pixels, got {padding}.")
+    check_whole("padding", padding, least=0)
 
     def crop_one(key: jax.Array, image: jax.Array) -> jax.Array:
+        _check_side("the padding of crop", padding, image)
         border = ((padding, padding), (padding, padding), (0, 0))
         padded = jnp.pad(image, border, constant_values=jnp.asarray(fill, image.dtype))
         row, column = jax.random.randint(key, (2,), 0, 2 * padding + 1)
@@ -64,14 +65,14 @@ def cutout(size: int, fill: float = 0.0) -> Transform:
         images with 0, which is the mean: use cutout after ``normalize``.
 
     Raises:
-      ValueError: if ``size`` is less than 1.
+      ValueError: if ``size`` is less than 1 or, by the transform, larger than the images.
 
     Source: DeVries & Taylor, arXiv 1708.04552, 2017.
     """
-    if size < 1:
-        raise ValueError(f"size must be >= 1 pixel, got {size}.")
+    check_whole("size", size, least=1)
 
     def cutout_one(key: jax.Array, image: jax.Array) -> jax.Array:
+        _check_side("the square of cutout", size, image)
         height, width, _ = image.shape
         row_key, column_key = jax.random.split(key)
         top = jax.random.randint(row_key, (), 0, height) - size // 2
@@ -83,3 +84,12 @@ def cutout(size: int, fill: float = 0.0) -> Transform:
         return jnp.where(covered, jnp.asarray(fill, image.dtype), image)
 
     return per_example(cutout_one)
+
+
+def _check_side(what: str, pixels: int, image: jax.Array) -> None:
+    """Refuses what is larger than an image [H, W, C]: of some images nothing would be left."""
+    height, width, _ = image.shape
+    if pixels > min(height, width):
+        raise ValueError(
+            f"{what} must be no larger than the images, {height} x {width} pixels, got {pixels}."
+        )

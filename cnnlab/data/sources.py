@@ -277,6 +277,10 @@ def read_parts(
 
     Args and errors are those of ``load``.
     """
+    if not isinstance(name, str):
+        raise ValueError(
+            f"the data set must be a name such as 'digits' or 'folder:PATH', got {name!r:.60}."
+        )
     source, _, options = name.partition(":")
     plain = options and source not in (*_WITH_PATH, "tfds", "synthetic") and name not in _LABELS
     if source not in _NAMES or plain:

@@ -114,7 +114,7 @@ def airbench(
     axis_name: str | None = None,
     dtype: jnp.dtype | None = None,
 ) -> Network:
-    """The network of airbench94; with its own initialisation only through :func:`airbench_init`.
+    """The network of airbench94; with its own initialisation only through ``airbench_init``.
 
     Images of C channels have 8 C maps after the stem. The head takes the largest of all places,
     which for 32 x 32 pixels (and from 25 up) are the 3 x 3 of the paper; images need at least 9

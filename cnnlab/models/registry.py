@@ -9,6 +9,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from cnnlab.arguments import check_like, check_whole
 from cnnlab.models.airbench import airbench
 from cnnlab.models.alexnet import alexnet, alexnet_small
 from cnnlab.models.autoencoder import conv_autoencoder, dense_autoencoder
@@ -114,8 +115,11 @@ def _parameters(maker: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     return tuple(each for each in parameters if each.name not in of_flax)
 
 
-def _maker(name: str) -> Callable[..., nn.Module]:
-    """The maker of a name of the zoo, or in a file.
+def maker(name: str) -> Callable[..., nn.Module]:
+    """What makes the network called ``name``, of its number of classes and options.
+
+    Args:
+      name: of the zoo, or of a file and a function in it, as of ``create``.
 
     Raises:
       FileNotFoundError: if there is no such file.
@@ -123,9 +127,9 @@ def _maker(name: str) -> Callable[..., nn.Module]:
     """
     file = split_file(name)
     if file is not None:
-        maker = load_maker(*file)
-        _check_maker(maker, name)
-        return maker
+        made = load_maker(*file)
+        _check_maker(made, name)
+        return made
     if name.endswith(".py"):
         raise ValueError(f"which function of {name} makes the network: name it, {name}:FUNCTION.")
     if name not in _MAKERS:
@@ -163,18 +167,18 @@ def create(
     for override in overrides:
         if override not in known:
             raise ValueError(unknown(f"option of model {name!r}:", override, known))
+        check_like(f"{override} of model {name!r}", overrides[override], known[override])
     if axis_name is not None:
         overrides |= _over_devices(name, known, overrides, axis_name)
     if num_classes is None:
-        return as_network(_maker(name)(**overrides))
+        return as_network(maker(name)(**overrides))
     if "channels" in known:
         raise ValueError(
             f"{name} gives images and no classes: leave num_classes={num_classes} out, and say how "
             "many channels the images have, channels=."
         )
-    if num_classes < 1:
-        raise ValueError(f"num_classes must be at least 1, got {num_classes}.")
-    return as_network(_maker(name)(num_classes, **overrides))
+    check_whole("num_classes", num_classes, least=1)
+    return as_network(maker(name)(num_classes, **overrides))
 
 
 def _over_devices(
@@ -202,6 +206,6 @@ def options(name: str) -> dict[str, Any]:
       FileNotFoundError: if the name is that of a file that is not there.
       ValueError: for an unknown name.
     """
-    maker = _maker(name)
-    fixed = {"num_classes", *(maker.keywords if isinstance(maker, functools.partial) else ())}
-    return {p.name: p.default for p in _parameters(maker) if p.name not in fixed}
+    made = maker(name)
+    fixed = {"num_classes", *(made.keywords if isinstance(made, functools.partial) else ())}
+    return {p.name: p.default for p in _parameters(made) if p.name not in fixed}

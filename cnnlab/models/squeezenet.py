@@ -22,6 +22,7 @@ import flax.linen as nn
 import jax
 from jax import numpy as jnp
 
+from cnnlab.arguments import check_whole
 from cnnlab.models.activations import activation as activation_of
 from cnnlab.models.dropout import Dropout
 from cnnlab.models.layers import Conv
@@ -156,8 +157,10 @@ def squeezenet(
       dtype: of the computation; parameters stay float32.
 
     Raises:
-      ValueError: if a fire module would be left without maps.
+      ValueError: if the stem or a fire module would be left without maps.
     """
+    check_whole("stem_width", stem_width, least=1)
+    check_whole("frequency", frequency, least=1)
 
     def fires(first: int, last: int, pool: bool) -> Fires:
         sizes = []

@@ -13,7 +13,7 @@ from cnnlab.data.batches import steps_per_epoch
 from cnnlab.data.dataset import Statistics
 from cnnlab.models import Network
 from cnnlab.schedules import Schedule
-from cnnlab.studies.settings import Training, parse_options
+from cnnlab.studies.settings import Training, parse_options, warmup_epochs
 from cnnlab.train import FitOptions, Recipe
 
 
@@ -107,24 +107,6 @@ def make_recipe(
         accumulate=config.accumulate,
         ema_decay=config.ema_decay,
         init=models.init.create(config.init, **parse_options(config.init_options)),
-    )
-
-
-def warmup_epochs(config: Training) -> float:
-    """The warm-up; where it has its default and is no shorter than the training, half of that.
-
-    Raises:
-      ValueError: if another one is no shorter than the training, or that has no epoch.
-    """
-    if config.epochs < 1:
-        raise ValueError(f"--epochs must be at least 1, got {config.epochs}.")
-    if config.warmup_epochs < config.epochs:
-        return config.warmup_epochs
-    if config.warmup_epochs == type(config).warmup_epochs:
-        return config.epochs / 2
-    raise ValueError(
-        f"--warmup-epochs {config.warmup_epochs:g} must be less than --epochs {config.epochs}, of "
-        "which it is a part: take more epochs or a shorter warm-up."
     )
 
 

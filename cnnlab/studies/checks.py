@@ -2,12 +2,31 @@
 
 import dataclasses
 
+import jax
+from jax import numpy as jnp
 from jax.sharding import Mesh
 
 from cnnlab.mesh import check_divides
-from cnnlab.studies.build import fit_options
+from cnnlab.studies.build import fit_options, make_augmentation
 from cnnlab.studies.settings import Training, experiment_name
 from cnnlab.train.checkpoint import check_keep
+
+
+def check_augmentation(config: Training, image_shape: tuple[int, int, int]) -> None:
+    """Refuses augmentation that leaves nothing of some images.
+
+    Args:
+      config: of the training.
+      image_shape: ``(H, W, C)``.
+
+    Raises:
+      ValueError: then.
+    """
+    images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    try:
+        jax.eval_shape(make_augmentation(config), jax.random.key(0), images)
+    except ValueError as error:
+        raise ValueError(f"--crop and --cutout: {error}") from error
 
 
 def check_settings(config: Training, mesh: Mesh) -> None:

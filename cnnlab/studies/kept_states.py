@@ -1,11 +1,27 @@
-"""The states of a training at the ends of chosen epochs, whose checkpoints it keeps."""
+"""The networks of one training: its states at the end and at the ends of chosen epochs."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from cnnlab.train import FitOptions, Recipe, TrainState
 from cnnlab.train.checkpoint import CheckpointError
 from cnnlab.train.run import Run
+
+
+class Trained(NamedTuple):
+    """The networks of one training.
+
+    Attributes:
+      states: ``[M, ...]`` at its end.
+      kept: epoch -> the states at its end, of the epochs that were to be kept.
+      steps: updates of each member.
+      seconds: of training, over all sittings.
+    """
+
+    states: TrainState
+    kept: dict[int, TrainState]
+    steps: int
+    seconds: float
 
 
 def load_states(

@@ -45,7 +45,7 @@ def _phases(name: str, network: Network, params: Any, details: Details) -> tuple
     if name == "rules":
         if not details.rules:
             raise ValueError(
-                "the recipe rules needs a rate for every parameter, --rates PATTERN=FACTOR … such "
+                "the recipe rules needs a rate for every parameter, --rules PATTERN=FACTOR … such "
                 'as "stem/.*=0" "stage[12]/.*=0.1" "head/.*=1", got none.'
             )
         return (Rates(details.rules),)

@@ -4,7 +4,8 @@ Importing this module imports no jax; ``cnnlab.studies.scenes`` composes the sce
 """
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import tyro
 
@@ -15,11 +16,13 @@ from cnnlab.studies.settings import Training
 class SceneTraining(Training):
     """How scenes are composed, and how networks are trained on them."""
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"size": "scene_size"}
+
     scenes: int = 120
     """Scenes to learn from."""
     test_scenes: int = 150
     """Scenes to measure on."""
-    size: int = 24
+    scene_size: int = 24
     """The side of a scene in pixels."""
     digits: tuple[int, int] = (1, 2)
     """The fewest and the most digits of a scene."""

@@ -61,7 +61,7 @@ def compose_data(
         return compose(
             getattr(splits, part),
             count=images,
-            size=how.size,
+            size=how.scene_size,
             digits=how.digits,
             backgrounds=backgrounds[part],
             scale=how.scale,
@@ -94,7 +94,7 @@ def load_backgrounds(config: SceneTraining, part: str) -> np.ndarray | None:
     name, folder = config.backgrounds, config.backgrounds.partition(":")[0] == "folder"
     if name.partition(":")[0] not in data.names():
         raise ValueError(unknown("backgrounds", name, ("textures", "photographs", *data.names())))
-    size = 2 * config.size if folder else None
+    size = 2 * config.scene_size if folder else None
     splits = data.load(name, config.data_dir, validation=None, image_size=size)
     images = getattr(splits, part).images
     chosen = np.linspace(0, len(images) - 1, min(len(images), _MOST_BACKGROUNDS)).astype(int)

@@ -9,11 +9,11 @@ import dataclasses
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
 
 from cnnlab.source_file import split_file
-from cnnlab.studies.stored_fields import check_names, check_types
+from cnnlab.studies.stored_fields import check_fields, check_names, check_types
 
 FREE_ON_RESUME = frozenset(
     {"resume", "data_dir", "quiet", "coordinator", "processes", "process_id", "run_dir", "runs"}
@@ -28,6 +28,9 @@ _WITH_PATH = ("folder", "npz")  # data sets whose path may follow the name: fold
 @dataclasses.dataclass(frozen=True)
 class Training:
     """Data, network, training, and where all is written down."""
+
+    earlier_names: ClassVar[Mapping[str, str]] = {}
+    """Names that fields had in earlier versions, whose stored configs are read -> names today."""
 
     dataset: str = "digits"
     """digits, mnist, fashion_mnist, cifar10, cifar100[:coarse], folder, npz, tfds:NAME, synthetic;
@@ -134,6 +137,10 @@ class Training:
     join_timeout: int = 120
     """Seconds that a process waits for the others at the start."""
 
+    def __post_init__(self) -> None:
+        """Refuses values of other types than the fields'."""
+        check_fields(self)
+
     @property
     def all_seeds(self) -> tuple[int, ...]:
         """One for each network."""
@@ -172,12 +179,36 @@ class WeightsFile:
     """Further settings of the model, such as norm=batch head_padding=1."""
     mapping: str | None = None
     """Whose names the file has: resnet, vgg, squeezenet_caffe …; found out if left out."""
-    normalization: str | None = None
+    weights_normalization: str | None = None
     """What the weights were trained on: torchvision (ImageNet's mean and deviation), caffe (mean
     123 117 104 in pixels, RGB), unit (just 0 to 1), or MEAN/STD such as 0.1307/0.3081."""
 
+    def __post_init__(self) -> None:
+        """Refuses values of other types than the fields'."""
+        check_fields(self)
+
 
 AnyConfig = TypeVar("AnyConfig", bound=Training)
+
+
+def warmup_epochs(config: Training) -> float:
+    """The warm-up; where it has its default and is no shorter than the training, half of that.
+
+    Raises:
+      ValueError: if another one is negative or no shorter than the training, or that has no epoch.
+    """
+    if config.epochs < 1:
+        raise ValueError(f"--epochs must be at least 1, got {config.epochs}.")
+    if not config.warmup_epochs >= 0:
+        raise ValueError(f"--warmup-epochs must be at least 0, got {config.warmup_epochs:g}.")
+    if config.warmup_epochs < config.epochs:
+        return config.warmup_epochs
+    if config.warmup_epochs == type(config).warmup_epochs:
+        return config.epochs / 2
+    raise ValueError(
+        f"--warmup-epochs {config.warmup_epochs:g} must be less than --epochs {config.epochs}, of "
+        "which it is a part: take more epochs or a shorter warm-up."
+    )
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:
@@ -328,6 +359,12 @@ def to_json(config: Training) -> dict[str, Any]:
     return {name: plain(value) for name, value in fields.items()}
 
 
+def with_current_names(kind: type, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a stored config by the names of this version, of ``kind.earlier_names``."""
+    earlier = getattr(kind, "earlier_names", {})
+    return {earlier.get(name, name): value for name, value in fields.items()}
+
+
 def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
     """The config of class ``kind`` whose ``to_json`` is ``fields``.
 
@@ -337,6 +374,7 @@ def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
       ValueError: for a field that has another type, or a misspelt name.
     """
     known = {field.name: field for field in dataclasses.fields(kind)}
+    fields = with_current_names(kind, fields)
     check_names(fields, known)
     values = {}
     for name, value in fields.items():
@@ -349,4 +387,6 @@ def from_json(kind: type[AnyConfig], fields: dict[str, Any]) -> AnyConfig:
             value = pathlib.Path(value)
         values[name] = value
     check_types(kind, values)
+    if "milestones" in values:  # earlier versions took later ones, which a training never reaches
+        values["milestones"] = tuple(min(each, 1.0) for each in values["milestones"])
     return kind(**values)

@@ -1,16 +1,18 @@
-"""The fields of a stored config: that none has another name or another type.
+"""The fields of a config: that none has another name or another type.
 
 Importing this module imports no jax.
 """
 
+import dataclasses
 import difflib
+import functools
 import pathlib
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from cnnlab.spelling import nearest, some
+from cnnlab.spelling import nearest, some, unknown
 
 
 def check_names(names: Iterable[str], known: Collection[str]) -> None:
@@ -49,12 +51,56 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
     Raises:
       ValueError: naming the field, its type and the value.
     """
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]
     for name, value in values.items():
         if not _fits(value, hints[name]):
+            _check_choice(name, value, hints[name])
             shown = str(hints[name]).replace("typing.", "").replace("pathlib.", "")
             shown = hints[name].__name__ if isinstance(hints[name], type) else shown
             raise ValueError(f"{name} must be {shown}, got {value!r:.60}")
+
+
+def check_fields(config: Any) -> None:
+    """Checks the types of a new frozen dataclass; for its ``__post_init__``.
+
+    Strings become paths and lists tuples where those are expected, numbers of numpy those of
+    Python, so that the fields are what the command line gives and what JSON can hold.
+
+    Raises:
+      ValueError: for a value of another type, naming the field, its type and the value.
+    """
+    kind: Any = type(config)
+    hints = _hints(kind)
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    for name, value in values.items():
+        values[name] = _converted(value, hints[name])
+        if values[name] is not value:
+            object.__setattr__(config, name, values[name])
+    check_types(kind, values)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _converted(value: Any, hint: Any) -> Any:
+    if isinstance(value, list | tuple) and "tuple[" in str(hint):
+        parts = tuple(_converted(each, hint) for each in value)
+        same = isinstance(value, tuple) and all(a is b for a, b in zip(parts, value, strict=True))
+        return value if same else parts
+    if isinstance(value, str) and "Path" in str(hint):
+        return pathlib.Path(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        return value.item()
+    return value
+
+
+def _check_choice(name: str, value: Any, hint: Any) -> None:
+    """Refuses a word that is not one of a few, naming the nearest."""
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    if choices and isinstance(value, str):
+        raise ValueError(unknown(name.replace("_", " "), value, choices))
 
 
 def _fits(value: Any, hint: Any) -> bool:

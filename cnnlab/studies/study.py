@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Generic, Literal, NamedTuple
+from typing import Any, Generic, Literal
 
 import jax
 import numpy as np
@@ -31,10 +31,10 @@ from cnnlab.run_directory import CONFIG, FIGURES
 from cnnlab.studies import claims as claim_rows
 from cnnlab.studies import stored
 from cnnlab.studies.build import fit_options
-from cnnlab.studies.checks import check_settings
+from cnnlab.studies.checks import check_augmentation, check_settings
 from cnnlab.studies.claims import Claim
 from cnnlab.studies.host import Host
-from cnnlab.studies.kept_states import load_states
+from cnnlab.studies.kept_states import Trained, load_states
 from cnnlab.studies.network_sources import check_sources
 from cnnlab.studies.resume import resumed_config
 from cnnlab.studies.run_data import RunData, data_settings
@@ -51,22 +51,6 @@ from cnnlab.train.environment import environment
 from cnnlab.train.program import initialise
 from cnnlab.train.recorder import Interrupted, Recording, epoch_line
 from cnnlab.train.run import Run, numbered
-
-
-class Trained(NamedTuple):
-    """The networks of one training.
-
-    Attributes:
-      states: ``[M, ...]`` at its end.
-      kept: epoch -> the states at its end, of the epochs that were to be kept.
-      steps: updates of each member.
-      seconds: of training, over all sittings.
-    """
-
-    states: TrainState
-    kept: dict[int, TrainState]
-    steps: int
-    seconds: float
 
 
 def open(config: AnyConfig, host: Host) -> "Study[AnyConfig]":
@@ -134,9 +118,12 @@ class Study(Generic[AnyConfig]):
           ValueError: for an unknown data set or settings that do not fit it.
           FileNotFoundError: if its files are not there.
         """
-        own = config is None or data_settings(config) == data_settings(self.config)
-        resumed = self.config.resume if own else None
-        return self._data.load(self.config if config is None else config, resumed)
+        config = self.config if config is None else config
+        own = data_settings(config) == data_settings(self.config)
+        splits = self._data.load(config, self.config.resume if own else None)
+        if self.config.resume is None:
+            check_augmentation(config, splits.train.image_shape)
+        return splits
 
     def record(self, config: Training) -> DataRecord:
         """The record of the data that ``load_data`` read for the config."""
@@ -161,6 +148,7 @@ class Study(Generic[AnyConfig]):
         settings: Any = {"keep": config.keep, "keep_steps": keep_steps, "say": host.say}
         if config.resume is not None:
             run = Run.resume(config.resume, **settings)
+            run_files.give_more_epochs(run.directory, config.epochs)
             self.environment = run_files.first_environment(
                 config.resume, self.environment, host.say
             )

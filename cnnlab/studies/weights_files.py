@@ -2,7 +2,7 @@
 
     networks = weights_files.load_weights(WeightsFile(weights="exported.safetensors"))
     networks = weights_files.load_weights(
-        WeightsFile(weights="w.pth", model="vgg11", normalization="torchvision"), 10, (32, 32, 3)
+        WeightsFile(weights="w.pth", model="vgg11", weights_normalization="caffe"), 10, (32, 32, 3)
     )
 
 They are ``TrainedNetworks``, as those of a run. A file that cnnlab wrote says all of its network, a
@@ -41,15 +41,14 @@ class OptionNames(NamedTuple):
     """The command line's options, for messages.
 
     Attributes:
-      normalization: for how the images were normalised.
       classes: for the number of classes; "" for none.
     """
 
-    normalization: str = "--normalization"
     classes: str = ""
 
 
 _OPTIONS = OptionNames()
+_NORMALIZATION = "--weights-normalization"
 
 
 def load_weights(
@@ -306,8 +305,11 @@ def _preparation(
     path: pathlib.Path, file: WeightsFile, known: Description | None, options: OptionNames
 ) -> Preparation:
     """The normalization, of the file or the option."""
-    option = options.normalization
-    given = None if file.normalization is None else parse_normalization(file.normalization)
+    given = (
+        None
+        if file.weights_normalization is None
+        else parse_normalization(file.weights_normalization)
+    )
     stated = None if known is None else known.preparation
     if stated is None:
         if given is not None:
@@ -317,11 +319,12 @@ def _preparation(
             usual = f" But {known.source}, whose normalization is {known.usual}."
         raise ValueError(
             f"{path.name} does not say how the images that it was trained on were normalised, and "
-            f"is no published file that is recognised.{usual} Give {option}: {NORMALIZATIONS}."
+            f"is no published file that is recognised.{usual} Give {_NORMALIZATION}: "
+            f"{NORMALIZATIONS}."
         )
     if given is not None and not given.agrees(stated):
         assert known is not None
-        got = f"{option} {file.normalization}"
+        got = f"{_NORMALIZATION} {file.weights_normalization}"
         raise _contradiction(path, known, "normalization", stated, got)
     return stated
 
@@ -332,7 +335,7 @@ def _check_channels(preparation: Preparation, channels: int, options: OptionName
         raise ValueError(
             f"the normalization {preparation} is for networks that take images of "
             f"{len(statistics.mean)} channels, these have {channels}: choose unit, or numbers "
-            f"for {channels}, such as {options.normalization} 0.1307/0.3081."
+            f"for {channels}, such as {_NORMALIZATION} 0.1307/0.3081."
         )
 
 

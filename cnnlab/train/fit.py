@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from cnnlab.data.batches import Remainder, training_plan
 from cnnlab.data.dataset import Dataset
+from cnnlab.data.splits import Splits
 from cnnlab.mesh import MEMBER, check_divides, make_mesh, place, sharding
 from cnnlab.optim import set_hyperparameters
 from cnnlab.train.evaluate import as_source, evaluate, evaluation_source
@@ -172,6 +173,8 @@ def steps(
       ValueError: for settings out of range or data that do not fit.
       DivergedError: when a loss is not finite.
     """
+    _check_dataset("train", train)
+    _check_dataset("validation", getattr(validation, "dataset", validation), optional=True)
     start = options.initial is None and resume_from is None
     check_members(options, len(train), distinct=start and not options.hyperparameters)
     check_loss(recipe, train)
@@ -191,6 +194,11 @@ def steps(
         raise ValueError(
             f"initial must be at a step before the end of the training, {last_step}, got "
             f"{step}. Set it to zero: initial._replace(step=jnp.zeros_like(initial.step))."
+        )
+    if resume_from is not None and step > last_step:
+        raise ValueError(
+            f"the training ends at step {last_step}, and the states to go on from are those of "
+            f"step {step}: take epochs={-(-step // per_epoch)} or more."
         )
     placed_seeds = place(np.asarray(seeds, np.uint32), sharding(mesh, MEMBER))
     source = as_source(train, mesh, options.stream)
@@ -231,6 +239,13 @@ def steps(
         yield Position(step, per_epoch, states, sums, calls.arrived, metrics, stopped)
         if stopped:
             return
+
+
+def _check_dataset(name: str, given: Any, *, optional: bool = False) -> None:
+    if isinstance(given, Dataset) or (optional and given is None):
+        return
+    example = f"splits.{name}" if isinstance(given, Splits) else "data.load(...).train"
+    raise ValueError(f"{name} must be a Dataset, such as {example}, got {type(given).__name__}.")
 
 
 class _CallsInFlight:

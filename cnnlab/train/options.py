@@ -1,12 +1,14 @@
 """Options of a training: the arguments of ``fit`` as a value, and parts that are only watched."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh
 from numpy.typing import ArrayLike
 
+from cnnlab.arguments import check_whole
 from cnnlab.data.batches import Remainder, steps_per_epoch
 from cnnlab.data.dataset import Dataset
 from cnnlab.train.state import TrainState
@@ -57,6 +59,12 @@ class FitOptions:
             raise ValueError(
                 "the members cannot begin from initial and from init_seeds: give one of them."
             )
+        given: Any = self.seeds
+        if isinstance(given, str) or not isinstance(given, Iterable):
+            raise ValueError(
+                f"seeds must be a sequence with one for each member, got {given!r:.60}: "
+                "range(3) for three."
+            )
         seeds = tuple(int(seed) for seed in self.seeds)
         starts = seeds if self.init_seeds is None else tuple(int(seed) for seed in self.init_seeds)
         if not seeds or any(not 0 <= s < 2**32 for s in (*seeds, *starts)):
@@ -67,10 +75,10 @@ class FitOptions:
             raise ValueError(
                 f"init_seeds must be one for each of {len(seeds)} seeds, got {starts}."
             )
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, got {self.epochs}.")
-        if self.steps_per_call is not None and self.steps_per_call < 1:
-            raise ValueError(f"steps_per_call must be at least 1, got {self.steps_per_call}.")
+        check_whole("epochs", self.epochs, least=1)
+        check_whole("batch_size", self.batch_size, least=1)
+        if self.steps_per_call is not None:
+            check_whole("steps_per_call", self.steps_per_call, least=1)
         object.__setattr__(self, "seeds", seeds)
         if self.subsets is not None:
             object.__setattr__(self, "subsets", np.asarray(self.subsets))

@@ -19,9 +19,12 @@ from cnnlab.run_directory import (
     ENVIRONMENT,
     KEEP_STEPS,
     LOCK,
+    RESULT,
     ResumeError,
+    read_config,
     read_first_keep_steps,
     write_config,
+    write_epochs,
 )
 from cnnlab.spelling import one_line
 from cnnlab.train.environment import differences
@@ -117,6 +120,34 @@ def lock(directory: pathlib.Path) -> IO[str] | None:
             "it has ended, or stop it, and try again."
         )
     return file
+
+
+def give_more_epochs(directory: pathlib.Path, epochs: int) -> None:
+    """Notes that a run which is resumed trains more epochs than before, where it does.
+
+    A result that it had before is kept as ``result-EPOCHS-epochs.json``: until it has a new one the
+    run is not finished.
+
+    Args:
+      directory: of the run, locked.
+      epochs: all of them; the same for every process.
+
+    Raises:
+      ResumeError: if the processes were told different ones.
+    """
+    if from_first_process(epochs) != epochs:
+        raise ResumeError(
+            f"the processes of a run must train the same epochs, got {epochs} here and others in "
+            "the first: give all the same --epochs."
+        )
+    if not first_process():
+        return
+    before = read_config(directory).get("epochs")
+    if before in (None, epochs):
+        return
+    if (directory / RESULT).is_file():
+        (directory / RESULT).replace(directory / f"result-{before}-epochs.json")
+    write_epochs(directory, epochs)
 
 
 def read_keep_steps(directory: pathlib.Path, say: Callable[[str], Any]) -> set[int]:

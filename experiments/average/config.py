@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from cnnlab.studies.settings import option_name
+from cnnlab.studies.stored_fields import check_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,10 @@ class Config:
     """Of the files average-NAME.*; made of the settings if left out."""
     batch_size: int = 512
     """Images at a time."""
+
+    def __post_init__(self) -> None:
+        """Refuses values of other types than the fields'."""
+        check_fields(self)
 
 
 def check(config: Config) -> None:

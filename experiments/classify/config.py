@@ -39,7 +39,14 @@ def check(config: Config) -> tuple[pathlib.Path | None, tuple[pathlib.Path, ...]
             got = f", got {images[0]}" if images else ""
             raise ValueError(f"give a run directory first, or --weights FILE{got}.")
         run, images = images[0], images[1:]
-        unused = ("model", "model_options", "mapping", "normalization", "image_size", "class_names")
+        unused = (
+            "model",
+            "model_options",
+            "mapping",
+            "weights_normalization",
+            "image_size",
+            "class_names",
+        )
         refuse_unused(config, unused, "a run says it itself; only with --weights")
     else:
         refuse_unused(config, ("best",), "only with a run directory")

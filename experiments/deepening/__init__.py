@@ -1,4 +1,4 @@
-"""Growing a deep network out of a shallow one (Simonyan and Zisserman, ICLR 2015, section 3.1).
+r"""Growing a deep network out of a shallow one (Simonyan and Zisserman, ICLR 2015, section 3.1).
 
 Claims: a deep network without normalisation does not start to learn from small gaussian weights;
 one whose layers begin as those of a shallow network, which does learn from them, goes on. From

@@ -1,4 +1,4 @@
-"""Plain against residual networks, shallow against deep (He et al., CVPR 2016, section 4.2).
+r"""Plain against residual networks, shallow against deep (He et al., CVPR 2016, section 4.2).
 
 Claim: a plain network gets worse with depth, on the training images too, so it is no overfitting;
 with shortcuts around every two layers the deeper network is the better one.

@@ -1,4 +1,4 @@
-"""A classifier becomes a detector: regions of scenes classified and boxed (Girshick, ICCV 2015).
+r"""A classifier becomes a detector: regions of scenes classified and boxed (Girshick, ICCV 2015).
 
 Claims: a detector that begins with a classifier's convolutions and trains them on is better than
 one that keeps them as they were, and than one from scratch; correcting the boxes of the regions
@@ -9,10 +9,10 @@ convolutions from conv3_1 on fine-tuned, 61.4 with all frozen (table 5); without
 Measured: see results/detect-*.json (written by this module).
 
     python -m experiments.detect
-    python -m experiments.detect --dataset mnist --data-dir DIR --size 64 --scenes 400 \
+    python -m experiments.detect --dataset mnist --data-dir DIR --scene-size 64 --scenes 400 \
         --test-scenes 300 --cuts 3000 --up-to stage3 --backgrounds photographs --aspects 0.8 0.4 \
         --epochs 15 --classifier-epochs 6
-    python -m experiments.detect --dataset mnist --data-dir DIR --size 128 --scenes 10000 \
+    python -m experiments.detect --dataset mnist --data-dir DIR --scene-size 128 --scenes 10000 \
         --test-scenes 2000 --cuts 60000 --model resnet20 --model-options --up-to stage3 \
         --backgrounds photographs --partly stem stage1 --heights 0.2 0.28 0.4 --scale 0.18 0.45 \
         --aspects 0.8 0.4 --digits 2 6 --hidden 256 --batch-size 32 --epochs 40 --seeds 5

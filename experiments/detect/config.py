@@ -13,7 +13,7 @@ class Config(SceneTraining):
     scenes: int = 192
     cuts: int = 1600
     """Cut-outs of one digit, with a label and no box, that the classifier learns from."""
-    size: int = 32
+    scene_size: int = 32
     digits: tuple[int, int] = (1, 3)
     scale: tuple[float, float] = (0.3, 0.55)
 
@@ -54,9 +54,11 @@ class Config(SceneTraining):
 
     def cut_outs(self) -> "Config":
         """The config that composes the cut-outs: a digit of a scene's size, a little around it."""
-        side = round(1.2 * self.scale[1] * self.size)
-        low, high = (each * self.size / side for each in self.scale)
-        return dataclasses.replace(self, size=side, digits=(1, 1), scale=(low, min(high, 1.0)))
+        side = round(1.2 * self.scale[1] * self.scene_size)
+        low, high = (each * self.scene_size / side for each in self.scale)
+        return dataclasses.replace(
+            self, scene_size=side, digits=(1, 1), scale=(low, min(high, 1.0))
+        )
 
 
 def check(config: Config) -> None:

@@ -39,7 +39,7 @@ def compose_scenes(config: Config, splits: Splits) -> DetectionScenes:
       ValueError: for images that are no digits, scenes that are too small, or windows that do not
         fit into them.
     """
-    size, windows, cuts = config.size, make_windows(config), config.cut_outs()
+    size, windows, cuts = config.scene_size, make_windows(config), config.cut_outs()
 
     def annotate(scenes: Scenes, digits: Dataset) -> Dataset:
         boxes, classes = scenes.boxes, scenes.classes
@@ -54,7 +54,8 @@ def compose_scenes(config: Config, splits: Splits) -> DetectionScenes:
     notes = (
         f"{splits.notes}; {config.scenes} scenes of {size} x {size} to learn from, "
         f"{config.test_scenes} to test, {first} to {most} digits each on {config.backgrounds}; "
-        f"{config.cuts} cut-outs of {cuts.size} x {cuts.size} with a label; {len(windows)} windows"
+        f"{config.cuts} cut-outs of {cuts.scene_size} x {cuts.scene_size} with a label; "
+        f"{len(windows)} windows"
     )
     foreground = float(np.mean(np.asarray(data.train.annotations)[..., 0] > 0))
     reached = reachable_part(windows, data.test_scenes)
@@ -63,7 +64,7 @@ def compose_scenes(config: Config, splits: Splits) -> DetectionScenes:
 
 def make_windows(config: Config) -> tuple[Window, ...]:
     """The windows that are looked at in every scene."""
-    size = config.size
+    size = config.scene_size
     shapes = [(h * size, a * h * size) for h in config.heights for a in config.aspects]
     return sliding_windows((size, size), shapes, step=config.step)
 

@@ -73,7 +73,7 @@ def make_detector(config: Config, classifier: Network, train: Dataset) -> Networ
     """
     front = classifier.front(config.up_to)
     channels = train.image_shape[-1]
-    shape = output_shape(front, config.size, channels)
+    shape = output_shape(front, config.scene_size, channels)
     if len(shape) != 4:
         raise ValueError(
             f"the stage {config.up_to!r} must give maps [N, H, W, C] that windows can be pooled "
@@ -82,7 +82,7 @@ def make_detector(config: Config, classifier: Network, train: Dataset) -> Networ
     return region_network(
         front,
         make_windows(config),
-        image_size=(config.size, config.size),
+        image_size=(config.scene_size, config.scene_size),
         stride=stride(front, config, channels),
         num_classes=train.num_classes,
         size=config.bins,
@@ -106,12 +106,15 @@ def stride(front: Network, config: Config, channels: int) -> int:
       ValueError: if they do not.
     """
     more = 512
-    sides = [output_shape(front, side, channels)[1] for side in (config.size, config.size + more)]
+    sides = [
+        output_shape(front, side, channels)[1]
+        for side in (config.scene_size, config.scene_size + more)
+    ]
     cells = sides[1] - sides[0]
     if cells < 1 or more % cells:
         raise ValueError(
             f"the maps of {config.up_to!r} must grow with the image, by a cell for so many pixels; "
-            f"got {sides[0]} and {sides[1]} cells for {config.size} and {config.size + more} "
-            "pixels. Take an earlier stage."
+            f"got {sides[0]} and {sides[1]} cells for {config.scene_size} and "
+            f"{config.scene_size + more} pixels. Take an earlier stage."
         )
     return more // cells

@@ -1,4 +1,4 @@
-"""Distillation: students of a large network or an ensemble (Hinton, Vinyals & Dean, 2015).
+r"""Distillation: students of a large network or an ensemble (Hinton, Vinyals & Dean, 2015).
 
 Claim: a small network distilled from a large one, or from an ensemble, makes fewer errors than one
 trained on labels, and recognises classes that its transfer set lacked, once their bias is

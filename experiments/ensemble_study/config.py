@@ -61,6 +61,7 @@ class Config(Training):
 
     def __post_init__(self) -> None:
         """Refuses invalid settings; the message lists the valid ones."""
+        super().__post_init__()
         if self.members < 2:
             raise ValueError(f"members must be at least 2, got {self.members}.")
         if self.epochs < self.members:

@@ -53,7 +53,7 @@ def check(config: Config) -> None:
     """
     if config.run is None and config.weights is None:
         raise ValueError("give a run directory or --weights FILE.")
-    weights_options = ("model", "model_options", "mapping", "normalization", "image_size")
+    weights_options = ("model", "model_options", "mapping", "weights_normalization", "image_size")
     if config.run is None:
         refuse_unused(config, ("best", "recalibrate", "match_classes"), "only with a run directory")
     elif config.weights is None:

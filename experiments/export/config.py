@@ -6,6 +6,8 @@ from typing import Annotated
 
 import tyro
 
+from cnnlab.studies.stored_fields import check_fields
+
 KINDS = (".safetensors", ".stablehlo")
 
 
@@ -23,3 +25,7 @@ class Config:
     """The best checkpoint on the validation part, not the latest."""
     platforms: tuple[str, ...] = ("cpu", "cuda", "tpu")
     """Where the program shall run."""
+
+    def __post_init__(self) -> None:
+        """Refuses values of other types than the fields'."""
+        check_fields(self)

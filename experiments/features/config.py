@@ -49,7 +49,13 @@ def check(config: Config) -> None:
     if config.to is not None and config.to.suffix != ".npz":
         raise ValueError(f"the file must end with .npz, got {config.to}.")
     if config.run is not None:
-        weights_options = ("model", "model_options", "mapping", "normalization", "image_size")
+        weights_options = (
+            "model",
+            "model_options",
+            "mapping",
+            "weights_normalization",
+            "image_size",
+        )
         refuse_unused(config, weights_options, "only with --weights FILE")
         return
     refuse_unused(config, ("best",), "only with a run directory")

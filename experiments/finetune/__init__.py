@@ -1,4 +1,4 @@
-"""Fine-tune a trained classifier to other classes with few images: the lectures' recipes compared.
+r"""Fine-tune a trained classifier to other classes with few images: the lectures' recipes compared.
 
 Claims: with few images, a linear classifier on a trained network's features beats a network that is
 trained from scratch; so does fine-tuning.
@@ -10,13 +10,13 @@ Measured: see results/finetune-*.json (written by this module).
     python -m experiments.finetune
     python -m experiments.finetune --dataset folder --data-dir hymenoptera_data --image-size 227 \
         --weights squeezenet1_0.npz --head-options head_activation=identity \
-        --recipe linear scratch recommended --copies 4 --crop 16 --flip --batch-size 32 \
+        --recipes linear scratch recommended --copies 4 --crop 16 --flip --batch-size 32 \
         --epochs 20 --learning-rate 1e-3 --scratch-learning-rate 0.01 --scratch-epochs 4
     python -m experiments.finetune --dataset folder --data-dir DIR --image-size 224 \
         --weights resnet50-0676ba61.pth --batch-size 128 --epochs 60 --crop 28 --flip \
         --learning-rate 0.01 --scratch-epochs 200 --scratch-learning-rate 0.1 --validation 0.1
-    python -m experiments.finetune --recipe rules \
-        --rates "stem/.*=0" "stage[12]/.*=0.1" "(stage3|head)/.*=1" --reinitialise stage3 head
+    python -m experiments.finetune --recipes rules \
+        --rules "stem/.*=0" "stage[12]/.*=0.1" "(stage3|head)/.*=1" --reinitialise stage3 head
     python -m experiments.finetune --resume runs/finetune-digits-1
     python -m experiments.evaluate runs/finetune-digits-1/networks/linear
 

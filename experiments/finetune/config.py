@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -17,6 +18,12 @@ MAIN: tuple[Named, ...] = ("linear", "top", "all", "layerwise", "scratch")
 @dataclasses.dataclass(frozen=True)
 class Config(Training):
     """Take a trained network, and train it for other classes in several ways."""
+
+    earlier_names: ClassVar[Mapping[str, str]] = {
+        "recipe": "recipes",
+        "rates": "rules",
+        "top": "top_stages",
+    }
 
     from_run: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
     """The trained network: a finished run of experiments.train."""
@@ -39,7 +46,7 @@ class Config(Training):
     source_epochs: int = 20
     """Passes over the images of --source-classes."""
 
-    recipe: tuple[Named, ...] = (*MAIN, "recommended")
+    recipes: tuple[Named, ...] = (*MAIN, "recommended")
     """What to compare."""
     head_options: tuple[str, ...] = ()
     """Settings of the model for the new classes only, such as head_activation=identity."""
@@ -47,9 +54,9 @@ class Config(Training):
     """What to do with the first kernels if the images have other channels than the network's."""
     reinitialise: tuple[str, ...] = ()
     """What starts afresh, and must learn: stages or patterns such as "stage3/.*"; else the head."""
-    rates: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
     """For the recipe rules: PATTERN=FACTOR …, one for every parameter's path; 0 freezes."""
-    top: int = 2
+    top_stages: int = 2
     """For the recipe top: how many stages are trained, the head among them."""
     body: float = 0.1
     """For top and all: the rate of the stages before the head, as a factor of the head's."""
@@ -84,14 +91,14 @@ class Config(Training):
         Raises:
           ValueError: for invalid settings.
         """
-        rules = parse_rules(self.rates)
-        if rules and "rules" not in self.recipe:
+        rules = parse_rules(self.rules)
+        if rules and "rules" not in self.recipes:
             raise ValueError(
-                "--rates are for the recipe rules, which is not among the recipes "
-                f"{', '.join(self.recipe)}: add it, or leave them out."
+                "--rules are for the recipe rules, which is not among the recipes "
+                f"{', '.join(self.recipes)}: add it, or leave them out."
             )
         return Details(
-            top=self.top,
+            top=self.top_stages,
             body=self.body,
             decay=self.decay,
             copies=self.copies,
@@ -121,7 +128,7 @@ class Config(Training):
             model=None if self.model == type(self).model else self.model,
             model_options=self.model_options,
             mapping=self.mapping,
-            normalization=self.weights_normalization,
+            weights_normalization=self.weights_normalization,
         )
 
     @property
@@ -138,7 +145,7 @@ def check(config: Config) -> None:
     """
     if config.from_run is not None and config.weights is not None:
         raise ValueError("begin from a run (--from) or from a file (--weights), not from both.")
-    if not config.recipe:
+    if not config.recipes:
         raise ValueError(f"name at least one recipe of {', '.join(RECIPES)}, recommended.")
     if config.source_classes and not config.trains_source:
         raise ValueError(

@@ -89,8 +89,8 @@ def _recipes(
 ) -> tuple[list[str], dict[str, Any] | None, Similarity | None]:
     """The recipes, each once; and the recommended one, where it was asked for."""
     config, train = transfer.config, transfer.splits.train
-    if "recommended" not in config.recipe:
-        return list(dict.fromkeys(config.recipe)), None, None
+    if "recommended" not in config.recipes:
+        return list(dict.fromkeys(config.recipes)), None, None
     own, seen = source.with_normalization(config, transfer.network, train)
     similarity = recommendation.measure(
         transfer.network,
@@ -101,7 +101,7 @@ def _recipes(
     )
     advice = recommendation.recommend(len(train), train.num_classes, similarity, config.little)
     s.say(f"\nrecommended: {advice.recipe}. {advice.reason}")
-    names = [advice.recipe if name == "recommended" else name for name in config.recipe]
+    names = [advice.recipe if name == "recommended" else name for name in config.recipes]
     about = {**advice._asdict(), "similarity": recommendation.similarity_fields(similarity)}
     return list(dict.fromkeys(names)), about, similarity
 

@@ -82,7 +82,7 @@ def load_pretrained(config: Config, splits: Splits) -> TrainedNetworks | None:
             own_channels=True,
             default_model=config.model,
             unused=config.details.fresh(("head",)),
-            options=OptionNames("--weights-normalization", "--weights-classes"),
+            options=OptionNames("--weights-classes"),
         )
         of_file.check_unseen(splits.test)
         return of_file
@@ -198,8 +198,8 @@ def check_transfer(
         )
     except SurgeryError as error:
         raise SurgeryError(name_options(str(error))) from error
-    possible: list[str] = [name for name in config.recipe if name != "recommended"]
-    if "recommended" in config.recipe:
+    possible: list[str] = [name for name in config.recipes if name != "recommended"]
+    if "recommended" in config.recipes:
         check_measurable(train)
         possible += TABLE.values()
     for name in possible:

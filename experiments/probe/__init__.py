@@ -1,4 +1,4 @@
-"""Linear probes of every stage of a network (Alain & Bengio, ICLR workshop 2017).
+r"""Linear probes of every stage of a network (Alain & Bengio, ICLR workshop 2017).
 
 Claims: the deeper the stage, the better a linear classifier on its features; those of a trained
 network are better than those of random weights; and the nearest neighbours of an image in features

@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import tyro
 
@@ -20,6 +21,8 @@ NETWORKS = {"trained": "trained", "untrained": "random weights"}
 class Config(Training):
     """Linear probes and nearest neighbours at every stage, trained and with random weights."""
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"foreign_normalization": "weights_normalization"}
+
     from_run: Annotated[pathlib.Path | None, tyro.conf.arg(name="from")] = None
     """A finished run of experiments.train, instead of a training."""
     weights: pathlib.Path | None = None
@@ -27,7 +30,7 @@ class Config(Training):
     recognised, need none of the next two options and no --model."""
     mapping: str | None = None
     """With --weights: whose names the file has; found out if left out."""
-    foreign_normalization: str | None = None
+    weights_normalization: str | None = None
     """With --weights: what they were trained on, torchvision, caffe, unit, or MEAN/STD such as
     0.1307/0.3081."""
     stages: tuple[str, ...] = ()
@@ -58,7 +61,7 @@ def check(config: Config) -> None:
     if config.from_run is not None and config.weights is not None:
         raise ValueError("give --from RUN or --weights FILE, not both.")
     if config.weights is None:
-        refuse_unused(config, ("mapping", "foreign_normalization"), "only with --weights FILE")
+        refuse_unused(config, ("mapping", "weights_normalization"), "only with --weights FILE")
     if not config.probes:
         raise ValueError("there must be a linear probe, ridge or logistic, got none.")
     if min(config.queries, config.shown) < 1:

@@ -12,7 +12,6 @@ from cnnlab.data import Dataset, Splits, subset
 from cnnlab.studies import build, trained, weights_files
 from cnnlab.studies.file_description import describe
 from cnnlab.studies.settings import Training, WeightsFile, changed_fields, option_name, parse_pool
-from cnnlab.studies.weights_files import OptionNames
 from cnnlab.train import Recipe, TrainState, check_fits
 from cnnlab.train.state import state_shapes
 from cnnlab.transfer.features import stage_shapes
@@ -100,7 +99,7 @@ def load_source(
         model=None if config.model == type(config).model else config.model,
         model_options=config.model_options,
         mapping=config.mapping,
-        normalization=config.foreign_normalization,
+        weights_normalization=config.weights_normalization,
     )
     known = describe(config.weights)
     classes = None if known is not None else splits.train.num_classes
@@ -109,7 +108,6 @@ def load_source(
         classes,
         splits.train.image_shape,
         default_model=config.model,
-        options=OptionNames("--foreign-normalization"),
     )
     name = f"{networks.model} with {config.weights.name}"
     return Source(splits, networks.recipe, networks.states, name, str(networks.report))

@@ -1,4 +1,4 @@
-"""How small a student, or how sparse a network, keeps the accuracy (Frankle & Carbin, ICLR 2019).
+r"""How small a student, or how sparse a network, keeps the accuracy (Frankle & Carbin, ICLR 2019).
 
 Claims: of a trained network most weights can be pruned, the smallest ones first (Han et al.,
 NeurIPS 2015); the rest learns as well from its first weights, but not from fresh ones ("winning

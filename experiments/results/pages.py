@@ -8,6 +8,7 @@ from typing import Any
 
 from cnnlab.studies import claims
 from cnnlab.studies.claims import CONTRADICTED, NOT_COMPARABLE, REPRODUCED, UNDECIDED
+from cnnlab.studies.settings import with_current_names
 
 from . import experiments
 from .keeping import Kept
@@ -165,6 +166,7 @@ def command(experiment: str, config: Mapping[str, Any]) -> str:
     kind = getattr(experiments.module(experiment), "Config", None)
     if kind is None:
         return " ".join(words)
+    config = with_current_names(kind, config)
     size = config.get("size")
     default = kind.for_size(size) if size in getattr(kind, "sizes", ()) else kind()
     for field in dataclasses.fields(kind):

@@ -1,4 +1,4 @@
-"""A class for every pixel: U-Net on digits in scenes, its losses and its start (segmentation).
+r"""A class for every pixel: U-Net on digits in scenes, its losses and its start (segmentation).
 
 Claims: where most pixels are background, a loss that counts overlap (Dice) overlaps more than one
 that counts pixels (cross-entropy), and so do both together; with few masks to learn from, an
@@ -10,10 +10,10 @@ Measured: see results/segment-*.json (written by this module).
 
     python -m experiments.segment
     python -m experiments.segment --dataset mnist --data-dir DIR --backgrounds photographs \
-        --classes 0 1 2 3 4 --size 48 --scenes 600 --few 30 --single-scenes 1500 \
+        --classes 0 1 2 3 4 --scene-size 48 --scenes 600 --few 30 --single-scenes 1500 \
         --model-options width=8 depth=3 norm=batch
     python -m experiments.segment --dataset mnist --data-dir DIR --backgrounds photographs \
-        --size 128 --digits 1 6 --scale 0.15 0.4 --contrast 50 120 --scenes 10000 \
+        --scene-size 128 --digits 1 6 --scale 0.15 0.4 --contrast 50 120 --scenes 10000 \
         --few 50 200 1000 10000 --test-scenes 2000 --single-scenes 20000 --classifier-epochs 30 \
         --epochs 40 --batch-size 32 --seeds 5 --model-options width=32 depth=4 norm=batch
     python -m experiments.segment --resume runs/segment-digits-1

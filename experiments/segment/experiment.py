@@ -72,7 +72,7 @@ def run(config: Config) -> dict[str, Any]:
 
 def _save_figures(s: study.Study[Config], setup: Setup, trained: Mapping[str, Trained]) -> None:
     config = s.config
-    title = f"{setup.data.train.name}, {config.size} x {config.size} pixels"
+    title = f"{setup.data.train.name}, {config.scene_size} x {config.scene_size} pixels"
     masks = f"{title}, {config.scenes} with masks"
     by_loss: dict[str, Trained] = {
         loss: trained[training_name(loss, "scratch", config.scenes)] for loss in config.losses

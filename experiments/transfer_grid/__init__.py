@@ -1,4 +1,4 @@
-"""Little or a lot of data, similar or different: which recipe of transfer wins (CS231n's 2 x 2).
+r"""Little or a lot of data, similar or different: which recipe of transfer wins (CS231n's 2 x 2).
 
 Claim (Stanford's CS231n, lecture on transfer learning), for a network trained on a source:
 
@@ -12,11 +12,12 @@ Measured: see results/transfer_grid-*.json (written by this module).
     python -m experiments.transfer_grid
     python -m experiments.transfer_grid --dataset fashion_mnist --data-dir DIR --other mnist \
         --source 0 3 4 5 8 --few 10 --many 400 --validation 2000 --source-epochs 3 --epochs 8 \
-        --batch-size 32 --rates 1e-3 5e-3 2e-2
+        --batch-size 32 --learning-rates 1e-3 5e-3 2e-2
     python -m experiments.transfer_grid --dataset cifar100 --data-dir DIR --few 5 --many None \
         --model resnet20 --crop 4 --flip --source-epochs 100 --epochs 50 --batch-size 128 \
-        --optimizer nesterov --weight-decay 5e-4 --learning-rate 0.1 --rates 0.01 0.03 0.1 \
-        --recipes linear early top all layerwise gradual scratch --early stage1 stage2
+        --optimizer nesterov --weight-decay 5e-4 --learning-rate 0.1 \
+        --learning-rates 0.01 0.03 0.1 --recipes linear early top all layerwise gradual scratch \
+        --early stage1 stage2
     python -m experiments.transfer_grid --resume runs/transfer-grid-digits-1
 
 The source is one half of the classes of the data set, the similar target the other half. The

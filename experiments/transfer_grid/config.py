@@ -1,7 +1,8 @@
 """The settings of ``experiments.transfer_grid``."""
 
 import dataclasses
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import tyro
 
@@ -17,6 +18,8 @@ SHUFFLED = "shuffled"
 class Config(Training):
     """Train a source, then all recipes with little and a lot of similar and different data."""
 
+    earlier_names: ClassVar[Mapping[str, str]] = {"rates": "learning_rates"}
+
     source: tuple[str, ...] = ()
     """Classes of the source, by name or number; the first half of them by default."""
     other: str = SHUFFLED
@@ -31,7 +34,7 @@ class Config(Training):
     """Passes over the source's data."""
     recipes: tuple[str, ...] = ("linear", EARLY, "top", "all", "scratch")
     """Of linear, early, top, all, layerwise, gradual, scratch."""
-    rates: tuple[float, ...] = (1e-2, 3e-2)
+    learning_rates: tuple[float, ...] = (1e-2, 3e-2)
     """The learning rates that every recipe is tried at."""
     early: tuple[str, ...] = ()
     """Stages that "early" tries a linear classifier on; the middle one by default."""
@@ -72,5 +75,11 @@ def check(config: Config) -> None:
             "the recipes must be scratch, which the others are compared with, and others, each "
             f"named once, got {', '.join(config.recipes)}."
         )
-    if not config.rates or min(config.rates) <= 0 or len(set(config.rates)) < len(config.rates):
-        raise ValueError(f"the rates must be different numbers > 0, got {config.rates}.")
+    if (
+        not config.learning_rates
+        or min(config.learning_rates) <= 0
+        or len(set(config.learning_rates)) < len(config.learning_rates)
+    ):
+        raise ValueError(
+            f"the learning rates must be different numbers > 0, got {config.learning_rates}."
+        )

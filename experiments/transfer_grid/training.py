@@ -93,7 +93,9 @@ def choose_recipe(
         if best is None or tried[candidate] > tried[best[0]]:
             best = candidate, tuned
     if best is None:
-        raise ValueError(f"{name} diverged at all rates {s.config.rates}: give lower --rates.")
+        raise ValueError(
+            f"{name} diverged at all rates {s.config.learning_rates}: give lower --learning-rates."
+        )
     chosen, tuned = best
     assert tuned.validation is not None
     accuracy = over_seeds(evaluate(tuned.recipe, tuned.states, target.splits.test)["accuracy"])
@@ -113,7 +115,7 @@ def candidates(config: Config, name: str, stages: Sequence[str]) -> list[Candida
     on: Sequence[str | None] = [None]
     if name == EARLY:
         on = config.early or stages[(len(stages) - 2) // 2 :][:1]
-    return [Candidate(rate, stage) for stage in on for rate in config.rates]
+    return [Candidate(rate, stage) for stage in on for rate in config.learning_rates]
 
 
 def with_head_after(network: Network, stage: str) -> Network:

@@ -1,4 +1,4 @@
-"""How transferable the features of each stage are (Yosinski et al., NIPS 2014).
+r"""How transferable the features of each stage are (Yosinski et al., NIPS 2014).
 
 The classes are cut into halves A and B. A network learns each; then the first n stages of one are
 kept, the others are initialised anew, and the whole network learns B:

@@ -86,19 +86,19 @@ def test_a_crop_without_padding_is_the_identity(quick_jit):
 
 
 def test_a_crop_may_reach_into_nothing_but_padding(quick_jit):
-    got = quick_jit(augment.crop(3, 9.0))(KEY, numbered(400, 2, 2))
+    got = quick_jit(augment.crop(2, 9.0))(KEY, numbered(400, 2, 2))
     assert (np.asarray(got) == 9).all(axis=(1, 2, 3)).any()
 
 
 def test_crop_refuses_negative_padding():
-    with pytest.raises(ValueError, match=r"padding must be >= 0 pixels, got -1"):
+    with pytest.raises(ValueError, match=r"padding must be at least 0, got -1"):
         augment.crop(-1)
 
 
 # Cutout
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 16])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_cutout_covers_the_square_round_any_centre_clipped_at_the_border(quick_jit, size):
     height, width = 4, 5
     images = numbered(1500, height, width)
@@ -127,5 +127,16 @@ def test_all_channels_of_the_square_take_the_fill(quick_jit):
 
 @pytest.mark.parametrize("size", [0, -4])
 def test_cutout_refuses_a_square_without_pixels(size):
-    with pytest.raises(ValueError, match=r"size must be >= 1 pixel"):
+    with pytest.raises(ValueError, match=r"size must be at least 1, got"):
         augment.cutout(size)
+
+
+@pytest.mark.parametrize("make", [augment.crop, augment.cutout])
+def test_nothing_is_larger_than_the_images(make):
+    images = jnp.zeros((2, 6, 8, 1))
+    make(6)(jax.random.key(0), images)
+    with pytest.raises(ValueError, match="no larger than the images, 6 x 8 pixels, got 7"):
+        make(7)(jax.random.key(0), images)
+    for wrong in ("4", 1.5):
+        with pytest.raises(ValueError, match="must be a whole number"):
+            make(wrong)

@@ -1,9 +1,12 @@
 """The command line: what is done before jax is imported, options, messages, the list of all."""
 
+import dataclasses
 import importlib.metadata
+import inspect
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -14,6 +17,7 @@ from cnnlab import limits
 from cnnlab.processes import check_devices
 from cnnlab.train.recorder import Interrupted
 from experiments import cli
+from experiments.options import field_texts, grouped_fields
 
 NAMES = sorted(path.parent.name for path in cli.FOLDER.glob("*/__main__.py"))
 
@@ -86,7 +90,7 @@ def test_every_experiment_is_a_folder_with_config_run_and_help(name):
 
 def test_only_folders_and_the_command_line_stand_at_the_top():
     files = sorted(path.name for path in cli.FOLDER.glob("*.py"))
-    assert files == ["__init__.py", "cli.py"]
+    assert files == ["__init__.py", "cli.py", "options.py"]
     assert all((cli.FOLDER / name / "experiment.py").is_file() for name in NAMES)
 
 
@@ -118,6 +122,15 @@ def test_the_door_lists_runs(tmp_path, capsys):
         cli.door(["runs", str(tmp_path / "nowhere")])
 
 
+def test_the_door_shows_the_networks_of_the_zoo(capsys):
+    cli.door(["models"])
+    assert "  linear\n" in capsys.readouterr().out
+    cli.door(["models", "linear", "mlp"])
+    assert capsys.readouterr().out.count("parameters: ") == 2
+    with pytest.raises(SystemExit, match="Did you mean 'resnet20'"):
+        cli.door(["models", "resent20"])
+
+
 def test_what_was_refused_is_one_message_and_a_bug_keeps_its_trace():
     with pytest.raises(SystemExit, match="error: several processes"), cli.exit_with_message("x"):
         check_devices("cpu", 2, 4)
@@ -141,6 +154,69 @@ def test_an_interrupted_run_says_how_to_go_on(capsys):
         raise Interrupted(pathlib.Path("runs/x"), 7, 15)
     assert stopped.value.code == 128 + 15
     assert "Go on with:  python -m experiments.train --resume runs/x" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("--lr", "learning-rate"),
+        ("--wd", "weight-decay"),
+        ("--batch", "batch-size"),
+        ("--epoch=3", "epochs"),
+        ("--learning_rat", "learning-rate"),
+    ],
+)
+def test_a_misspelt_or_shortened_option_names_the_one_that_was_meant(capsys, given, meant):
+    package = __import__("experiments.train", fromlist=["Config"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.parse(package.Config, [given, "1"], "", "program")
+    assert stopped.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"unknown option {given.partition('=')[0].replace('_', '-')}." in line
+    assert f"'--{meant}'" in line and line.endswith("All options: program --help")
+
+
+def test_an_option_that_the_experiment_sets_itself_is_refused(capsys):
+    package = __import__("experiments.depth", fromlist=["Config"])
+    with pytest.raises(SystemExit):
+        cli.parse(package.Config, ["--model", "mlp"], "", "program")
+    assert "--model is not an option here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_help_has_the_experiments_own_options_first_and_keeps_its_lines(name, capsys):
+    package = __import__(f"experiments.{name}", fromlist=["Config"])
+    with pytest.raises(SystemExit):
+        cli.parse(package.Config, ["--help"], package.__doc__, f"python -m experiments.{name}")
+    text = capsys.readouterr().out
+    assert f"usage: python -m experiments.{name} " in text
+    lines = inspect.cleandoc(package.__doc__).splitlines()
+    assert text.splitlines()[: len(lines)] == lines
+    assert f"\n    python -m experiments.{name}" in text
+    # A backslash at the end of a line of a docstring that is not raw joins it with the next.
+    assert not re.search(r"python -m experiments.* {6,}-", text)
+    boxes = re.findall(r"^\W+(\w[\w-]*) options\W*$", text, re.MULTILINE)
+    groups = [group.replace("_", "-") for group in grouped_fields(package.Config)]
+    shown = [group for group in groups if group in boxes]
+    assert boxes == shown and boxes[0] == groups[0]
+
+
+def test_every_setting_of_a_training_is_in_one_group():
+    package = __import__("experiments.snapshot", fromlist=["Config"])
+    groups = grouped_fields(package.Config)
+    assert list(groups) == [
+        *("snapshot", "data", "network", "training", "augmentation", "seeds", "run", "hosts")
+    ]
+    fields = [field for names in groups.values() for field in names]
+    assert sorted(fields) == sorted(field.name for field in dataclasses.fields(package.Config))
+    assert groups["network"] == ["model", "model_options", "init", "init_options", "precision"]
+    assert "epochs" in groups["training"] and "cycles" in groups["snapshot"]
+
+
+def test_a_field_without_a_text_of_its_own_has_that_of_every_training():
+    package = __import__("experiments.ensemble", fromlist=["Config"])
+    texts = field_texts(package.Config)
+    assert texts["epochs"] == "Of a member." and texts["model"].startswith("Such as mlp")
 
 
 @pytest.mark.parametrize(

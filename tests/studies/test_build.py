@@ -31,6 +31,8 @@ def test_the_default_warm_up_is_an_epoch_or_half_of_a_single_one(images, epochs,
         ({"warmup_epochs": 2.0}, "--warmup-epochs 2 must be less than --epochs 1"),
         ({"epochs": 0}, "--epochs must be at least 1, got 0"),
         ({"epochs": -1}, "--epochs must be at least 1, got -1"),
+        ({"warmup_epochs": -1.0}, "--warmup-epochs must be at least 0, got -1"),
+        ({"warmup_epochs": float("nan")}, "--warmup-epochs must be at least 0, got nan"),
     ],
 )
 def test_a_training_without_room_for_its_warm_up_is_refused(images, settings, message):

@@ -17,7 +17,7 @@ from cnnlab.studies.trained import run_config
         ({"epochs": True}, "epochs must be int, got True"),
         ({"epochs": 8.0}, "epochs must be int"),
         ({"learning_rate": "high"}, "learning_rate must be float"),
-        ({"schedule": "cosin"}, "schedule must be Literal"),
+        ({"schedule": "cosin"}, "unknown schedule 'cosin'. Did you mean 'cosine'"),
         ({"model_options": "width=4"}, "model_options must be tuple"),
         ({"model_options": [4]}, "model_options must be tuple"),
         ({"data_dir": 4}, "data_dir must be"),

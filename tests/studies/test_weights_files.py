@@ -34,7 +34,7 @@ def file(tmp_path_factory, quick_jit):
 
 def test_caffes_pixels_are_only_centred(file):
     config = WeightsFile(
-        weights=file, model="resnet8", model_options=OPTIONS, normalization="caffe"
+        weights=file, model="resnet8", model_options=OPTIONS, weights_normalization="caffe"
     )
     prepare = weights_files.load_weights(config, 4, (8, 8, 3)).recipe.prepare
     out = prepare(jax.random.key(0), np.full((1, 1, 1, 3), 200, np.uint8))
@@ -46,7 +46,7 @@ def test_caffes_pixels_are_only_centred(file):
     [
         ({"model": None}, "--weights needs --model"),
         ({"model": "resnet20"}, "another network"),
-        ({"normalization": "caffe"}, None),
+        ({"weights_normalization": "caffe"}, None),
     ],
 )
 def test_a_file_must_be_of_the_network(file, change, message):
@@ -187,10 +187,12 @@ def cifar_names(blocks=1, prefix="module."):
 def test_names_alone_give_the_network_and_ask_for_the_normalization(tmp_path):
     np.savez(tmp_path / "w.npz", **cifar_names())
     file = WeightsFile(weights=tmp_path / "w.npz")
-    message = "ResNet-8 for CIFAR-10 of akamaster.*whose normalization is torchvision. Give --norm"
+    message = "ResNet-8 for CIFAR-10 of akamaster.*is torchvision. Give --weights-normalization"
     with pytest.raises(ValueError, match=message):
         weights_files.load_weights(file)
-    file = dataclasses.replace(file, normalization="0.4914,0.4822,0.4465/0.247,0.2435,0.2616")
+    file = dataclasses.replace(
+        file, weights_normalization="0.4914,0.4822,0.4465/0.247,0.2435,0.2616"
+    )
     networks = weights_files.load_weights(file)
     assert (networks.model, networks.image_shape) == ("resnet8", (32, 32, 3))
     assert networks.class_names == () and networks.report.loaded == networks.report.total
@@ -204,9 +206,11 @@ def test_a_published_file_is_known_by_its_digest(tmp_path, monkeypatch):
     networks = weights_files.load_weights(file)
     assert str(Preparation(networks.normalization, networks.statistics)) == "torchvision"
     assert networks.class_names[:3] == ("airplane", "automobile", "bird")
-    message = "normalization of w.npz is torchvision .*, got --normalization unit: leave it out"
+    message = (
+        "normalization of w.npz is torchvision .*, got --weights-normalization unit: leave it out"
+    )
     with pytest.raises(ValueError, match=message):
-        weights_files.load_weights(dataclasses.replace(file, normalization="unit"))
+        weights_files.load_weights(dataclasses.replace(file, weights_normalization="unit"))
 
 
 def caffe_squeezenet(classes=1000):

@@ -222,3 +222,27 @@ def test_invalid_trainings_are_refused_before_anything_is_computed(recipe, split
     more = dataclasses.replace(recipe, network=models.mlp(4))
     with pytest.raises(ValueError, match=r"logits \[N, 3\].*got \(2, 4\)"):
         train.check_fits(more, splits.train)
+
+
+def test_what_is_no_dataset_is_refused_with_one_that_is(recipe, splits):
+    for given, message in [
+        (splits, "train must be a Dataset, such as splits.train, got Splits"),
+        ((splits.train.images, splits.train.labels), "train must be a Dataset, .* got tuple"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            next(train.fit(recipe, given, epochs=1))
+    with pytest.raises(ValueError, match="validation must be a Dataset, such as splits.validation"):
+        next(train.fit(recipe, splits.train, splits, epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 1.5}, "epochs must be a whole number of at least 1, got 1.5"),
+        ({"batch_size": "64"}, "batch_size must be a whole number of at least 1, got '64'"),
+        ({"seeds": 3}, r"one for each member, got 3: range\(3\) for three"),
+    ],
+)
+def test_options_of_another_kind_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        train.FitOptions(**{"epochs": 1, **settings})

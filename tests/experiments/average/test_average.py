@@ -111,7 +111,7 @@ def test_networks_of_the_files_have_the_same_scores(kept, averaged, config):
         weights=kept / averaged["weights"][1],
         model="mlp",
         model_options=config.model_options,
-        normalization="unit",
+        weights_normalization="unit",
     )
     networks = load_weights(file, 3, (6, 6, 1))
     again = evaluate(networks.recipe, networks.states, load_data(config).test)

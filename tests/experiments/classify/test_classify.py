@@ -37,7 +37,7 @@ def test_photographs_are_classified(tmp_path, quick_jit, capsys):
             weights=file,
             model="resnet8",
             model_options=OPTIONS,
-            normalization="torchvision",
+            weights_normalization="torchvision",
             image_size=8,
             class_names=tmp_path / "names.txt",
             top=3,
@@ -79,7 +79,10 @@ def test_a_file_of_ours_classifies_images_as_its_run_did(finished, exported):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normalization": "torchvision"}, "normalization of mlp.safetensors is 0.* torchvision"),
+        (
+            {"weights_normalization": "torchvision"},
+            "normalization of mlp.safetensors is 0.* torchvision",
+        ),
         ({"image_size": 8}, "images are 6 x 6, got --image-size 8: leave it out"),
         ({"model": "vgg11"}, "the model of mlp.safetensors is mlp"),
         ({"class_names": "ant\nbee\ncat\n"}, "class0, class1, class2, got .* with ant, bee, cat"),
@@ -98,7 +101,11 @@ def test_options_that_contradict_the_file_are_refused(exported, tmp_path, change
     ("names", "normalization", "message"),
     [
         (None, "unit", "does not say what its classes are: give --class-names"),
-        ("a\nb\nc\nd\n", None, "does not say how the images .* were normalised.*--normalization"),
+        (
+            "a\nb\nc\nd\n",
+            None,
+            "does not say how the images .* were normalised.*--weights-normalization",
+        ),
     ],
 )
 def test_of_an_unknown_file_nothing_is_assumed(names, normalization, message, tmp_path):
@@ -115,7 +122,7 @@ def test_of_an_unknown_file_nothing_is_assumed(names, normalization, message, tm
         model_options=("widths=(3,)",),
         image_size=4,
         top=1,
-        normalization=normalization,
+        weights_normalization=normalization,
         class_names=None if names is None else tmp_path / "names.txt",
     )
     with pytest.raises(ValueError, match=message):

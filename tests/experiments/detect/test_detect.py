@@ -137,7 +137,7 @@ def test_claims_are_differences_of_the_same_seeds(finished):
 def test_cut_outs_have_digits_as_large_as_the_scenes(scenes):
     assert scenes.data.single.image_shape == (21, 21, 1)
     cuts = TINY.cut_outs()
-    low, high = (each * cuts.size for each in cuts.scale)
+    low, high = (each * cuts.scene_size for each in cuts.scale)
     assert (low, high) == pytest.approx((0.3 * 32, 0.55 * 32))
     assert scenes.data.train.statistics is scenes.data.single.statistics
 
@@ -198,7 +198,7 @@ def test_detectors_that_cannot_look_at_windows_are_refused(scenes, settings, mes
 
 def test_the_stride_is_that_of_the_stages_though_maps_are_rounded_up():
     front = models.create("resnet8", 10, width=2).front("stage3")
-    config = dataclasses.replace(TINY, size=9)
+    config = dataclasses.replace(TINY, scene_size=9)
     assert network.output_shape(front, 9, 1)[1] == 3
     assert network.stride(front, config, 1) == 4
 

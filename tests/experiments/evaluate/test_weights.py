@@ -48,7 +48,7 @@ def test_evaluation_of_weights_is_that_of_the_network(network, variables, file, 
             model="resnet8",
             model_options=OPTIONS,
             dataset=DATASET,
-            normalization="torchvision",
+            weights_normalization="torchvision",
             runs=tmp_path,
         )
     )
@@ -64,8 +64,8 @@ def test_evaluation_of_weights_is_that_of_the_network(network, variables, file, 
 
 
 def test_a_run_takes_no_options_of_weights(finished):
-    with pytest.raises(ValueError, match="--model, --normalization: only with --weights"):
-        evaluate.run(evaluate.Config(finished[0], model="vgg16", normalization="caffe"))
+    with pytest.raises(ValueError, match="--model, --weights-normalization: only with --weights"):
+        evaluate.run(evaluate.Config(finished[0], model="vgg16", weights_normalization="caffe"))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,12 @@ def test_a_run_takes_no_options_of_weights(finished):
         ({"model": None}, "--weights needs --model"),
         ({"model": "resnet20"}, "another network.*missing from the file"),
         ({"dataset": None}, "needs --dataset"),
-        ({"normalization": None}, "how the images .* were normalised.*Give --normalization: torch"),
+        (
+            {"weights_normalization": None},
+            "how the images .* were normalised.*Give --weights-normalization: torch",
+        ),
         ({"dataset": "synthetic:60:8x8x1:4"}, "another network.*other shapes"),
-        ({"normalization": "0.5/0.5"}, "images of 1 channels, these have 3: choose unit"),
+        ({"weights_normalization": "0.5/0.5"}, "images of 1 channels, these have 3: choose unit"),
         ({"weights": None}, "a run directory or --weights"),
         ({"model_options": ("width",)}, "NAME=VALUE"),
         ({"best": True, "recalibrate": True}, "--best, --recalibrate: only with a run directory"),
@@ -84,7 +87,7 @@ def test_a_run_takes_no_options_of_weights(finished):
 )
 def test_unfit_weights_are_named_in_the_error(file, tmp_path, change, message):
     settings = {"weights": file, "model": "resnet8", "model_options": OPTIONS, "dataset": DATASET}
-    settings["normalization"] = "torchvision"
+    settings["weights_normalization"] = "torchvision"
     with pytest.raises(ValueError, match=f"(?s){message}"):
         evaluate.run(evaluate.Config(**{**settings, "runs": tmp_path, **change}))
 
@@ -111,7 +114,10 @@ def test_a_file_of_ours_needs_no_other_option(finished, exported, tmp_path):
         ({"model": "lenet5"}, "the model of mlp.safetensors is mlp .*got --model lenet5"),
         ({"model_options": ("widths=(9,)",)}, r"widths .* is \(8,\) .*widths=\(9,\): leave it out"),
         ({"model_options": ("num_classes=5",)}, "number of classes .* is 3 .*num_classes=5"),
-        ({"normalization": "unit"}, "normalization of mlp.safetensors is 0.*--normalization unit"),
+        (
+            {"weights_normalization": "unit"},
+            "normalization of mlp.safetensors is 0.*--weights-normalization unit",
+        ),
         (
             {"dataset": "synthetic:60:8x8x1:3"},
             r"images of shape \(6, 6, 1\), those of .*\(8, 8, 1\)",
@@ -150,7 +156,10 @@ def test_classes_are_matched_by_name(exported, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"normalization": "unit"}, "normalization 0.*, mlp of run with unit: evaluate the file"),
+        (
+            {"normalization": "unit"},
+            "normalization 0.*, mlp of run with unit: evaluate the file",
+        ),
         ({"class_names": ("a", "b", "c")}, "class0, class1, class2, mlp of run a, b, c: evaluate"),
     ],
 )

@@ -38,7 +38,7 @@ def test_weights_from_a_file_and_a_part_of_the_stages(tmp_path, finished, tiny_c
         weights=tmp_path / "mlp.safetensors",
         model="mlp",
         model_options=("widths=(8,)", "num_classes=3"),
-        normalization="unit",
+        weights_normalization="unit",
         dataset=tiny_config.dataset,
         stages=("stage1",),
         part="train",

@@ -37,7 +37,7 @@ TINY = finetune.Config(
     model_options=("widths=(8,6)",),
     source_classes=("0", "1"),
     source_epochs=4,
-    recipe=("linear", "recommended", "scratch"),
+    recipes=("linear", "recommended", "scratch"),
     per_class=12,
     epochs=3,
     batch_size=12,
@@ -132,7 +132,7 @@ def test_a_recipe_that_diverges_has_no_accuracy_and_is_not_compared(tmp_path, mo
         return made(study, name, *arguments, **settings)
 
     monkeypatch.setattr(Study, "train", train)
-    config = dataclasses.replace(TINY, recipe=("linear", "scratch"), run_dir=tmp_path / "run")
+    config = dataclasses.replace(TINY, recipes=("linear", "scratch"), run_dir=tmp_path / "run")
     result = finetune.run(config)
     linear = result["recipes"]["linear"]
     assert (linear["diverged"], linear["test_accuracy"], linear["seconds"]) == (True, None, None)
@@ -205,7 +205,7 @@ def test_a_missing_run_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recipe": ()}, "at least one recipe"),
+        ({"recipes": ()}, "at least one recipe"),
         ({"source_classes": ()}, "a trained network is needed"),
         ({"classes": ("1", "2")}, "must be others than the source's 0, 1, got 1"),
         ({"source_classes": ("0", "7")}, "classes 0 to 3, got 7"),
@@ -218,9 +218,9 @@ def test_a_missing_run_is_an_error(tmp_path):
         ({"copies": -1}, "copies must be at least 0"),
         ({"copies": 2, "cache": "none"}, "choose the cache memory or disk"),
         ({"body": 0.0}, "a factor > 0"),
-        ({"recipe": ("top",), "top": 4}, "k must be in 1 to 3"),
-        ({"recipe": ("layerwise",), "decay": 1.5}, "decay must be in"),
-        ({"recipe": ("gradual",), "epochs": 2}, "at least one of the units, got 2 for 3"),
+        ({"recipes": ("top",), "top_stages": 4}, "k must be in 1 to 3"),
+        ({"recipes": ("layerwise",), "decay": 1.5}, "decay must be in"),
+        ({"recipes": ("gradual",), "epochs": 2}, "at least one of the units, got 2 for 3"),
         ({"batch_size": 100}, "batch size of at most"),
         ({"per_class": 1, "batch_size": 2, "warmup_epochs": 0}, "two images of every class, got 1"),
         ({"per_class": 1, "batch_size": 2, "validation": 1}, "would leave a class without any"),
@@ -236,7 +236,7 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path
 
 def test_a_class_of_one_image_can_be_tuned_to_by_a_recipe_that_is_named(tmp_path):
     config = dataclasses.replace(
-        TINY, per_class=1, batch_size=2, warmup_epochs=0, recipe=("linear",), runs=tmp_path
+        TINY, per_class=1, batch_size=2, warmup_epochs=0, recipes=("linear",), runs=tmp_path
     )
     config = source.resolve_defaults(config)
     splits = load_data(config)
@@ -311,7 +311,7 @@ def test_weights_of_a_file_have_the_classes_of_the_file(tmp_path):
     weights.save_safetensors(variables, path)
     options = ("width=2", "norm=group")
     file = WeightsFile(
-        weights=path, model="resnet8", model_options=options, normalization="torchvision"
+        weights=path, model="resnet8", model_options=options, weights_normalization="torchvision"
     )
     network = weights_files.load_weights(file, 7, (8, 8, 3), own_channels=True)
     for ours, theirs in zip(*map(jax.tree.leaves, (network.variables, variables)), strict=True):

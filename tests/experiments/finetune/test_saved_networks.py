@@ -62,8 +62,8 @@ def run_dir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "run"
     config = dataclasses.replace(
         TINY,
-        recipe=("linear", "rules", "scratch"),
-        rates=("stage1/.*=0.1", "(stage2|head)/.*=1"),
+        recipes=("linear", "rules", "scratch"),
+        rules=("stage1/.*=0.1", "(stage2|head)/.*=1"),
         ema_decay=0.9,
         run_dir=directory,
     )
@@ -225,7 +225,10 @@ def test_foreign_normalisations_are_ones_of_ours(tmp_path, normalization):
     path = tmp_path / "mlp.safetensors"
     weights.save_safetensors(variables, path)
     file = WeightsFile(
-        weights=path, model="mlp", model_options=("widths=(3,)",), normalization=normalization
+        weights=path,
+        model="mlp",
+        model_options=("widths=(3,)",),
+        weights_normalization=normalization,
     )
     network = weights_files.load_weights(file, 5, (4, 4, 3), own_channels=True)
     config = dataclasses.replace(TINY, dataset="synthetic:160:4x4x3:4", source_classes=())
@@ -258,7 +261,7 @@ def test_fresh_parameters_are_reported_and_differ_from_seed_to_seed(
 ):
     config = dataclasses.replace(
         TINY,
-        recipe=("all",),
+        recipes=("all",),
         reinitialise=("stage2", "head"),
         run_dir=tmp_path / "run",
         quiet=False,
@@ -277,24 +280,24 @@ def test_fresh_parameters_are_reported_and_differ_from_seed_to_seed(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"recipe": ("rules",)}, "needs a rate for every parameter, --rates PATTERN=FACTOR"),
-        ({"rates": ("head/.*=1",)}, "--rates are for the recipe rules"),
-        ({"recipe": ("rules",), "rates": ("head/.*",)}, "PATTERN=FACTOR.*got 'head/.*'"),
-        ({"recipe": ("rules",), "rates": ("head/.*=one",)}, "a number >= 0"),
-        ({"recipe": ("rules",), "rates": ("=1",)}, "PATTERN=FACTOR"),
-        ({"recipe": ("rules",), "rates": (".*=-1",)}, "factor must be >= 0"),
-        ({"recipe": ("rules",), "rates": ("head/.*=1",)}, "none matches.*stage1"),
-        ({"recipe": ("rules",), "rates": (".*=1", "head/.*=1")}, "several match.*head"),
+        ({"recipes": ("rules",)}, "needs a rate for every parameter, --rules PATTERN=FACTOR"),
+        ({"rules": ("head/.*=1",)}, "--rules are for the recipe rules"),
+        ({"recipes": ("rules",), "rules": ("head/.*",)}, "PATTERN=FACTOR.*got 'head/.*'"),
+        ({"recipes": ("rules",), "rules": ("head/.*=one",)}, "a number >= 0"),
+        ({"recipes": ("rules",), "rules": ("=1",)}, "PATTERN=FACTOR"),
+        ({"recipes": ("rules",), "rules": (".*=-1",)}, "factor must be >= 0"),
+        ({"recipes": ("rules",), "rules": ("head/.*=1",)}, "none matches.*stage1"),
+        ({"recipes": ("rules",), "rules": (".*=1", "head/.*=1")}, "several match.*head"),
         (
-            {"recipe": ("rules",), "rates": ("stage.*=1", "head/.*=0")},
+            {"recipes": ("rules",), "rules": ("stage.*=1", "head/.*=0")},
             "must learn, but rules freezes head/dense/bias, head/dense/kernel",
         ),
         (
-            {"recipe": ("linear",), "reinitialise": ("stage2", "head")},
+            {"recipes": ("linear",), "reinitialise": ("stage2", "head")},
             "must learn, but linear freezes stage2/dense/bias.*stage2, head shall start afresh",
         ),
-        ({"recipe": ("all",), "reinitialise": ("stag2", "head")}, "Did you mean 'stage2'"),
-        ({"recipe": ("all",), "reinitialise": ("stage2/(",)}, "regular expressions"),
+        ({"recipes": ("all",), "reinitialise": ("stag2", "head")}, "Did you mean 'stage2'"),
+        ({"recipes": ("all",), "reinitialise": ("stage2/(",)}, "regular expressions"),
     ],
 )
 def test_rules_that_cannot_be_are_refused_before_anything_is_written(tmp_path, change, message):

@@ -29,7 +29,7 @@ COLOUR = finetune.Config(
     model="resnet8",
     model_options=WIDTH,
     weights_classes=7,
-    recipe=("scratch",),
+    recipes=("scratch",),
     channels="sum",
 )
 

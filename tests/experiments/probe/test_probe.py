@@ -211,8 +211,8 @@ def test_intervals_are_student_s_over_seeds_and_wilson_s_over_images():
         ({"from_run": "run", "weights": "x.npz"}, "not both"),
         ({"mapping": "vgg"}, "--mapping: only with --weights"),
         (
-            {"from_run": "run", "foreign_normalization": "caffe"},
-            "--foreign-normalization: only with --weights",
+            {"from_run": "run", "weights_normalization": "caffe"},
+            "--weights-normalization: only with --weights",
         ),
     ],
 )

@@ -24,7 +24,7 @@ TINY = segment.Config(
     few=(4, 12),
     test_scenes=6,
     single_scenes=8,
-    size=16,
+    scene_size=16,
     batch_size=4,
     epochs=6,
     warmup_epochs=0.0,
@@ -163,7 +163,9 @@ def test_claims_are_differences_of_the_same_seeds_with_the_published_one():
 
 def test_without_padding_the_middle_is_scored_and_rare_classes_weigh_more(monkeypatch):
     options = (*TINY.model_options, "padding=VALID")
-    config = dataclasses.replace(TINY, model_options=options, size=20, losses=("weighted",), few=())
+    config = dataclasses.replace(
+        TINY, model_options=options, scene_size=20, losses=("weighted",), few=()
+    )
     scenes = compose_scenes(config, load_data(config))
     recipes = training.make_recipes(config, scenes)  # whose shapes are checked
     middle = scenes.data.test.annotations[:, 8:12, 8:12]  # 20 - 4 halved, - 4, doubled, - 4, is 4
@@ -193,9 +195,9 @@ def test_without_padding_the_middle_is_scored_and_rare_classes_weigh_more(monkey
         ({"losses": ()}, "at least one"),
         ({"losses": ("dice", "dice")}, "each once"),
         ({"dice": 2.0}, "dice must be in"),
-        ({"size": 8}, "too small"),
+        ({"scene_size": 8}, "too small"),
         ({"backgrounds": "photograph"}, "Did you mean 'photographs'"),
-        ({"model_options": ("depth=1", "padding=VALID"), "size": 14}, "too small"),
+        ({"model_options": ("depth=1", "padding=VALID"), "scene_size": 14}, "too small"),
         ({"dataset": "synthetic:60:8x8x3:3", "classes": None}, "grey images"),
     ],
 )

@@ -23,7 +23,7 @@ TINY = transfer_grid.Config(
     dataset="synthetic:200:4x4x1:6",
     few=2,
     many=10,
-    rates=(0.1, 0.01),
+    learning_rates=(0.1, 0.01),
     model="mlp",
     model_options=("widths=(5,4)",),
     epochs=1,
@@ -172,8 +172,8 @@ def test_a_run_leaves_the_figure_and_what_the_lecture_says_against_what_won(fini
         ({"recipes": ("linear", "all")}, "must be scratch, which the others"),
         ({"recipes": ("scratch",)}, "and others"),
         ({"recipes": ("scratch", "linea")}, "linear"),
-        ({"rates": ()}, "rates must be different numbers"),
-        ({"rates": (0.1, 0.1)}, "rates must be different numbers"),
+        ({"learning_rates": ()}, "rates must be different numbers"),
+        ({"learning_rates": (0.1, 0.1)}, "rates must be different numbers"),
         ({"few": 10}, "little data must be less than a lot, got 10 and 10"),
         ({"few": 0}, "images a class must be in 1"),
         ({"many": 99}, "99"),
@@ -238,7 +238,9 @@ def test_the_rival_of_the_lecture_s_recipe_is_the_best_by_validation_not_by_test
 
 @pytest.mark.slow
 def test_a_real_run_is_resumed_to_the_same(tmp_path):
-    config = dataclasses.replace(TINY, recipes=("linear", "early", "scratch"), rates=(0.01,))
+    config = dataclasses.replace(
+        TINY, recipes=("linear", "early", "scratch"), learning_rates=(0.01,)
+    )
     result = transfer_grid.run(dataclasses.replace(config, run_dir=tmp_path / "run"))
     again = transfer_grid.run(transfer_grid.Config(resume=tmp_path / "run", quiet=True))
     without = [{**cell, "seconds": 0} for cell in result["cells"]]
