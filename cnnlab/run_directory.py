@@ -142,6 +142,15 @@ def read_identity(directory: pathlib.Path) -> dict[str, Any]:
     return {"run": identity.get("run"), "config": json_digest(fields)}
 
 
+def run_number(directory: pathlib.Path) -> str:
+    """What a run has in common with its copies alone; of versions that gave no number, its place.
+
+    Raises:
+      ResumeError: if there is no run, or its config was changed or is damaged.
+    """
+    return str(read_identity(directory)["run"] or pathlib.Path(directory).resolve())
+
+
 def read_first_keep_steps(directory: pathlib.Path) -> set[int]:
     """The steps whose checkpoints are kept since the run in ``directory`` began.
 

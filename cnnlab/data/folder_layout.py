@@ -12,7 +12,14 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cnnlab.data.folder_names import is_any_image, is_beside, is_unlabelled, part_of
+from cnnlab.data.class_lookalikes import case_notes, check_names
+from cnnlab.data.folder_names import (
+    image_of_mask,
+    is_any_image,
+    is_beside,
+    is_unlabelled,
+    part_of,
+)
 from cnnlab.data.images import EXTENSIONS
 from cnnlab.spelling import printable, some
 
@@ -102,8 +109,8 @@ def list_classes(place: Path) -> Listing:
     Raises:
       FileNotFoundError: if there is no folder in it.
       ValueError: if a class is empty, is called like a part, like masks beside images or
-        "unlabeled", or is itself divided into parts, or each has a sub-folder of masks or
-        thumbnails.
+        "unlabeled", looks like another one, or is itself divided into parts, if there are masks
+        beside its images, or each has a sub-folder of masks or thumbnails.
     """
     classes = subfolders(place)
     if not classes:
@@ -125,13 +132,19 @@ def list_classes(place: Path) -> Listing:
                 f"empty class: {_shown(folder)} must hold images ({', '.join(EXTENSIONS)}), but "
                 f"has none{f'; it has {some(ignored)}' if paths else ''}."
             )
+        _check_masks(folder, images)
         joined[folder] = collections.Counter(
             path.relative_to(folder).parts[0] if path.parent != folder else "" for path in images
         )
         files += [path.relative_to(place).as_posix() for path in images]
         labels += [label] * len(images)
     _check_joined(joined)
-    notes, where = [], printable(place.resolve().name)
+    names = tuple(printable(folder.name) for folder in classes)
+    try:
+        check_names(names)
+    except ValueError as error:
+        raise ValueError(f"{_shown(place)}: {error}") from error
+    notes, where = list(case_notes(names)), printable(place.resolve().name)
     nested = [
         f"{printable(folder.name)}/{printable(name)}/ ({count} images)"
         for folder, counts in joined.items()
@@ -148,7 +161,7 @@ def list_classes(place: Path) -> Listing:
         notes.append(
             f"{ignored.total()} files that are no images passed over in {where}/ ({kinds})"
         )
-    return Listing(files, labels, tuple(printable(c.name) for c in classes), tuple(notes))
+    return Listing(files, labels, names, tuple(notes))
 
 
 def check_classes(places: dict[str, Path], listings: dict[str, Listing]) -> None:
@@ -313,6 +326,21 @@ def _check_class_folders(place: Path, classes: list[Path]) -> None:
                 f"{_shown(folder)} is divided into parts ({_names(list(within.values()))}), which "
                 "would be joined. Lay them out as train/CLASS/ and test/CLASS/."
             )
+
+
+def _check_masks(folder: Path, images: list[Path]) -> None:
+    """Refuses masks beside at least half of the images of a class: x.png and x_mask.png."""
+    stems = {path.with_suffix("") for path in images}
+    masks = [
+        path
+        for path in images
+        if (name := image_of_mask(path.stem)) is not None and path.with_name(name) in stems
+    ]
+    if masks and 2 * len(masks) >= len(images) - len(masks):
+        raise ValueError(
+            f"{_shown(folder)} holds masks beside its images, such as {printable(masks[0].name)}, "
+            "which would be images of the class. Move them away, or rename them."
+        )
 
 
 def _check_joined(joined: dict[Path, collections.Counter[str]]) -> None:

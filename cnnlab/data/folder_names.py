@@ -44,6 +44,15 @@ def is_beside(name: str) -> bool:
     return bool(words) and all(word in _BESIDE for word in words)
 
 
+def image_of_mask(stem: str) -> str | None:
+    """The image beside which a file of this name, without its suffix, is a mask or the like.
+
+    ``image_of_mask("scan (1)_mask_2")`` is ``"scan (1)"``; None for a name without such a word.
+    """
+    found = re.fullmatch(r"(.+?)[ _-]+([a-z]+)([ _-]*\d+)?", stem, re.IGNORECASE)
+    return found[1] if found is not None and found[2].lower() in _BESIDE else None
+
+
 def is_any_image(name: str) -> bool:
     """Whether the name says that there are images, and not of what."""
     words = _letters(name.lower())

@@ -160,6 +160,12 @@ def _load(image: PIL.Image.Image, name: str | Path) -> None:
         image.load()
     except Exception as error:  # a decoder can raise anything on a damaged file
         raise ValueError(_unreadable(name, one_line(error, 300))) from error
+    tags: Any = getattr(image, "tag_v2", {})
+    if image.format == "TIFF" and int(np.min(tags.get(339, 1))) == 2:  # SampleFormat
+        raise ValueError(
+            f"{printable(name)}: images must have unsigned values, 0 to 255, got signed ones. "
+            "Convert the file."
+        )
     if deep or image.mode in _DEEP_MODES:
         got = f"16 bits of mode {image.mode!r}" if deep else f"mode {image.mode!r}"
         raise ValueError(

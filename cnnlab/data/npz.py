@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from cnnlab import npz_files
+from cnnlab.data.class_lookalikes import check_names
 from cnnlab.data.dataset import Dataset, Parts
 from cnnlab.data.npz_keys import find_keys
 from cnnlab.spelling import printable, some
@@ -80,7 +81,7 @@ def _images(where: str, key: str, images: np.ndarray) -> np.ndarray:
     advice = ""
     if images.dtype != np.uint8:
         advice = "Scale them to 0..255, round, and save them as uint8."
-    elif images.ndim == 4 and images.shape[1] in (1, 3) and images.shape[3] not in (1, 3, 4):
+    elif images.ndim == 4 and _channels_first(*images.shape[1:]):
         advice = "Put the channels last: images.transpose(0, 2, 3, 1)."
     elif images.ndim not in (3, 4):
         advice = "Save them with these axes."
@@ -90,6 +91,12 @@ def _images(where: str, key: str, images: np.ndarray) -> np.ndarray:
             f"{images.shape}. {advice}"
         )
     return images[..., None] if images.ndim == 3 else images
+
+
+def _channels_first(first: int, second: int, third: int) -> bool:
+    """Whether an image [first, second, third] is square, or not so flat, as [C, H, W] only."""
+    as_channels_last = third in (1, 3, 4) and not (first in (1, 3) and second == third)
+    return first <= 4 and not as_channels_last
 
 
 def _labels(where: str, key: str, labels: np.ndarray) -> np.ndarray:
@@ -119,7 +126,12 @@ def _class_names(
             f"{where}: {key} must be text [K], the names of the classes, got {listed.dtype} of "
             f"shape {listed.shape}. Rename it if it is something else."
         )
-    return tuple(printable(name) for name in listed.tolist())
+    names = tuple(printable(name) for name in listed.tolist())
+    try:
+        check_names(names)
+    except ValueError as error:
+        raise ValueError(f"{where}: {key}: {error}") from error
+    return names
 
 
 def _dataset(

@@ -7,15 +7,17 @@ their pixels, the files of a folder that stay on the disk by their contents, wha
 from __future__ import annotations
 
 import collections
+import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
-from cnnlab.data.dataset import Dataset, Images, Selection, chunks
+from cnnlab.data.dataset import Dataset, Images, Selection, Statistics, chunks
 from cnnlab.data.folder_images import FolderImages
 
 _SAMPLE = 64  # images of a lazy part that are looked at, unless they look wrong
+_FAR = 5  # so many deviations above the mean of a network's images is worth a warning
 _RANGES = 4  # so many times the highest value of another part is worth a note
 
 Title = Literal["training", "validation", "test"]
@@ -46,6 +48,29 @@ def check_files(training: FolderImages, other: FolderImages, title: Title, name:
     count = int(np.isin(ours, theirs).sum())
     _refuse_copy(name, title, len(ours), count, "training")
     return _shared_note(title, len(ours), count, "training")
+
+
+def warn_of_range(dataset: Dataset, statistics: Statistics | None, whose: str) -> None:
+    """Warns where images cannot have the range of those that a network was trained on.
+
+    That is where their highest value is below the mean of those, or their mean is far above it.
+
+    Args:
+      dataset: the images.
+      statistics: of the network's training images; None where they are not known.
+      whose: they are, such as "the network of digits-1".
+    """
+    if statistics is None:
+        return
+    mean, std = float(np.mean(statistics.mean)), float(np.mean(statistics.std))
+    sample = _sample(dataset.images)
+    if mean > int(sample.max()) or sample.mean() > mean + _FAR * std:
+        warnings.warn(
+            f"the images of {dataset.name} have values of {sample.min()} to {sample.max()}, mean "
+            f"{sample.mean():.0f}; those that {whose} was trained on had a mean of {mean:.0f} and "
+            f"a deviation of {std:.0f}. Scale them alike.",
+            stacklevel=3,
+        )
 
 
 def _check_shared(parts: Mapping[Title, Dataset], published: Collection[Title]) -> list[str]:

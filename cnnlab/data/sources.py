@@ -288,10 +288,10 @@ def read_parts(
         raise ValueError(f"unknown data set {name!r}.{nearest(source, _NAMES)} Known: {known}.")
     if image_size is not None and source != "folder":
         raise ValueError(f"image_size is for image folders only; {source} has its own size.")
-    if source == "digits":
-        return digits.read()
-    if source == "synthetic":
-        return synthetic.read(options)
+    if source in ("digits", "synthetic"):
+        parts = digits.read() if source == "digits" else synthetic.read(options)
+        unread = () if data_dir is None else (f"{data_dir} is not read: {source} has no files",)
+        return dataclasses.replace(parts, notes=parts.notes + unread)
     if source == "tfds" and not options:
         raise ValueError("name the tfds data set too: tfds:NAME or tfds:NAME:CONFIG.")
     path = _path(source, options if source in _WITH_PATH else "", data_dir)

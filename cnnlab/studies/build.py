@@ -1,6 +1,7 @@
 """Data, networks and recipes made of the settings of a training."""
 
 import functools
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
@@ -17,8 +18,12 @@ from cnnlab.studies.settings import Training, parse_options, warmup_epochs
 from cnnlab.train import FitOptions, Recipe
 
 
-def load_data(config: Training) -> Splits:
+def load_data(config: Training, *, class_numbers: Sequence[int] | None = None) -> Splits:
     """The data that the config names.
+
+    Args:
+      config: names them.
+      class_numbers: of the classes to choose, in place of those that the config names.
 
     Raises:
       ValueError: for an unknown data set or settings that do not fit it.
@@ -31,7 +36,7 @@ def load_data(config: Training) -> Splits:
         split_seed=config.split_seed,
         per_class=config.per_class,
         fraction=config.fraction,
-        classes=config.classes,
+        classes=config.classes if class_numbers is None else class_numbers,
         image_size=config.image_size,
         on_unreadable=config.on_unreadable,
     )

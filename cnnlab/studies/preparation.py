@@ -86,10 +86,11 @@ def parse_normalization(text: str) -> Preparation:
         names = (*_NAMED, "unit")
         raise ValueError(f"{unknown('normalization', text, names)} It is {NORMALIZATIONS}.")
     mean, std = (_parse_numbers(part) for part in text.split("/", 1))
-    if len(mean) != len(std) or not all(0 <= m <= 1 for m in mean) or not all(s > 0 for s in std):
+    in_range = all(0 <= m <= 1 for m in mean) and all(0 < s <= 1 for s in std)
+    if len(mean) != len(std) or not in_range:
         raise ValueError(
-            "a normalization MEAN/STD must have one mean from 0 to 1 and one deviation > 0 for "
-            f"each channel, as of pixels from 0 to 1, got {text!r}."
+            "a normalization MEAN/STD must have one mean from 0 to 1 and one deviation above 0 and "
+            f"up to 1 for each channel, as of pixels from 0 to 1, got {text!r}."
         )
     in_pixels = Statistics(tuple(255 * m for m in mean), tuple(255 * s for s in std))
     return Preparation("channel", in_pixels)

@@ -149,7 +149,8 @@ def check_unseen(record: DataRecord, own: Splits | None, test: Dataset, whose: s
     Images of data sets that both stay on the disk are compared by file names and contents, whatever
     shape they are brought to; others pixel by pixel, where they have the same shape. Where they
     have not, and where pixels are needed and ``own`` is not given, there is nothing to compare:
-    nothing is refused, and for a data set of the same name there is a warning.
+    nothing is refused, and for a data set of the same name, or with the same named classes, there
+    is a warning.
     An image that the network's own test part holds as well is a twin within the data set: its split
     has held it out.
 
@@ -167,11 +168,13 @@ def check_unseen(record: DataRecord, own: Splits | None, test: Dataset, whose: s
         trained, held_out = (part.fingerprints for part in parts)
         tested = fingerprints(test.images)
     elif record.image_shape != test.image_shape:
-        if record.name == test.name:
+        named = not all(name.isdecimal() for name in record.class_names)
+        same_classes = named and set(record.class_names) == set(test.class_names)
+        if record.name == test.name or same_classes:
             warnings.warn(
                 f"whether {whose} has trained on images of the test part is not known: it was "
-                f"trained on {record.name} at {record.image_shape}, which is tested at "
-                f"{test.image_shape}. Split both with the same seed.",
+                f"trained on {record.name} at {record.image_shape}, and is tested on {test.name} "
+                f"at {test.image_shape}. Split both with the same seed.",
                 stacklevel=2,
             )
         return

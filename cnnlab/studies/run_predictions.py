@@ -9,7 +9,7 @@ import numpy as np
 
 from cnnlab.data import Splits
 from cnnlab.data.dataset import fingerprint
-from cnnlab.run_directory import ResumeError
+from cnnlab.run_directory import ResumeError, run_number
 from cnnlab.studies import trained
 from cnnlab.train import predict
 from cnnlab.train.checkpoint import CheckpointError
@@ -63,6 +63,7 @@ def predict_runs(
     validation: list[np.ndarray] = []
     costs: list[int] = []
     epochs: list[float] = []
+    seen: dict[tuple[str, int | None], pathlib.Path] = {}
     for run in map(pathlib.Path, runs):
         try:
             trained.check_finished(run)
@@ -75,6 +76,12 @@ def predict_runs(
             say(f"going on without {run}: {error}")
             continue
         assert networks.config is not None and networks.splits is not None
+        first = seen.setdefault((run_number(run), networks.step), run)
+        if first is not run:
+            raise ValueError(
+                f"members must be different networks, but {run} is the run {first}, or a copy of "
+                "it. Leave one out."
+            )
         check_same_task(run, networks.splits, splits, runs[0])
         name = run.resolve().name
         named = [f"{name}, seed {seed}" for seed in networks.seeds]

@@ -325,10 +325,12 @@ def other_data_name(dataset: str, data_dir: pathlib.Path | None) -> str:
 
 
 def with_data_dir(config: AnyConfig, data_dir: pathlib.Path | None) -> AnyConfig:
-    """The config whose data are in another folder, or file, that replaces its own."""
+    """The config whose data are in another folder or file; ValueError if they have no files."""
     if data_dir is None:
         return config
     source, path = split_place(config.dataset)
+    if source.partition(":")[0] in ("digits", "synthetic"):
+        raise ValueError(f"{source} has no files that could be in {data_dir}: leave it out.")
     dataset = config.dataset if path is None else source
     return dataclasses.replace(config, dataset=dataset, data_dir=data_dir)
 

@@ -20,9 +20,11 @@ import numpy as np
 from cnnlab import models
 from cnnlab.data import Dataset, Splits
 from cnnlab.data.dataset import Part, Statistics
+from cnnlab.data.part_checks import warn_of_range
 from cnnlab.data.record import DataRecord
 from cnnlab.models import Network
 from cnnlab.run_directory import CHECKPOINTS, CONFIG, RESULT, ResumeError, read_config
+from cnnlab.spelling import some
 from cnnlab.studies import build
 from cnnlab.studies.build import make_recipe
 from cnnlab.studies.network_sources import check_sources
@@ -247,6 +249,7 @@ def load_run_on(
     part: Part,
     data: Training | None = None,
     *,
+    class_numbers: tuple[int, ...] | None = None,
     data_dir: pathlib.Path | None = None,
     best: bool = False,
 ) -> tuple[TrainedNetworks, Dataset]:
@@ -256,6 +259,7 @@ def load_run_on(
       directory: of the run, see ``load_run``.
       part: of the data.
       data: names another data set of the same image shape; the run's own by default.
+      class_numbers: of its classes to choose, in place of those that ``data`` names.
       data_dir: where the run's own data are, if not where it found them.
       best: the best checkpoint on the validation part, not the latest.
 
@@ -264,12 +268,17 @@ def load_run_on(
       ValueError: if the data have no such part, or images of another shape, or if the networks
         have trained on images of the other data's test or validation part.
     """
-    networks = load_run(directory, data_dir=data_dir, best=best, images=data is None)
+    own_place = data_dir if data is None else None
+    networks = load_run(directory, data_dir=own_place, best=best, images=data is None)
     assert networks.splits is not None
-    splits = networks.splits if data is None else build.load_data(data)
+    splits = networks.splits
+    if data is not None:
+        splits = build.load_data(data, class_numbers=class_numbers)
     dataset = part_images(splits, part)
-    if data is not None and part != "train":
-        networks.check_unseen(dataset)
+    if data is not None:
+        warn_of_range(dataset, networks.statistics, f"the network of {directory.name}")
+        if part != "train":
+            networks.check_unseen(dataset)
     if dataset.image_shape != networks.image_shape:
         raise ValueError(
             f"the network was trained on images of shape {networks.image_shape}, those of "
@@ -278,26 +287,41 @@ def load_run_on(
     return networks, dataset
 
 
-def other_data(
-    directory: pathlib.Path, dataset: str, data_dir: pathlib.Path | None, *, by_number: bool = False
-) -> Training:
-    """The settings of another data set for the networks of a run, with their classes.
+def other_data(directory: pathlib.Path, dataset: str, data_dir: pathlib.Path | None) -> Training:
+    """The settings of another data set for the networks of a run, with their classes by name.
 
     Args:
       directory: of the run; how images are read, and how a part that is not published is split off.
       dataset: the name of the other one.
       data_dir: where its files are; the run's own folder by default.
-      by_number: where the run chose some classes, choose those of the same numbers, not names.
 
     Raises:
       ResumeError: if there is no run.
     """
     own = run_config(directory)
     folder = own.data_dir if data_dir is None else data_dir
-    classes = own.classes
-    if classes is not None and not by_number:
-        classes = read_record(directory).class_names
+    classes = None if own.classes is None else read_record(directory).class_names
     return dataclasses.replace(own, dataset=dataset, data_dir=folder, classes=classes)
+
+
+def class_numbers(directory: pathlib.Path) -> tuple[int, ...] | None:
+    """The numbers of the classes that a run has chosen of its data set; None where it took all.
+
+    Raises:
+      ResumeError: if there is no run.
+      ValueError: if it chose them by names, of which the numbers are not known.
+    """
+    own = run_config(directory)
+    if own.classes is None:
+        return None
+    by_name = set(own.classes) & set(read_record(directory).class_names)
+    numbered = own.dataset.partition(":")[0] in ("digits", "mnist", "synthetic")  # named by number
+    if by_name and not numbered:
+        raise ValueError(
+            f"the run in {directory} chose classes by name ({some(sorted(by_name))}), so their "
+            "numbers are not known. Rename the classes of the data, and match them by name."
+        )
+    return tuple(map(int, own.classes))
 
 
 def part_images(splits: Splits, part: Part) -> Dataset:

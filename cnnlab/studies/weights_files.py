@@ -10,7 +10,6 @@ published one that is recognised is known; of any other the options must say wha
 how its images were normalised. Options that contradict the file are refused.
 """
 
-import contextlib
 import dataclasses
 import pathlib
 from collections.abc import Sequence
@@ -21,17 +20,16 @@ import optax
 from jax import numpy as jnp
 
 from cnnlab import models
-from cnnlab.data import Dataset, Splits
+from cnnlab.data import Dataset
 from cnnlab.data.dataset import Part
-from cnnlab.data.record import DataChangedError
+from cnnlab.data.part_checks import warn_of_range
 from cnnlab.models.weights import HeadError
 from cnnlab.spelling import some
-from cnnlab.studies.build import load_data
 from cnnlab.studies.class_names import in_order_of
+from cnnlab.studies.file_data import load_data_for
 from cnnlab.studies.file_description import Description, describe, with_model_file
 from cnnlab.studies.preparation import NORMALIZATIONS, Preparation, parse_normalization
-from cnnlab.studies.provenance import PastTraining
-from cnnlab.studies.run_data import check_unseen, load_recorded
+from cnnlab.studies.run_data import check_unseen
 from cnnlab.studies.settings import Training, WeightsFile, parse_options
 from cnnlab.studies.trained import TrainedNetworks, part_images
 from cnnlab.train import Recipe, states_of
@@ -152,7 +150,7 @@ def load_weights_on(
     path = pathlib.Path(file.weights)
     known = describe(path)
     data = _data(path, known, part, dataset, data_dir, image_size)
-    images = part_images(load_data_for(path, data), part)
+    images = part_images(load_data_for(path, data, own=dataset is None), part)
     if known is not None and known.own and images.image_shape != known.image_shape:
         raise ValueError(
             f"the network of {path.name} was trained on images of shape {known.image_shape}, those "
@@ -160,6 +158,7 @@ def load_weights_on(
         )
     classes = None if known is not None else images.num_classes
     networks = load_weights(file, classes, images.image_shape)
+    warn_of_range(images, networks.statistics, f"the network of {path.name}")
     if same_classes and known is not None:
         whose = f"the network of {path.name}"
         if known.class_names:
@@ -170,40 +169,6 @@ def load_weights_on(
                 f"{images.num_classes}."
             )
     return networks, images
-
-
-def load_data_for(path: pathlib.Path, config: Training) -> Splits:
-    """The data that the config names, for the network of a file of weights.
-
-    Where the file says which images its network was trained and tested on, and they are there, the
-    parts are the same ones.
-
-    Raises:
-      FileNotFoundError: if the file or the data are not there.
-      ValueError: for an unknown data set, or if the network has trained on images of the test part.
-    """
-    known = describe(path)
-    if known is None or not known.records:
-        return load_data(config)
-    whose = f"the network of {path.name}"
-    if config.dataset.partition(":")[0] == known.data.get("dataset"):
-        with contextlib.suppress(DataChangedError):  # another folder, or only a part of it
-            return load_recorded(config, known.records[0], whose)
-    splits = load_data(config)
-    for part in filter(None, (splits.test, splits.validation)):
-        for record in known.records:
-            check_unseen(record, None, part, whose)
-    return splits
-
-
-def file_history(path: pathlib.Path) -> list[PastTraining]:
-    """The trainings of the network of a file of weights, as far as the file knows them."""
-    known = describe(path)
-    if known is None or not known.records:
-        return []
-    own, *earlier = known.records
-    configs = [{**known.data}, *({"dataset": record.name} for record in earlier)]
-    return [*map(PastTraining, configs, (own, *earlier))]
 
 
 def check_same_network(path: pathlib.Path, networks: TrainedNetworks, test: Dataset) -> None:

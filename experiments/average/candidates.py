@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 from cnnlab.data import Dataset
 from cnnlab.data.batches import steps_per_epoch
-from cnnlab.run_directory import ResumeError
+from cnnlab.run_directory import ResumeError, run_number
 from cnnlab.studies import build
+from cnnlab.studies.preparation import Preparation
 from cnnlab.studies.run_data import read_record
 from cnnlab.studies.settings import Training
 from cnnlab.studies.trained import run_config
@@ -98,6 +99,12 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
                 f"runs must be of the same images in the same parts, but {other} has others than "
                 f"{first}. Leave one out."
             )
+        here, there = (_preparation(run, configs[run]) for run in (first, other))
+        if not here.agrees(there):
+            raise ValueError(
+                f"runs must normalise images alike, but {other} does by {there}, and {first} by "
+                f"{here}: the weights of one are not for the images of the other. Leave one out."
+            )
     for field in _START:
         starts = [str(getattr(each, field)) for each in configs.values()]
         if len(set(starts)) > 1:
@@ -107,6 +114,10 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
                 f"{field}: {', '.join(starts)}."
             )
     return configs
+
+
+def _preparation(directory: pathlib.Path, config: Training) -> Preparation:
+    return Preparation(config.normalization, read_record(directory).statistics)
 
 
 def run_recipe(directory: pathlib.Path, config: Training) -> Recipe:
@@ -126,8 +137,10 @@ def load_candidates(
 
     Raises:
       CheckpointError: if there are fewer than two, or one is missing or damaged.
+      ValueError: for copies of one run.
     """
     candidates = []
+    seen: dict[tuple[str, int], pathlib.Path] = {}
     for directory, trained in configs.items():
         # Its own: a checkpoint holds the optimizer's state.
         recipe = run_recipe(directory, trained)
@@ -143,6 +156,12 @@ def load_candidates(
                 except CheckpointError as error:
                     skipped.add(str(error))
                 else:
+                    same = seen.setdefault((run_number(directory), at), directory)
+                    if same is not directory:
+                        raise ValueError(
+                            f"{directory} is a copy of the run {same}, with the same networks. "
+                            "Leave one out."
+                        )
                     plain = states._replace(average=None, opt_state=())
                     candidates.append(Candidate(directory, at, plain))
     if len(candidates) < 2:

@@ -1,6 +1,7 @@
 """The average of checkpoints: its scores beside those of each of them, and its weights in files."""
 
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def run(config: Config) -> dict[str, Any]:
     }
     process.say("\n".join(summary_lines(result)))  # before anything is written: it may fail
     name = file_name(config, len(configs))
-    files = _save(first, mixture.recalibrated, directory, name)
+    files = _save(first, mixture.recalibrated, list(configs), name)
     result["weights"] = [file.name for file in files]
     write_json(directory / f"average-{name}.json", result)
     process.say("\n".join(map(str, files)))
@@ -93,10 +94,11 @@ def _scores(config: Config, recipe: Recipe, splits: Splits, states: TrainState) 
 
 
 def _save(
-    trained: Training, states: TrainState, folder: pathlib.Path, name: str
+    trained: Training, states: TrainState, runs: Sequence[pathlib.Path], name: str
 ) -> list[pathlib.Path]:
-    """Writes the weights of each seed, a file each."""
-    files = []
+    """Writes the weights of each seed, a file each, into the first run."""
+    folder, files = runs[0], []
+    earlier = {each.write(): each for run in runs for each in read_earlier_records(run)}
     for index, seed in enumerate(trained.all_seeds):
         ending = f"-seed{seed}" if trained.seeds > 1 else ""
         files.append(folder / f"average-{name}{ending}.safetensors")
@@ -105,7 +107,7 @@ def _save(
             files[-1],
             {"params": state.params, **state.model_state},
             trained,
-            (read_record(folder), *read_earlier_records(folder)),
+            (read_record(folder), *earlier.values()),
             seed=str(seed),
             average=name,
         )

@@ -68,7 +68,7 @@ def _class_names(config: Config, known: Description | None) -> tuple[str, ...]:
             f"{config.weights.name} does not say what its classes are: give --class-names FILE, a "
             "text file with a name on each line."
         )
-    given = tuple(path.read_text(encoding="utf-8").splitlines())
+    given = tuple(path.read_text(encoding="utf-8-sig").splitlines())
     if known is not None and known.own and given != stated:
         raise ValueError(
             f"{config.weights} says that its classes are {some(stated)}, got --class-names {path} "

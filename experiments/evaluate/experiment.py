@@ -134,18 +134,20 @@ def predict_logits(config: Config, networks: TrainedNetworks, dataset: Dataset) 
 
 def _load_run(config: Config, directory: pathlib.Path) -> Subject:
     own = trained.run_config(directory)
-    data = None
+    data = numbers = None
     if config.dataset is not None:
-        data = trained.other_data(
-            directory,
-            config.dataset,
-            config.data_dir,
-            by_number=config.match_classes == "number",
-        )
+        data = trained.other_data(directory, config.dataset, config.data_dir)
+        if config.match_classes == "number":
+            numbers = trained.class_numbers(directory)
         if config.part != "validation":
             data = dataclasses.replace(data, validation=None)
     networks, dataset = trained.load_run_on(
-        directory, config.part, data, data_dir=config.data_dir, best=config.best
+        directory,
+        config.part,
+        data,
+        class_numbers=numbers,
+        data_dir=config.data_dir,
+        best=config.best,
     )
     assert networks.splits is not None
     train = networks.splits.train

@@ -13,6 +13,7 @@ from cnnlab.run_directory import CONFIG, ResumeError
 from cnnlab.spelling import some
 from cnnlab.studies import provenance, trained, weights_files
 from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.file_data import file_history
 from cnnlab.studies.fine_tuning import share_epochs
 from cnnlab.studies.provenance import PastTraining
 from cnnlab.studies.recipes import recipe_rates
@@ -130,7 +131,7 @@ def source_history(s: Study[Config]) -> list[PastTraining]:
     if config.from_run is not None:
         return provenance.training_history(config.from_run, config.from_data_dir)
     if config.weights is not None:
-        return weights_files.file_history(config.weights)
+        return file_history(config.weights)
     if not config.trains_source:
         return []
     source = source_config(config)

@@ -10,6 +10,7 @@ import numpy as np
 
 from cnnlab.data import Dataset, Splits, subset
 from cnnlab.studies import build, trained, weights_files
+from cnnlab.studies.file_data import load_data_for
 from cnnlab.studies.file_description import describe
 from cnnlab.studies.settings import Training, WeightsFile, changed_fields, option_name, parse_pool
 from cnnlab.train import Recipe, TrainState, check_fits
@@ -93,7 +94,7 @@ def load_source(
         splits = load_data(config)
         recipe = build.make_recipe(config, splits.train)
         return Source(splits, recipe, None, f"{config.model_name}, {config.seeds} seeds")
-    splits = weights_files.load_data_for(config.weights, config)
+    splits = load_data_for(config.weights, config)
     file = WeightsFile(
         weights=config.weights,
         model=None if config.model == type(config).model else config.model,

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from cnnlab.data import folder, load
-from cnnlab.data.folder_names import part_of
+from cnnlab.data.folder_names import image_of_mask, part_of
 
 
 def lay_out(root, *folders, count=6):
@@ -190,3 +190,40 @@ def test_links_to_nowhere_and_to_another_part_are_refused(tmp_path):
     (tmp_path / "train" / "fox").symlink_to(tmp_path / "gone")
     with pytest.raises(ValueError, match=r"train/fox is a link to .*gone, which is not there"):
         load("folder", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stem", "image"),
+    [
+        ("scan (1)_mask", "scan (1)"),
+        ("a-GT", "a"),
+        ("x_mask_2", "x"),
+        ("mask", None),
+        ("photo_2", None),
+        ("unmask", None),
+    ],
+)
+def test_a_mask_is_known_by_the_name_of_its_image(stem, image):
+    assert image_of_mask(stem) == image
+
+
+def test_masks_beside_images_are_refused(tmp_path):
+    lay_out(tmp_path, *pets("x"))
+    place = tmp_path / "x" / "cat"
+    for i in range(6):
+        (place / f"{i}_mask.png").write_bytes((place / f"{i}.png").read_bytes())
+    with pytest.raises(ValueError, match=r"cat holds masks beside its images, such as 0_mask\.png"):
+        folder.read(tmp_path / "x")
+    for i in range(1, 6):
+        (place / f"{i}_mask.png").unlink()
+    assert sizes(tmp_path / "x")[1] == 13  # one may be called so
+
+
+def test_folders_that_look_like_one_class_are_refused(tmp_path):
+    lay_out(tmp_path / "case", "cat", "Cat", "dog")
+    assert (
+        "classes that differ in case only: 'Cat' and 'cat'" in folder.read(tmp_path / "case").notes
+    )
+    lay_out(tmp_path / "accent", "caf\u00e9", "cafe\u0301")
+    with pytest.raises(ValueError, match="accent: classes must have names that differ to the eye"):
+        folder.read(tmp_path / "accent")

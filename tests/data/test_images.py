@@ -176,6 +176,13 @@ def test_records_are_decoded_to_the_channels_of_their_feature(mode, channels):
     )
 
 
+def test_signed_values_are_refused(tmp_path):
+    path = tmp_path / "signed.tif"
+    Image.fromarray(picture(6, 8)[..., 0]).save(path, tiffinfo={339: 2})
+    with pytest.raises(ValueError, match=r"signed\.tif: images must have unsigned values"):
+        read_image(path, 4)
+
+
 def deep(kind):
     """A file of 6 x 8 pixels with values up to 4,095 in 16 bits."""
     channels = {"grey.png": 1, "rgb.png": 3, "la.png": 2, "rgba.png": 4}.get(kind, 3)

@@ -141,6 +141,9 @@ OBJECTS = np.array([{}], dtype=object)
     [
         ({"images": pictures() / 255}, r"images must be .* got float64.*0\.\.255"),
         ({"images": pictures().transpose(0, 3, 1, 2)}, "channels last"),
+        ({"images": np.zeros((20, 4, 16, 16), np.uint8)}, "channels last"),
+        ({"images": np.zeros((20, 2, 16, 16), np.uint8)}, "channels last"),
+        ({"images": np.zeros((20, 3, 4, 4), np.uint8)}, "channels last"),
         ({"images": pictures()[0, 0]}, "must be"),
         ({"labels": labels() * 1.0}, "whole numbers"),
         ({"labels": np.eye(4, dtype=int)[labels()]}, r"\[N\] or \[N, 1\]"),

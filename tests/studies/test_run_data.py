@@ -13,7 +13,7 @@ from cnnlab import data
 from cnnlab.data.record import DataChangedError
 from cnnlab.models import weights
 from cnnlab.run_directory import ResumeError
-from cnnlab.studies import trained
+from cnnlab.studies import settings, trained
 from cnnlab.studies.file_description import save_weights
 from cnnlab.train.checkpoint import CheckpointError
 from experiments import average, ensemble, evaluate, export, features, train
@@ -220,6 +220,57 @@ def test_chosen_classes_are_chosen_by_name_in_other_data(npz_run, tmp_path):
     assert actual["accuracy"]["mean"] > 0.9
 
 
+@pytest.mark.parametrize(
+    ("names", "chosen", "expected"),
+    [
+        (("one", "two", "three"), ("2", "0"), "three one"),
+        (("1", "2", "0"), ("1", "2"), "2 0"),
+        (("0", "1", "2"), ("bee", "cat"), None),
+    ],
+)
+def test_chosen_classes_are_chosen_by_number_only_where_it_is_known(
+    npz_run, tmp_path, names, chosen, expected
+):
+    place, _ = npz_run
+    config = train.Config(
+        dataset=f"npz:{place / 'abc.npz'}",
+        classes=chosen,
+        model="mlp",
+        model_options=("widths=(8,)",),
+        epochs=1,
+        batch_size=10,
+        run_dir=tmp_path / "run",
+        quiet=True,
+    )
+    train.run(config)
+    path = npz(tmp_path / "others.npz", (0, 1, 2), seed=7)
+    with np.load(path) as stored:
+        arrays = {**stored, "class_names": np.array(names)}
+    np.savez(path, **arrays)
+    config = evaluate.Config(tmp_path / "run", dataset=f"npz:{path}", match_classes="number")
+    if expected is None:
+        with pytest.raises(ValueError, match=r"chose classes by name \(bee, cat\).*not known"):
+            evaluate.run(config)
+    else:
+        assert " ".join(evaluate.run(config)["per_class"]) == expected
+
+
+def test_other_ranges_of_values_are_warned_of(npz_run, tmp_path):
+    place, _ = npz_run
+    with np.load(place / "abc.npz") as stored:
+        arrays = {**stored, "images": stored["images"] // 16}
+    np.savez(tmp_path / "dark.npz", **arrays)
+    with pytest.warns(UserWarning, match=r"dark have values of 0 to 1\d, .*had a mean of 99 "):
+        evaluate.run(evaluate.Config(place / "run", dataset=f"npz:{tmp_path / 'dark.npz'}"))
+
+
+def test_a_data_set_without_files_has_no_other_place(tmp_path):
+    with pytest.raises(ValueError, match="digits has no files that could be in elsewhere"):
+        settings.with_data_dir(train.Config(), pathlib.Path("elsewhere"))
+    parts = data.read_parts("digits", tmp_path)
+    assert parts.notes == (f"{tmp_path} is not read: digits has no files",)
+
+
 def test_a_place_in_the_name_is_replaced_by_a_new_one(npz_run, tmp_path):
     place, accuracy = npz_run
     moved = pathlib.Path((place / "abc.npz").rename(tmp_path / "moved.npz"))
@@ -341,6 +392,28 @@ def test_evaluations_of_data_of_one_name_have_files_of_their_own(npz_run, tmp_pa
     assert len(set(place.glob("run/evaluate-*.json")) - before) == 2
 
 
+def test_a_run_and_its_copy_are_no_two_members(npz_run, tmp_path):
+    place, _ = npz_run
+    copy = shutil.copytree(place / "run", tmp_path / "copy")
+    config = ensemble.Config(of=(place / "run", copy), run_dir=tmp_path / "of", quiet=True)
+    with pytest.raises(ValueError, match=r"copy is the run .*run, or a copy of it\. Leave one out"):
+        ensemble.run(config)
+
+
+def test_an_exported_network_is_not_tested_on_changed_images(folder_run, tmp_path):
+    place, _ = folder_run
+    changed = shutil.copytree(place / "photos", tmp_path / "photos")
+    for file in changed.rglob("*.png"):
+        with PIL.Image.open(file) as image:
+            pixels = np.asarray(image)
+        PIL.Image.fromarray(pixels // 2).save(file)
+    config = evaluate.Config(weights=place / "before.safetensors", data_dir=changed, runs=tmp_path)
+    with pytest.raises(ValueError, match="the data have changed.*For other data: --dataset folder"):
+        evaluate.run(config)
+    with pytest.warns(UserWarning, match="trained and tested on other images than these"):
+        evaluate.run(dataclasses.replace(config, dataset="folder"))
+
+
 def test_a_run_that_is_not_finished_is_said_or_refused(npz_run, tmp_path, capsys):
     place, _ = npz_run
     copy = tmp_path / "copy"
@@ -360,3 +433,5 @@ def test_one_data_set_in_two_sizes_cannot_be_compared_and_warns(npz_run):
     test = dataclasses.replace(own.splits.test.take([0, 1]), images=larger)
     with pytest.warns(UserWarning, match="is not known: it was trained on"):
         own.check_unseen(test)
+    with pytest.warns(UserWarning, match="is not known: it was trained on .* tested on copy at"):
+        own.check_unseen(dataclasses.replace(test, name="copy"))

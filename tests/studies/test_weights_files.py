@@ -158,7 +158,8 @@ def test_a_normalization_is_a_name_or_numbers():
 
 
 @pytest.mark.parametrize(
-    "text", ["torch", "0.5", "0.5/", "1.5/1", "0.5/0", "0.5,0.5/1", "nan/1", "0.5/inf", "a/b", ""]
+    "text",
+    ["torch", "0/255", "0.5", "0.5/", "1.5/1", "0.5/0", "0.5,0.5/1", "nan/1", "0.5/inf", "a/b", ""],
 )
 def test_other_normalizations_are_refused(text):
     with pytest.raises(ValueError, match="normalization"):

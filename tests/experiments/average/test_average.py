@@ -11,6 +11,7 @@ import pytest
 from cnnlab.models import weights
 from cnnlab.run_directory import read_config, write_config
 from cnnlab.studies.build import load_data, make_recipe
+from cnnlab.studies.file_description import describe
 from cnnlab.studies.run_data import read_record
 from cnnlab.studies.settings import WeightsFile
 from cnnlab.studies.weights_files import load_weights
@@ -164,6 +165,40 @@ def test_runs_of_other_networks_make_no_soup(kept, tmp_path):
     write_config(tmp_path, {**about, "model": "lenet5"})
     with pytest.raises(ValueError, match="model is 'mlp' in .*, and 'lenet5' in .*Leave one out"):
         average.run(average.Config((kept, tmp_path)))
+
+
+def test_a_run_and_its_copy_make_no_soup(kept, tmp_path):
+    copy = shutil.copytree(kept, tmp_path / "copy")
+    with pytest.raises(ValueError, match=r"copy is a copy of the run .*Leave one out"):
+        average.run(average.Config((kept, copy)))
+
+
+def test_runs_that_normalise_images_otherwise_make_no_soup(kept, tmp_path):
+    record = read_record(kept)
+    brighter = dataclasses.replace(
+        record.statistics, mean=tuple(mean + 9 for mean in record.statistics.mean)
+    )
+    config = {**read_config(kept), "normalization": "channel"}
+    for name, statistics in (("a", record.statistics), ("b", brighter)):
+        data = dataclasses.replace(record, statistics=statistics).write()
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "data.npz").write_bytes(data)
+        write_config(tmp_path / name, config, files={"data.npz": data})
+    both = average.Config((tmp_path / "a", tmp_path / "b"))
+    with pytest.raises(ValueError, match=r"normalise images alike, but .*b does by .*Leave one"):
+        read_configs(both, Skipped(both, print))
+
+
+def test_the_files_know_what_every_run_began_with(kept, tmp_path, monkeypatch):
+    """Of a soup of networks that were fine-tuned from different sources."""
+    record = read_record(kept)
+    before = {kept: (record,), tmp_path / "b": (record, dataclasses.replace(record, name="other"))}
+    shutil.copytree(kept, tmp_path / "b")
+    shutil.rmtree(tmp_path / "b" / "checkpoints" / "20")
+    monkeypatch.setattr(experiment, "read_earlier_records", before.__getitem__)
+    average.run(average.Config((kept, tmp_path / "b"), name="history"))
+    known = describe(kept / "average-history-seed0.safetensors")
+    assert [each.name for each in known.records] == ["synthetic", "synthetic", "other"]
 
 
 def test_runs_from_different_weights_are_noted(kept, tmp_path, capsys):
