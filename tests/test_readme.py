@@ -10,7 +10,9 @@ import sys
 
 import pytest
 
-from experiments import cli
+from cnnlab.run_directory import write_config
+from cnnlab.studies.settings import to_json
+from experiments import cli, train
 
 README = (pathlib.Path(__file__).resolve().parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
@@ -41,6 +43,9 @@ def typed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     root = str(pathlib.Path(__file__).resolve().parents[1])
     environment = {**os.environ, "XLA_FLAGS": "", "PYTHONPATH": root}
+    (folder / "RUN").mkdir()  # as the commands call a run of the reader's
+    config = {"experiment": "train", **to_json(train.Config(schedule="constant"))}
+    write_config(folder / "RUN", config)
     blocks = [text for language, text in BLOCKS if language == "python"]
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *blocks],
