@@ -5,7 +5,9 @@ Only ArrayRecord files in the data folder are read; nothing is downloaded or pre
 
 from __future__ import annotations
 
+import functools
 import re
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from cnnlab.data.dataset import (
 from cnnlab.data.images import decode_image
 from cnnlab.spelling import nearest, printable
 
+_SAMPLE = 64  # images of which a checksum is taken
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _TRAIN, _TEST, _VALIDATION = "train", "test", "validation"
 
@@ -50,6 +53,15 @@ class TfdsImages(LazyImages):
         """Image number ``index``: uint8 [H, W, C]."""
         return _check_image(self._image(index), self.shape[1:], self._name, index)
 
+    @functools.cached_property
+    def _checksum(self) -> int:
+        """The CRC-32 of images from the first to the last: another one if it is prepared anew."""
+        checksum = 0
+        for index in np.unique(np.linspace(0, len(self) - 1, _SAMPLE).astype(int)).tolist():
+            image = self._source[index][self._key]
+            checksum = zlib.crc32(image if isinstance(image, bytes) else image.tobytes(), checksum)
+        return checksum
+
     def _image(self, index: int) -> np.ndarray:
         image = self._source[index][self._key]
         if isinstance(image, bytes):
@@ -57,8 +69,8 @@ class TfdsImages(LazyImages):
         return np.asarray(image)
 
     def identity(self, indices: np.ndarray) -> Iterable[str]:
-        """The name and version of the data set, its split and the positions in it."""
-        yield self._name
+        """The data set's name, version and split, a checksum of some images, and the positions."""
+        yield f"{self._name}, {self._checksum:08x}"
         yield " ".join(map(str, indices))
 
 

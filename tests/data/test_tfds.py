@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnnlab.data import fingerprint, load
+from cnnlab.data import fingerprint, load, read_parts
+from cnnlab.data.record import DataChangedError, DataRecord
 
 tfds = pytest.importorskip("tensorflow_datasets")
 
@@ -96,6 +97,18 @@ def test_images_and_labels_are_read(prepared, memory_limit):
     assert parts.train.class_names == ("disc", "ring", "star")
     assert "shapes/small/1.2.0" in parts.notes
     assert "tensorflow" not in sys.modules
+
+
+def test_images_that_were_prepared_anew_are_others(prepared, tmp_path, monkeypatch):
+    options = {"memory_limit": 0, "validation": None}
+    record = DataRecord.of(load("tfds:shapes:small", prepared, **options))
+    record.find(read_parts("tfds:shapes:small", prepared, memory_limit=0))
+    others = pixels
+    monkeypatch.setattr(sys.modules[__name__], "pixels", lambda i: others(i + 1000))
+    builder = Shapes(data_dir=tmp_path, config="small", file_format="array_record")
+    builder.download_and_prepare()
+    with pytest.raises(DataChangedError, match="30 of its 30 training images"):
+        record.find(read_parts("tfds:shapes:small", tmp_path, memory_limit=0))
 
 
 def test_lazy_parts_have_fingerprints_of_their_own(prepared):
