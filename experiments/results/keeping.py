@@ -11,6 +11,7 @@ from cnnlab.files import read_checked_json, read_json, write_bytes
 from cnnlab.run_directory import RESULT
 
 from . import experiments
+from .commits import check_commit
 
 HIGHLIGHTS = "highlights.json"
 """The file in the folder of results that is none."""
@@ -72,19 +73,21 @@ def keep(directory: pathlib.Path, folder: pathlib.Path, name: str | None) -> pat
 
     Args:
       directory: of the run.
-      folder: of kept results; made if it is missing.
+      folder: of kept results, in the repository; made if it is missing.
       name: of the result; by default DATASET-MODEL of a training, else EXPERIMENT[-TASK]-DATASET.
 
     Returns:
       The JSON file.
 
     Raises:
-      ValueError: if the run is not finished.
+      ValueError: if the run is not finished, or its code is not in the repository's history.
     """
     source = directory / RESULT
     if not source.is_file():
         raise ValueError(f"the run in {directory} is not finished: {RESULT} is missing.")
-    result = without_paths(read_checked_json(source))
+    written = read_checked_json(source)
+    check_commit(written, folder.parent)
+    result = without_paths(written)
     name = name or default_name(result)
     shorten = experiments.hook(result.get("experiment", "train"), "shorten")
     result = result if shorten is None else shorten(result)

@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 import shutil
+import subprocess
 
 import pytest
 
@@ -47,7 +48,26 @@ def study(**more):
 @pytest.fixture
 def root(tmp_path):
     (tmp_path / "README.md").write_text(f"before\n{BEGIN}\nformer\n{END}\nafter\n")
+    for name in ("train", "brand_new"):
+        (tmp_path / "experiments" / name).mkdir(parents=True)
+        (tmp_path / "experiments" / name / "__init__.py").touch()
+    shutil.copytree(tmp_path / "experiments/train", tmp_path / "experiments/init_study")
+    commit(tmp_path)
     return tmp_path
+
+
+def git(root, *arguments):
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    command = ["git", *author, "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit(root):
+    """Commits all files of ``root``, in a repository of its own, and returns the commit."""
+    git(root, "init", "--quiet")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "all")
+    return git(root, "rev-parse", "HEAD")
 
 
 @pytest.fixture
@@ -60,7 +80,9 @@ def finished(root):
         (directory / "figures").mkdir(parents=True)
         for figure in figures:
             (directory / f"figures/{figure}.png").write_bytes(figure.encode())
-        (directory / "result.json").write_text(json.dumps(result))
+        about = {"git": {"commit": git(root, "rev-parse", "HEAD"), "dirty": False}}
+        environment = {**about, **result["environment"]}
+        (directory / "result.json").write_text(json.dumps({**result, "environment": environment}))
         return directory
 
     return write
@@ -81,6 +103,35 @@ def test_a_kept_training_has_a_page_and_names_no_path_of_the_machine(root, finis
     assert "![digits-resnet8](../../results/digits-resnet8.png)" in page
     readme = (root / "README.md").read_text()
     assert readme.startswith("before\n") and readme.endswith("\nafter\n") and "former" not in readme
+
+
+@pytest.mark.parametrize(
+    ("about", "experiment", "message"),
+    [
+        (None, "train", "names none"),
+        ({"commit": "0" * 40, "dirty": False}, "train", "has no commit 0000000"),
+        ({"dirty": True}, "train", "had been changed"),
+        ({"dirty": False}, "unwritten", r"has no experiments\.unwritten"),
+    ],
+)
+def test_a_result_of_code_that_is_not_in_the_history_is_refused(
+    root, finished, about, experiment, message
+):
+    result = {**training(0.9, 0.1), "experiment": experiment}
+    head = {"commit": git(root, "rev-parse", "HEAD")}
+    result["environment"]["git"] = about and {**head, **about}
+    directory = finished(result)
+    with pytest.raises(ValueError, match=message):
+        run(Config(add=directory, root=root))
+    assert not (root / "results").exists()
+
+
+def test_a_result_of_a_commit_that_was_thrown_away_is_refused(root, finished):
+    (root / "new").touch()
+    directory = finished({**study(), "environment": {"git": {"commit": commit(root)}}})
+    git(root, "reset", "--hard", "HEAD~1")
+    with pytest.raises(ValueError, match="has no commit"):
+        run(Config(add=directory, root=root))
 
 
 def test_an_experiment_that_is_not_known_is_kept_and_shown_like_any_other(root, finished):
@@ -105,9 +156,12 @@ def test_a_task_is_in_the_name_and_the_title(root, finished):
 
 def test_devices_and_times_are_in_words(root, finished):
     device = {"platform": "gpu", "cpu_count": 2, "device_count": 2, "device_kind": "H"}
-    git = {"commit": "0123456789abcdef", "dirty": True}
-    more = {"environment": {**device, "git": git}, "seconds": 600.0}
-    run(Config(add=finished(study(**more)), root=root))
+    run(Config(add=finished(study(environment=device, seconds=600.0)), root=root))
+    kept = root / "results/brand_new-digits.json"
+    result = json.loads(kept.read_text())
+    result["environment"]["git"] = {"commit": "0123456789abcdef", "dirty": True}  # as earlier ones
+    kept.write_text(json.dumps(result))
+    run(Config(root=root))
     page = (root / "docs/results/brand_new-digits.md").read_text()
     assert "* device: 2 x H\n* time: 10 minutes\n" in page
     assert "* commit: `0123456789ab` with changes that were not committed\n" in page
