@@ -58,13 +58,13 @@ def test_he_keeps_the_activations_of_relu_layers(quick_jit):
 
 
 def test_statistics_of_numbers():
-    x = jnp.asarray([[0.0, 1.0, 0.0], [0.0, -3.0, 0.96]])
+    x = jnp.asarray([[0.0, 1.0, 0.0, 0.94], [0.0, -3.0, 0.96, -0.94]])
     statistics = values(x, bins=4)
     assert statistics.mean == pytest.approx(float(x.mean()))
     assert statistics.std == pytest.approx(float(x.std()))
-    assert statistics.zeros == pytest.approx(3 / 6)
-    assert statistics.dead == pytest.approx(1 / 3)
-    assert statistics.saturated == pytest.approx(3 / 6)
+    assert statistics.zeros == pytest.approx(3 / 8)
+    assert statistics.dead == pytest.approx(1 / 4)
+    assert statistics.saturated == pytest.approx(3 / 8)
     counts, edges = np.histogram(np.asarray(x), bins=4)
     np.testing.assert_array_equal(statistics.counts, counts)
     np.testing.assert_allclose(statistics.edges, edges)

@@ -67,6 +67,23 @@ def test_kernels_have_the_variance_of_the_formula(start, wide, case):
     assert (np.abs(kernel).max() <= 1.0001 * bound) == uniform
 
 
+@pytest.mark.parametrize(
+    ("width", "activation", "gain_squared"),
+    [
+        (16, "relu", 2 * np.exp(2.4 / 13.6)),  # 19 % over sqrt(2)
+        (3, "relu", 2 * np.exp(2.4 / 3.6)),  # that of width 6
+        (16, "linear", np.exp(1 / 16)),
+    ],
+)
+def test_the_gain_of_a_random_walk_is_larger_in_narrow_layers(
+    start, width, activation, gain_squared
+):
+    network, images = models.mlp(3, widths=(width,)), jnp.zeros((1, 1, 20_000, 1))
+    drawn = start(init.create("random_walk", activation=activation), network, images=images)
+    kernel = np.asarray(drawn["params"]["stage1"]["dense"]["kernel"], np.float64)
+    assert width * kernel.var() == pytest.approx(gain_squared, rel=0.03)
+
+
 def test_the_fan_of_a_convolution_counts_its_window(start):
     network = models.create("resnet8", num_classes=3, width=24)
     params = start(init.create("he"), network)["params"]
