@@ -13,7 +13,7 @@ class Config(Training):
     """Compare initialisations of a network: what its layers see, and how fast it learns."""
 
     lecture: bool = True
-    """If set, begin with the lecture's two settings: 10 x 500 tanh and 7 x 4096 ReLU."""
+    """If set, begin with the lecture's two settings: 10 x 500 tanh and ReLU."""
     inits: tuple[str, ...] = (
         "constant",
         "gaussian:std=0.01",
