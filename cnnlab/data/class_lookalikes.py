@@ -8,8 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from cnnlab.spelling import some
 
 
-def check_names(names: Sequence[str]) -> None:
+def check_names(names: Sequence[str], where: object) -> None:
     """Refuses names that look the same: an accent in two spellings, or "cat" and "cat ".
+
+    Args:
+      names: of the classes.
+      where: they are, for the message, such as a folder.
 
     Raises:
       ValueError: naming them.
@@ -17,8 +21,8 @@ def check_names(names: Sequence[str]) -> None:
     pairs = _pairs(names, lambda name: " ".join(unicodedata.normalize("NFC", name).split()))
     if pairs:
         raise ValueError(
-            f"classes must have names that differ to the eye, got {some(pairs)}. Join or rename "
-            "them."
+            f"{where}: classes must have names that differ to the eye, got {some(pairs)}. Join or "
+            "rename them."
         )
 
 

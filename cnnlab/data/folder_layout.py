@@ -140,10 +140,7 @@ def list_classes(place: Path) -> Listing:
         labels += [label] * len(images)
     _check_joined(joined)
     names = tuple(printable(folder.name) for folder in classes)
-    try:
-        check_names(names)
-    except ValueError as error:
-        raise ValueError(f"{_shown(place)}: {error}") from error
+    check_names(names, _shown(place))
     notes, where = list(case_notes(names)), printable(place.resolve().name)
     nested = [
         f"{printable(folder.name)}/{printable(name)}/ ({count} images)"

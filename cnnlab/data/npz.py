@@ -94,7 +94,7 @@ def _images(where: str, key: str, images: np.ndarray) -> np.ndarray:
 
 
 def _channels_first(first: int, second: int, third: int) -> bool:
-    """Whether an image [first, second, third] is square, or not so flat, as [C, H, W] only."""
+    """Whether an image of these sides is [C, H, W]: as [H, W, C] it would be an unlikely strip."""
     as_channels_last = third in (1, 3, 4) and not (first in (1, 3) and second == third)
     return first <= 4 and not as_channels_last
 
@@ -127,10 +127,7 @@ def _class_names(
             f"shape {listed.shape}. Rename it if it is something else."
         )
     names = tuple(printable(name) for name in listed.tolist())
-    try:
-        check_names(names)
-    except ValueError as error:
-        raise ValueError(f"{where}: {key}: {error}") from error
+    check_names(names, f"{where}: {key}")
     return names
 
 

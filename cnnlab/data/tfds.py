@@ -58,12 +58,15 @@ class TfdsImages(LazyImages):
         """The CRC-32 of images from the first to the last: another one if it is prepared anew."""
         checksum = 0
         for index in np.unique(np.linspace(0, len(self) - 1, _SAMPLE).astype(int)).tolist():
-            image = self._source[index][self._key]
-            checksum = zlib.crc32(image if isinstance(image, bytes) else image.tobytes(), checksum)
+            checksum = zlib.crc32(self._stored(index), checksum)
         return checksum
 
+    def _stored(self, index: int) -> Any:
+        """The bytes of a file, or an array uint8 [H, W, C]."""
+        return self._source[index][self._key]
+
     def _image(self, index: int) -> np.ndarray:
-        image = self._source[index][self._key]
+        image = self._stored(index)
         if isinstance(image, bytes):
             return decode_image(image, f"{self._name}, number {index},", self._channels)
         return np.asarray(image)
