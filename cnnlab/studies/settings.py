@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 from cnnlab.source_file import split_file
-from cnnlab.studies.stored_fields import check_fields, check_names, check_types
+from cnnlab.studies.stored_fields import CheckedFields, check_names, check_types
 
 FREE_ON_RESUME = frozenset(
     {"resume", "data_dir", "quiet", "coordinator", "processes", "process_id", "run_dir", "runs"}
@@ -26,7 +26,7 @@ _WITH_PATH = ("folder", "npz")  # data sets whose path may follow the name: fold
 
 
 @dataclasses.dataclass(frozen=True)
-class Training:
+class Training(CheckedFields):
     """Data, network, training, and where all is written down."""
 
     earlier_names: ClassVar[Mapping[str, str]] = {}
@@ -137,10 +137,6 @@ class Training:
     join_timeout: int = 120
     """Seconds that a process waits for the others at the start."""
 
-    def __post_init__(self) -> None:
-        """Refuses values of other types than the fields'."""
-        check_fields(self)
-
     @property
     def all_seeds(self) -> tuple[int, ...]:
         """One for each network."""
@@ -167,7 +163,7 @@ def short_model(model: str) -> str:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WeightsFile:
+class WeightsFile(CheckedFields):
     """A file of weights, and what it does not say itself of the network that it is of."""
 
     weights: pathlib.Path | None = None
@@ -183,10 +179,9 @@ class WeightsFile:
     """What the weights were trained on: torchvision (ImageNet's mean and deviation), caffe (mean
     123 117 104 in pixels, RGB), unit (just 0 to 1), or MEAN/STD such as 0.1307/0.3081."""
 
-    def __post_init__(self) -> None:
-        """Refuses values of other types than the fields'."""
-        check_fields(self)
 
+OF_WEIGHTS = ("model", "model_options", "mapping", "weights_normalization")
+"""The fields of ``WeightsFile`` that say what a file does not; a run needs none of them."""
 
 AnyConfig = TypeVar("AnyConfig", bound=Training)
 

@@ -61,7 +61,7 @@ def check_types(kind: type, values: Mapping[str, Any]) -> None:
 
 
 def check_fields(config: Any) -> None:
-    """Checks the types of a new frozen dataclass; for its ``__post_init__``.
+    """Checks the types of a new frozen dataclass.
 
     Strings become paths and lists tuples where those are expected, numbers of numpy those of
     Python, so that the fields are what the command line gives and what JSON can hold.
@@ -77,6 +77,14 @@ def check_fields(config: Any) -> None:
         if values[name] is not value:
             object.__setattr__(config, name, values[name])
     check_types(kind, values)
+
+
+class CheckedFields:
+    """Base of a frozen dataclass of settings: values of other types than its fields' are errors."""
+
+    def __post_init__(self) -> None:
+        """As ``check_fields`` does."""
+        check_fields(self)
 
 
 @functools.cache

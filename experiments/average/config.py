@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import tyro
 
 from cnnlab.studies.settings import option_name
-from cnnlab.studies.stored_fields import check_fields
+from cnnlab.studies.stored_fields import CheckedFields
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(CheckedFields):
     """Which weights to average."""
 
     run: Annotated[tuple[pathlib.Path, ...], tyro.conf.Positional]
@@ -36,10 +36,6 @@ class Config:
     """Of the files average-NAME.*; made of the settings if left out."""
     batch_size: int = 512
     """Images at a time."""
-
-    def __post_init__(self) -> None:
-        """Refuses values of other types than the fields'."""
-        check_fields(self)
 
 
 def check(config: Config) -> None:

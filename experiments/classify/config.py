@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from cnnlab.run_directory import CONFIG
-from cnnlab.studies.settings import WeightsFile, refuse_unused
+from cnnlab.studies.settings import OF_WEIGHTS, WeightsFile, refuse_unused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +39,7 @@ def check(config: Config) -> tuple[pathlib.Path | None, tuple[pathlib.Path, ...]
             got = f", got {images[0]}" if images else ""
             raise ValueError(f"give a run directory first, or --weights FILE{got}.")
         run, images = images[0], images[1:]
-        unused = (
-            "model",
-            "model_options",
-            "mapping",
-            "weights_normalization",
-            "image_size",
-            "class_names",
-        )
+        unused = (*OF_WEIGHTS, "image_size", "class_names")
         refuse_unused(config, unused, "a run says it itself; only with --weights")
     else:
         refuse_unused(config, ("best",), "only with a run directory")

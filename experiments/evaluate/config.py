@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cnnlab.studies.settings import WeightsFile, refuse_unused
+from cnnlab.studies.settings import OF_WEIGHTS, WeightsFile, refuse_unused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def check(config: Config) -> None:
     """
     if config.run is None and config.weights is None:
         raise ValueError("give a run directory or --weights FILE.")
-    weights_options = ("model", "model_options", "mapping", "weights_normalization", "image_size")
+    weights_options = (*OF_WEIGHTS, "image_size")
     if config.run is None:
         refuse_unused(config, ("best", "recalibrate", "match_classes"), "only with a run directory")
     elif config.weights is None:

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import tyro
 
-from cnnlab.studies.stored_fields import check_fields
+from cnnlab.studies.stored_fields import CheckedFields
 
 KINDS = (".safetensors", ".stablehlo")
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(CheckedFields):
     """Which network to write where."""
 
     run: Annotated[pathlib.Path, tyro.conf.Positional]
@@ -25,7 +25,3 @@ class Config:
     """The best checkpoint on the validation part, not the latest."""
     platforms: tuple[str, ...] = ("cpu", "cuda", "tpu")
     """Where the program shall run."""
-
-    def __post_init__(self) -> None:
-        """Refuses values of other types than the fields'."""
-        check_fields(self)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cnnlab.studies.settings import WeightsFile, parse_pool, refuse_unused
+from cnnlab.studies.settings import OF_WEIGHTS, WeightsFile, parse_pool, refuse_unused
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +49,7 @@ def check(config: Config) -> None:
     if config.to is not None and config.to.suffix != ".npz":
         raise ValueError(f"the file must end with .npz, got {config.to}.")
     if config.run is not None:
-        weights_options = (
-            "model",
-            "model_options",
-            "mapping",
-            "weights_normalization",
-            "image_size",
-        )
-        refuse_unused(config, weights_options, "only with --weights FILE")
+        refuse_unused(config, (*OF_WEIGHTS, "image_size"), "only with --weights FILE")
         return
     refuse_unused(config, ("best",), "only with a run directory")
     if config.to is None:

@@ -3,11 +3,11 @@
 import dataclasses
 import pathlib
 
-from cnnlab.studies.stored_fields import check_fields
+from cnnlab.studies.stored_fields import CheckedFields
 
 
 @dataclasses.dataclass(frozen=True)
-class Config:
+class Config(CheckedFields):
     """Which run to keep, if any, and where the repository is."""
 
     add: pathlib.Path | None = None
@@ -16,10 +16,6 @@ class Config:
     """Its name in results/; DATASET-MODEL of a training, else EXPERIMENT[-TASK]-DATASET."""
     root: pathlib.Path = pathlib.Path()
     """The repository: its README.md, docs/, results/ and benchmarks/ are read and written."""
-
-    def __post_init__(self) -> None:
-        """Refuses values of other types than the fields'."""
-        check_fields(self)
 
 
 def check(config: Config) -> None:
