@@ -86,6 +86,8 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
     if len(configs) < min(len(config.run), 2):
         raise ValueError(f"a soup needs at least two runs, found {len(configs)}.")
     first, *others = configs
+    record = read_record(first)
+    here = Preparation(configs[first].normalization, record.statistics)
     for other in others:
         for field in (*_SHARED, "seeds"):
             ours, theirs = getattr(configs[first], field), getattr(configs[other], field)
@@ -94,12 +96,13 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
                     f"runs must be of the same network, data and number of seeds: {field} is "
                     f"{ours!r} in {first}, and {theirs!r} in {other}. Leave one out."
                 )
-        if not read_record(first).has_images_of(read_record(other)):
+        its = read_record(other)
+        if not record.has_images_of(its):
             raise ValueError(
                 f"runs must be of the same images in the same parts, but {other} has others than "
                 f"{first}. Leave one out."
             )
-        here, there = (_preparation(run, configs[run]) for run in (first, other))
+        there = Preparation(configs[other].normalization, its.statistics)
         if not here.agrees(there):
             raise ValueError(
                 f"runs must normalise images alike, but {other} does by {there}, and {first} by "
@@ -114,10 +117,6 @@ def read_configs(config: Config, skipped: Skipped) -> dict[pathlib.Path, Trainin
                 f"{field}: {', '.join(starts)}."
             )
     return configs
-
-
-def _preparation(directory: pathlib.Path, config: Training) -> Preparation:
-    return Preparation(config.normalization, read_record(directory).statistics)
 
 
 def run_recipe(directory: pathlib.Path, config: Training) -> Recipe:
