@@ -156,20 +156,24 @@ def npz(path, order, seed=0):
     return path
 
 
+def npz_config(place, run_dir, **settings):
+    """A run on the file of the fixture ``npz_run`` in ``place``."""
+    return train.Config(
+        dataset=f"npz:{place / 'abc.npz'}",
+        model="mlp",
+        batch_size=10,
+        run_dir=run_dir,
+        quiet=True,
+        **{"model_options": ("widths=(8,)",), **settings},
+    )
+
+
 @pytest.fixture(scope="module")
 def npz_run(tmp_path_factory):
     """A run on classes a b c that tells them apart."""
     place = tmp_path_factory.mktemp("npz")
     npz(place / "abc.npz", (0, 1, 2))
-    config = train.Config(
-        dataset=f"npz:{place / 'abc.npz'}",
-        model="mlp",
-        model_options=("widths=(8,)",),
-        epochs=8,
-        batch_size=10,
-        run_dir=place / "run",
-        quiet=True,
-    )
+    config = npz_config(place, place / "run", epochs=8)
     return place, train.run(config)["test"]["accuracy"]["mean"]
 
 
@@ -203,16 +207,7 @@ def test_other_classes_are_refused_or_taken_by_number(npz_run):
 
 def test_chosen_classes_are_chosen_by_name_in_other_data(npz_run, tmp_path):
     place, _ = npz_run
-    config = train.Config(
-        dataset=f"npz:{place / 'abc.npz'}",
-        classes=("2", "0"),
-        model="mlp",
-        model_options=("widths=(8,)",),
-        epochs=6,
-        batch_size=10,
-        run_dir=tmp_path / "run",
-        quiet=True,
-    )
+    config = npz_config(place, tmp_path / "run", classes=("2", "0"), epochs=6)
     train.run(config)
     others = npz(tmp_path / "others.npz", (1, 2, 0), seed=7)
     actual = evaluate.run(evaluate.Config(tmp_path / "run", dataset=f"npz:{others}"))
@@ -232,16 +227,7 @@ def test_chosen_classes_are_chosen_by_number_only_where_it_is_known(
     npz_run, tmp_path, names, chosen, expected
 ):
     place, _ = npz_run
-    config = train.Config(
-        dataset=f"npz:{place / 'abc.npz'}",
-        classes=chosen,
-        model="mlp",
-        model_options=("widths=(8,)",),
-        epochs=1,
-        batch_size=10,
-        run_dir=tmp_path / "run",
-        quiet=True,
-    )
+    config = npz_config(place, tmp_path / "run", classes=chosen, epochs=1)
     train.run(config)
     path = npz(tmp_path / "others.npz", (0, 1, 2), seed=7)
     with np.load(path) as stored:
@@ -315,15 +301,12 @@ def test_a_run_with_relative_paths_goes_on_from_anywhere(npz_run, tmp_path, monk
 def other_run(npz_run):
     """A run on the same images, split otherwise, of a network with another activation."""
     place, _ = npz_run
-    config = train.Config(
-        dataset=f"npz:{place / 'abc.npz'}",
+    config = npz_config(
+        place,
+        place / "other",
         split_seed=1,
-        model="mlp",
         model_options=("widths=(8,)", "activation=tanh"),
         epochs=1,
-        batch_size=10,
-        run_dir=place / "other",
-        quiet=True,
     )
     train.run(config)
     return place / "other"
