@@ -33,13 +33,13 @@ def load_data_for(path: pathlib.Path, config: Training, *, own: bool = False) ->
     if known is None or not known.records:
         return load_data(config)
     whose = f"the network of {path.name}"
-    if config.dataset.partition(":")[0] == known.data.get("dataset"):
+    source = config.dataset.partition(":")[0]
+    if source == known.data.get("dataset"):
         try:
             return load_recorded(config, known.records[0], whose)
         except DataChangedError as error:
             if own:
-                name = config.dataset.partition(":")[0]
-                raise DataChangedError(f"{error} For other data: --dataset {name}.") from error
+                raise DataChangedError(f"{error} For other data: --dataset {source}.") from error
             warnings.warn(
                 f"{whose} was trained and tested on other images than these, so parts are made "
                 "anew. Of images that were changed since, some may be tested that it trained on.",
